@@ -1,0 +1,31 @@
+//! `cargo run --release -p larder-bench -- SET [--json]`
+//!
+//! A figure counts when it is a ratio taken in one run on one machine, or a count.
+//! Each set is a module with one `run(&mut Report)`; benchmarks are programs, never
+//! timed tests.
+
+mod report;
+
+use clap::{Parser, ValueEnum};
+use report::Report;
+
+#[derive(Parser)]
+#[command(name = "larder-bench", about = "Larder against yardsticks, as ratios")]
+struct Args {
+    /// The set of figures to take.
+    set: Set,
+    /// Print one JSON object per figure and line, for machines.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Set {}
+
+fn main() {
+    let args = Args::parse();
+    let report = Report::new(args.json);
+    match args.set {}
+    #[expect(unreachable_code, reason = "until the first set exists")]
+    report.finish();
+}
