@@ -14,9 +14,15 @@ pub enum InvalidBytes {
         got: usize,
     },
     /// 33 bytes that are not the compressed encoding of a point on secp256k1.
-    #[error("{what} is not a compressed secp256k1 point")]
+    #[error("{what} has to be a compressed secp256k1 point, and these bytes are none")]
     NotAPoint {
         /// The type that was asked for.
         what: &'static str,
+    },
+    /// Text that is not the right number of hexadecimal digits.
+    #[error("expected {hex_digits} hexadecimal digits")]
+    NotHex {
+        /// The only number of digits that fits.
+        hex_digits: usize,
     },
 }

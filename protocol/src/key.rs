@@ -1,64 +1,140 @@
-//! The key of a blob: a point whose private half signs the delete.
+//! Points, each with a name: mixing them up must not compile.
 
 use std::fmt;
+use std::str::FromStr;
 
 use secp256k1::{PublicKey, XOnlyPublicKey};
 
 use crate::InvalidBytes;
 
-/// A compressed secp256k1 point, 33 bytes, under which one blob is stored.
-///
-/// Only its owner can derive it, and only the private key behind it can sign the
-/// delete. A value of this type is always a point on the curve in its canonical
-/// encoding.
-///
-/// `Debug` prints nothing of the point: a key in a log would link a client's requests.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key([u8; Key::LEN]);
+/// Defines a newtype over the 33 bytes of a compressed secp256k1 point. A value is always
+/// a point on the curve in its canonical encoding.
+macro_rules! point {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name([u8; $name::LEN]);
 
-impl Key {
-    /// Bytes in the compressed encoding.
-    pub const LEN: usize = 33;
+        impl $name {
+            /// Bytes in the compressed encoding.
+            pub const LEN: usize = 33;
 
-    /// Reads a compressed point.
+            /// Reads a compressed point.
+            ///
+            /// # Errors
+            /// [`InvalidBytes`] when the slice is not 33 bytes or not a point on the curve.
+            pub fn from_slice(bytes: &[u8]) -> Result<Self, InvalidBytes> {
+                let bytes: [u8; Self::LEN] = bytes.try_into().map_err(|_| {
+                    InvalidBytes::Length { what: $what, expected: Self::LEN, got: bytes.len() }
+                })?;
+                PublicKey::from_slice(&bytes)
+                    .map_err(|_| InvalidBytes::NotAPoint { what: $what })?;
+                Ok($name(bytes))
+            }
+
+            /// The compressed encoding.
+            #[must_use]
+            pub fn as_bytes(&self) -> &[u8; Self::LEN] {
+                &self.0
+            }
+
+            /// The point itself.
+            #[must_use]
+            pub fn point(&self) -> PublicKey {
+                PublicKey::from_slice(&self.0).expect("a point on the curve")
+            }
+
+            /// The point's x coordinate, under which BIP 340 verifies its signatures.
+            #[must_use]
+            pub fn x_only(&self) -> XOnlyPublicKey {
+                XOnlyPublicKey::from_slice(&self.0[1..]).expect("a point on the curve")
+            }
+        }
+
+        impl From<PublicKey> for $name {
+            fn from(point: PublicKey) -> Self {
+                $name(point.serialize())
+            }
+        }
+    };
+}
+
+point!(
+    /// The key of a blob. Only its owner can derive it, and only the private key behind it
+    /// can sign the delete.
     ///
-    /// # Errors
-    /// [`InvalidBytes`] when the slice is not 33 bytes or not a point on the curve.
-    pub fn from_slice(bytes: &[u8]) -> Result<Self, InvalidBytes> {
-        let bytes: [u8; Key::LEN] = bytes.try_into().map_err(|_| InvalidBytes::Length {
-            what: "a key",
-            expected: Key::LEN,
-            got: bytes.len(),
-        })?;
-        PublicKey::from_slice(&bytes).map_err(|_| InvalidBytes::NotAPoint { what: "a key" })?;
-        Ok(Key(bytes))
-    }
+    /// `Debug` prints nothing of it: a key in a log would link a client's requests.
+    Key,
+    "a key"
+);
 
-    /// The compressed encoding.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8; Key::LEN] {
-        &self.0
-    }
+point!(
+    /// A storage node's identity. It signs the parameter record, and goes into every key
+    /// derivation and every delete signature, so that nothing meant for one provider works
+    /// at another.
+    ServerKey,
+    "a server key"
+);
 
-    /// The point's x coordinate, under which BIP 340 verifies its signatures.
-    #[must_use]
-    pub fn x_only(&self) -> XOnlyPublicKey {
-        #[expect(
-            clippy::expect_used,
-            reason = "from_slice and From<PublicKey> let only points in"
-        )]
-        XOnlyPublicKey::from_slice(&self.0[1..]).expect("a key is a point on the curve")
-    }
-}
+point!(
+    /// The key a storage node signs receipts with; named in its parameter record.
+    ReceiptKey,
+    "a receipt key"
+);
 
-impl From<PublicKey> for Key {
-    fn from(point: PublicKey) -> Self {
-        Key(point.serialize())
-    }
-}
+point!(
+    /// A Lightning node's id (BOLT 8), of a storage node or of a relay.
+    NodeId,
+    "a node id"
+);
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Key(..)")
     }
 }
+
+/// The public identities print as hex and read it back.
+macro_rules! as_hex {
+    ($name:ident) => {
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({self})", stringify!($name))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidBytes;
+
+            fn from_str(text: &str) -> Result<Self, InvalidBytes> {
+                let bytes = text.as_bytes();
+                let nibble = |at: usize| char::from(bytes[at]).to_digit(16);
+                let mut point = [0; Self::LEN];
+                if bytes.len() != 2 * Self::LEN {
+                    return Err(InvalidBytes::NotHex {
+                        hex_digits: 2 * Self::LEN,
+                    });
+                }
+                for (at, byte) in point.iter_mut().enumerate() {
+                    let (Some(high), Some(low)) = (nibble(2 * at), nibble(2 * at + 1)) else {
+                        return Err(InvalidBytes::NotHex {
+                            hex_digits: 2 * Self::LEN,
+                        });
+                    };
+                    *byte = (high << 4 | low) as u8;
+                }
+                Self::from_slice(&point)
+            }
+        }
+    };
+}
+
+as_hex!(ServerKey);
+as_hex!(ReceiptKey);
+as_hex!(NodeId);

@@ -1,10 +1,58 @@
 //! What a Larder client and a storage node must agree on, as plain functions from
 //! bytes to values and back: no I/O, no clock, no randomness, no async.
+//!
+//! From the outside in, for one insert:
+//!
+//! | file | what it lays out |
+//! | --- | --- |
+//! | [`envelope`] | version, length, padding: the contents of one custom onion message |
+//! | [`request`] | op, nonce, payment, parameters, extension |
+//! | [`insert`], [`delete`], [`lookup`] | the parameters of one operation each |
+//! | [`reply`] | outcome or [`refusal`], receipt, replacement |
+//! | [`receipt`] | signed proof of what the server found |
+//! | [`record`] | the signed terms of a storage node |
+//! | [`address`] | `larder1…`, the one string a client needs to start |
+//!
+//! Integers on the wire are big-endian, as in the BOLTs. Every decoder refuses trailing
+//! bytes, points that are not on the curve, and lengths beyond what is there before it
+//! allocates. `vectors/` holds golden vectors for a second implementation.
+
+pub mod address;
+pub mod delete;
+pub mod envelope;
+pub mod extension;
+pub mod insert;
+pub mod lookup;
+pub mod receipt;
+pub mod record;
+pub mod refusal;
+pub mod reply;
+pub mod request;
 
 mod blob;
 mod bytes;
 mod key;
+mod tagged;
+mod wire;
 
+pub use address::Address;
 pub use blob::{BLOB_LEN, Blob, BlobHash};
 pub use bytes::InvalidBytes;
-pub use key::Key;
+pub use envelope::SizeClass;
+pub use key::{Key, NodeId, ReceiptKey, ServerKey};
+pub use receipt::Receipt;
+pub use record::{Record, RecordHash, SignedRecord};
+pub use refusal::Refusal;
+pub use reply::{Done, Reply};
+pub use request::{Call, Nonce, Op, Payment, Request};
+pub use wire::DecodeError;
+
+/// The only version of the protocol so far, the first byte of every envelope.
+pub const VERSION: u8 = 1;
+
+/// TLV type of a request among an onion message's contents: odd, so that other
+/// implementations skip it, and in the experimental range.
+pub const REQUEST_TLV: u64 = 0x4c41_5231;
+
+/// TLV type of a reply.
+pub const REPLY_TLV: u64 = 0x4c41_5233;

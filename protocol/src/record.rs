@@ -1,0 +1,271 @@
+//! The terms of a storage node: signed, hashed, identical for every client.
+//!
+//! | bytes | field |
+//! | --- | --- |
+//! | 1 | protocol version |
+//! | 33 | server key |
+//! | 33 | receipt key |
+//! | 33 | node id |
+//! | 4 | current epoch |
+//! | 4 | seconds from one epoch to the next; 0 when epochs do not change |
+//! | 1 | payment: 0 none, 1 credentials |
+//! | by payment | [`Tariff`], when credentials pay |
+//!
+//! The tariff:
+//!
+//! | bytes | field |
+//! | --- | --- |
+//! | 1 + 68 n | issuer parameters of the `n` live epochs, oldest first, the current one last |
+//! | 32 | commitment to the next epoch's issuer parameters |
+//! | 5 x 8 | prices in tokens: insert, lookup, delete, breakglass put, transfer |
+//! | 1 + 8 n | refund in tokens for a delete `0, 1, …, n-1` epochs after the insert |
+//! | 1 + 8 n | denominations in tokens that can be bought |
+//! | 4 | breakglass timer, seconds |
+//!
+//! A signed record is `record ‖ signature 64`: BIP 340 by the server key over
+//! `tagged_hash("larder/record", SHA-256(record))`. The record's hash is
+//! `tagged_hash("larder/record-hash", SHA-256(record))`.
+
+use std::fmt;
+
+use secp256k1::Keypair;
+use sha2::{Digest, Sha256};
+
+use crate::tagged::{sign, tagged_hash, verifies};
+use crate::wire::Reader;
+use crate::{DecodeError, NodeId, ReceiptKey, ServerKey, VERSION};
+
+/// Hash of a parameter record, 32 bytes; clients compare it, receipts name it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RecordHash(pub [u8; 32]);
+
+impl fmt::Debug for RecordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RecordHash(..)")
+    }
+}
+
+/// The terms of a storage node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its identity.
+    pub server_key: ServerKey,
+    /// What it signs receipts with.
+    pub receipt_key: ReceiptKey,
+    /// Its Lightning node id.
+    pub node_id: NodeId,
+    /// The epoch now.
+    pub epoch: u32,
+    /// Seconds from one epoch to the next; 0 when epochs do not change.
+    pub epoch_seconds: u32,
+    /// What its work costs, or `None` when it runs with `payment = "none"`.
+    pub tariff: Option<Tariff>,
+}
+
+/// What a storage node's work costs, and the keys of the credentials that pay for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tariff {
+    /// Issuer parameters of all live epochs, oldest first, 68 bytes each
+    /// (`credentials.md` §2).
+    pub issuers: Vec<[u8; 68]>,
+    /// Commitment to the next epoch's issuer parameters.
+    pub next_issuer: [u8; 32],
+    /// Prices in tokens.
+    pub prices: Prices,
+    /// Tokens returned for a delete `0, 1, …` epochs after the insert; none after the last.
+    pub refunds: Vec<u64>,
+    /// Amounts in tokens that can be bought.
+    pub denominations: Vec<u64>,
+    /// Seconds from the opening of a breakglass cell to its deletion.
+    pub breakglass_seconds: u32,
+}
+
+/// Prices in tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prices {
+    /// Of an insert.
+    pub insert: u64,
+    /// Of a lookup.
+    pub lookup: u64,
+    /// Of a delete, before its refund.
+    pub delete: u64,
+    /// Of writing a breakglass cell.
+    pub breakglass: u64,
+    /// Of a transfer.
+    pub transfer: u64,
+}
+
+impl Record {
+    /// Signs the record. The keypair has to be the one behind its server key.
+    #[must_use]
+    pub fn sign(self, keypair: &Keypair) -> SignedRecord {
+        let signature = sign(signed_digest(&self.encode()), keypair);
+        SignedRecord {
+            record: self,
+            signature,
+        }
+    }
+
+    /// The hash that clients compare and receipts name.
+    #[must_use]
+    pub fn hash(&self) -> RecordHash {
+        RecordHash(tagged_hash(
+            "larder/record-hash",
+            &[&Sha256::digest(self.encode())],
+        ))
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut to = Vec::with_capacity(512);
+        to.push(VERSION);
+        to.extend_from_slice(self.server_key.as_bytes());
+        to.extend_from_slice(self.receipt_key.as_bytes());
+        to.extend_from_slice(self.node_id.as_bytes());
+        to.extend_from_slice(&self.epoch.to_be_bytes());
+        to.extend_from_slice(&self.epoch_seconds.to_be_bytes());
+        match &self.tariff {
+            None => to.push(0),
+            Some(tariff) => {
+                to.push(1);
+                tariff.encode(&mut to);
+            }
+        }
+        to
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let version = reader.u8("the record")?;
+        if version != VERSION {
+            return Err(DecodeError::UnsupportedVersion(version));
+        }
+        let record = Record {
+            server_key: ServerKey::from_slice(reader.take(33, "the server key")?)?,
+            receipt_key: ReceiptKey::from_slice(reader.take(33, "the receipt key")?)?,
+            node_id: NodeId::from_slice(reader.take(33, "the node id")?)?,
+            epoch: reader.u32("the epoch")?,
+            epoch_seconds: reader.u32("the epoch")?,
+            tariff: match reader.u8("the payment")? {
+                0 => None,
+                1 => Some(Tariff::decode(&mut reader)?),
+                code => {
+                    return Err(DecodeError::UnknownCode {
+                        what: "the payment",
+                        code,
+                    });
+                }
+            },
+        };
+        // A record is hashed as it was sent, so what this version cannot keep it must refuse.
+        reader.finish()?;
+        Ok(record)
+    }
+}
+
+impl Tariff {
+    fn encode(&self, to: &mut Vec<u8>) {
+        let count = |to: &mut Vec<u8>, len: usize| {
+            debug_assert!(len <= usize::from(u8::MAX));
+            to.push(len as u8);
+        };
+        count(to, self.issuers.len());
+        to.extend(self.issuers.iter().flatten());
+        to.extend_from_slice(&self.next_issuer);
+        let Prices {
+            insert,
+            lookup,
+            delete,
+            breakglass,
+            transfer,
+        } = self.prices;
+        for price in [insert, lookup, delete, breakglass, transfer] {
+            to.extend_from_slice(&price.to_be_bytes());
+        }
+        for list in [&self.refunds, &self.denominations] {
+            count(to, list.len());
+            to.extend(list.iter().flat_map(|tokens| tokens.to_be_bytes()));
+        }
+        to.extend_from_slice(&self.breakglass_seconds.to_be_bytes());
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let issuers = (0..reader.u8("the issuer parameters")?)
+            .map(|_| reader.array("the issuer parameters"))
+            .collect::<Result<_, _>>()?;
+        let next_issuer = reader.array("the commitment")?;
+        let mut price = || reader.u64("the prices");
+        let prices = Prices {
+            insert: price()?,
+            lookup: price()?,
+            delete: price()?,
+            breakglass: price()?,
+            transfer: price()?,
+        };
+        let mut list = |what| {
+            (0..reader.u8(what)?)
+                .map(|_| reader.u64(what))
+                .collect::<Result<Vec<_>, _>>()
+        };
+        Ok(Tariff {
+            issuers,
+            next_issuer,
+            prices,
+            refunds: list("the refunds")?,
+            denominations: list("the denominations")?,
+            breakglass_seconds: reader.u32("the breakglass timer")?,
+        })
+    }
+}
+
+/// A record and the server's signature under it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SignedRecord {
+    record: Record,
+    signature: [u8; 64],
+}
+
+impl SignedRecord {
+    /// The record, if it is signed by the server key that the client knows from the address.
+    #[must_use]
+    pub fn verified(&self, server: &ServerKey) -> Option<&Record> {
+        let genuine = self.record.server_key == *server
+            && verifies(
+                signed_digest(&self.record.encode()),
+                &self.signature,
+                &server.x_only(),
+            );
+        genuine.then_some(&self.record)
+    }
+
+    /// `record ‖ signature`.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut to = self.record.encode();
+        to.extend_from_slice(&self.signature);
+        to
+    }
+
+    /// Reads `record ‖ signature`; does not check the signature.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the bytes are no record; the storage node that sent them is at fault.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (record, signature) = bytes
+            .split_last_chunk()
+            .ok_or(DecodeError::Truncated("the record"))?;
+        Ok(SignedRecord {
+            record: Record::decode(record)?,
+            signature: *signature,
+        })
+    }
+}
+
+impl fmt::Debug for SignedRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SignedRecord").field(&self.record).finish()
+    }
+}
+
+fn signed_digest(record: &[u8]) -> [u8; 32] {
+    tagged_hash("larder/record", &[&Sha256::digest(record)])
+}

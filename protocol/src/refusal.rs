@@ -1,0 +1,190 @@
+//! Why an operation was not performed.
+//!
+//! | code | refusal | fields, bytes |
+//! | --- | --- | --- |
+//! | 0x10 | `Malformed` | – |
+//! | 0x11 | `UnsupportedVersion` | – |
+//! | 0x12 | `WrongSizeClass` | – |
+//! | 0x13 | `AlreadyExists` | blob hash 32 |
+//! | 0x14 | `Absent` | – |
+//! | 0x15 | `Deleted` | – |
+//! | 0x16 | `BadSignature` | – |
+//! | 0x17 | `StaleSequence` | current 8 |
+//! | 0x18 | `WrongPrice` | price 8 |
+//! | 0x19 | `WrongEpoch` | current 4, oldest 4 |
+//! | 0x1a | `BadProof` | – |
+//! | 0x1b | `AlreadySpent` | row: length 2, bytes |
+//! | 0x1c | `UnknownClaim` | – |
+//! | 0x1d | `NotPaid` | – |
+//! | 0x1e | `Busy` | – |
+//! | 0x1f | `StoreFull` | – |
+//! | 0x20 | `Internal` | – |
+
+use crate::wire::{Reader, put_prefixed};
+use crate::{BlobHash, DecodeError};
+
+/// Why an operation was not performed, whose fault that is, and what the client does next.
+///
+/// Carries no text of the server's: a code and its fields say all there is to say.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The client sent what is no request. A defect of the client: report it, do not retry.
+    #[error(
+        "the storage node could not read the request: a defect of this client, please report it"
+    )]
+    Malformed,
+    /// The client speaks a version that the server does not. Update whichever is older.
+    #[error("the storage node does not speak this version of the protocol: update the client")]
+    UnsupportedVersion,
+    /// The client asked in the small class for an answer of the big one. Ask in the big class.
+    #[error(
+        "the request came in a smaller message than its answer needs: send it in the big class"
+    )]
+    WrongSizeClass,
+    /// There is a blob under this key. With the hash of one's own blob this is success (the
+    /// reply was lost); with another, somebody else wrote here: fetch it.
+    #[error("there is already a blob under this key")]
+    AlreadyExists {
+        /// Hash of the stored blob.
+        blob_hash: BlobHash,
+    },
+    /// There is nothing under this key, and never was within the server's memory. Nobody's fault.
+    #[error("there is nothing under this key")]
+    Absent,
+    /// There was a blob, and its owner deleted it. Nobody's fault.
+    #[error("the blob under this key was deleted")]
+    Deleted,
+    /// The signature does not permit this. The client signed with another key, for another
+    /// server, or over another blob: look the blob up and sign again.
+    #[error(
+        "the signature does not permit this: it is by another key, for another server or over another blob"
+    )]
+    BadSignature,
+    /// The cell holds this sequence or a higher one. Open it, then write a higher one.
+    #[error("the cell already holds sequence {current}: write a higher one")]
+    StaleSequence {
+        /// The sequence in the cell.
+        current: u64,
+    },
+    /// The client paid by other terms than the current record's. Fetch the record, pay this price.
+    #[error("the price is {price} tokens: fetch the current parameter record")]
+    WrongPrice {
+        /// In tokens.
+        price: u64,
+    },
+    /// The credentials' epoch is not accepted. Reissue if it is not older than `oldest`.
+    #[error("credentials of epochs {oldest} to {current} are accepted")]
+    WrongEpoch {
+        /// The epoch in which the server issues now.
+        current: u32,
+        /// The oldest epoch whose credentials it takes.
+        oldest: u32,
+    },
+    /// The proof does not hold. A defect of the client, or credentials of another server.
+    #[error(
+        "the payment proof does not hold: a defect of this client, or tokens of another storage node"
+    )]
+    BadProof,
+    /// The pair was spent before. The operation was *not* performed; the row opens to the
+    /// replacement.
+    #[error("these credentials were spent before; the replacement is attached")]
+    AlreadySpent {
+        /// The replacement row, as `credentials` lays it out.
+        row: Vec<u8>,
+    },
+    /// Nobody asked for a quote with this claim. The client lost track, or it expired.
+    #[error("no quote is known for this claim: ask for a new one")]
+    UnknownClaim,
+    /// The quote is not paid yet. Pay it, then claim again.
+    #[error("the quote is not paid yet")]
+    NotPaid,
+    /// The server has too much to do. Retry later, over another circuit.
+    #[error("the storage node is busy: retry later")]
+    Busy,
+    /// The server has no room. The operator is at fault; use another provider meanwhile.
+    #[error("the storage node is full: its operator has to make room")]
+    StoreFull,
+    /// The server failed. The operator is at fault and finds the cause in the log.
+    #[error("the storage node failed: its operator finds the cause in the log")]
+    Internal,
+}
+
+impl Refusal {
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Refusal::Malformed => 0x10,
+            Refusal::UnsupportedVersion => 0x11,
+            Refusal::WrongSizeClass => 0x12,
+            Refusal::AlreadyExists { .. } => 0x13,
+            Refusal::Absent => 0x14,
+            Refusal::Deleted => 0x15,
+            Refusal::BadSignature => 0x16,
+            Refusal::StaleSequence { .. } => 0x17,
+            Refusal::WrongPrice { .. } => 0x18,
+            Refusal::WrongEpoch { .. } => 0x19,
+            Refusal::BadProof => 0x1a,
+            Refusal::AlreadySpent { .. } => 0x1b,
+            Refusal::UnknownClaim => 0x1c,
+            Refusal::NotPaid => 0x1d,
+            Refusal::Busy => 0x1e,
+            Refusal::StoreFull => 0x1f,
+            Refusal::Internal => 0x20,
+        }
+    }
+
+    pub(crate) fn encode(&self, to: &mut Vec<u8>) {
+        to.push(self.code());
+        match self {
+            Refusal::AlreadyExists { blob_hash } => to.extend_from_slice(&blob_hash.0),
+            Refusal::StaleSequence { current } => to.extend_from_slice(&current.to_be_bytes()),
+            Refusal::WrongPrice { price } => to.extend_from_slice(&price.to_be_bytes()),
+            Refusal::WrongEpoch { current, oldest } => {
+                to.extend_from_slice(&current.to_be_bytes());
+                to.extend_from_slice(&oldest.to_be_bytes());
+            }
+            Refusal::AlreadySpent { row } => put_prefixed(to, row),
+            _ => {}
+        }
+    }
+
+    /// Reads the fields of the refusal with this code.
+    pub(crate) fn decode(code: u8, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match code {
+            0x10 => Refusal::Malformed,
+            0x11 => Refusal::UnsupportedVersion,
+            0x12 => Refusal::WrongSizeClass,
+            0x13 => Refusal::AlreadyExists {
+                blob_hash: BlobHash(reader.array("the hash")?),
+            },
+            0x14 => Refusal::Absent,
+            0x15 => Refusal::Deleted,
+            0x16 => Refusal::BadSignature,
+            0x17 => Refusal::StaleSequence {
+                current: reader.u64("the sequence")?,
+            },
+            0x18 => Refusal::WrongPrice {
+                price: reader.u64("the price")?,
+            },
+            0x19 => Refusal::WrongEpoch {
+                current: reader.u32("the epoch")?,
+                oldest: reader.u32("the epoch")?,
+            },
+            0x1a => Refusal::BadProof,
+            0x1b => Refusal::AlreadySpent {
+                row: reader.prefixed("the row")?.to_vec(),
+            },
+            0x1c => Refusal::UnknownClaim,
+            0x1d => Refusal::NotPaid,
+            0x1e => Refusal::Busy,
+            0x1f => Refusal::StoreFull,
+            0x20 => Refusal::Internal,
+            code => {
+                return Err(DecodeError::UnknownCode {
+                    what: "the outcome",
+                    code,
+                });
+            }
+        })
+    }
+}

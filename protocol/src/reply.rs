@@ -1,0 +1,169 @@
+//! A reply: the body of an envelope on its way back to the client.
+//!
+//! | bytes | field |
+//! | --- | --- |
+//! | 1 | status: 0 `Info`, 1 `Inserted`, 2 `Removed`, 3 `Found`, or a [refusal](crate::refusal) |
+//! | by status | `Info`: the signed [record](crate::record), 2 bytes of length in front; `Found`: the blob, 16,433; refusals: their fields |
+//! | 1 | what follows: bit 0 a receipt, bit 1 a replacement |
+//! | 100 | [receipt](crate::receipt), if bit 0 |
+//! | 2 + r | length and bytes of the replacement row, as `credentials` lays it out, if bit 1 |
+//! | rest | [`extension`](crate::extension) |
+//!
+//! Every reply of an operation that got as far as the store carries a receipt: all of
+//! `Inserted`, `Removed`, `Found`, `AlreadyExists`, `Absent`, `Deleted` and `BadSignature`.
+//! A client that gets one of these without a valid receipt has got nothing.
+
+use crate::extension::Extension;
+use crate::receipt::Finding;
+use crate::wire::{Reader, put_prefixed};
+use crate::{Blob, BlobHash, DecodeError, Receipt, Refusal, Request, SignedRecord};
+
+const RECEIPT: u8 = 1;
+const REPLACEMENT: u8 = 2;
+
+/// An operation that was performed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Done {
+    /// The terms of the storage node.
+    Info(Box<SignedRecord>),
+    /// The blob is stored, durably.
+    Inserted,
+    /// The blob is gone and its key tombstoned, durably.
+    Removed,
+    /// The blob.
+    Found(Blob),
+}
+
+/// One reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// What was done, or why nothing was.
+    pub outcome: Result<Done, Refusal>,
+    /// Proof of it, for operations that got as far as the store.
+    pub receipt: Option<Receipt>,
+    /// The replacement row of the credentials that paid, as `credentials` lays it out.
+    pub replacement: Option<Vec<u8>>,
+    /// What comes after the fixed fields.
+    pub extension: Extension,
+}
+
+impl Reply {
+    /// A reply without receipt, replacement and extension.
+    #[must_use]
+    pub fn bare(outcome: Result<Done, Refusal>) -> Self {
+        Reply {
+            outcome,
+            receipt: None,
+            replacement: None,
+            extension: Extension::default(),
+        }
+    }
+
+    /// The status byte, which is also what a receipt signs as the outcome.
+    #[must_use]
+    pub fn code(outcome: &Result<Done, Refusal>) -> u8 {
+        match outcome {
+            Ok(Done::Info(_)) => 0,
+            Ok(Done::Inserted) => 1,
+            Ok(Done::Removed) => 2,
+            Ok(Done::Found(_)) => 3,
+            Err(refusal) => refusal.code(),
+        }
+    }
+
+    /// What the receipt of this outcome has to be about, or `None` when it needs none.
+    ///
+    /// `stored` is the hash of the blob that an `Inserted` or `Removed` was about: the client
+    /// knows what it sent or signed, the server what it stored.
+    #[must_use]
+    pub fn finding(
+        request: &Request,
+        outcome: &Result<Done, Refusal>,
+        stored: Option<BlobHash>,
+    ) -> Option<Finding> {
+        let blob = match outcome {
+            Ok(Done::Info(_)) => return None,
+            Ok(Done::Inserted | Done::Removed) => Some(stored?),
+            Ok(Done::Found(blob)) => Some(blob.hash()),
+            Err(Refusal::AlreadyExists { blob_hash }) => Some(*blob_hash),
+            Err(Refusal::Absent | Refusal::Deleted | Refusal::BadSignature) => None,
+            Err(_) => return None,
+        };
+        Some(Finding {
+            op: request.call.op(),
+            key: *request.call.key()?,
+            outcome: Reply::code(outcome),
+            blob,
+            nonce: request.nonce,
+        })
+    }
+
+    /// The body of an envelope.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut to = Vec::with_capacity(256);
+        match &self.outcome {
+            Ok(done) => {
+                to.push(Reply::code(&self.outcome));
+                match done {
+                    Done::Info(record) => put_prefixed(&mut to, &record.encode()),
+                    Done::Found(blob) => to.extend_from_slice(blob.as_bytes()),
+                    Done::Inserted | Done::Removed => {}
+                }
+            }
+            Err(refusal) => refusal.encode(&mut to),
+        }
+        to.push(
+            self.receipt.as_ref().map_or(0, |_| RECEIPT)
+                | self.replacement.as_ref().map_or(0, |_| REPLACEMENT),
+        );
+        if let Some(receipt) = &self.receipt {
+            receipt.encode(&mut to);
+        }
+        if let Some(row) = &self.replacement {
+            put_prefixed(&mut to, row);
+        }
+        self.extension.encode(&mut to);
+        to
+    }
+
+    /// Reads the body of an envelope.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the bytes are no reply; the storage node that sent them is at fault.
+    pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(body);
+        let outcome = match reader.u8("the status")? {
+            0 => Ok(Done::Info(Box::new(SignedRecord::decode(
+                reader.prefixed("the record")?,
+            )?))),
+            1 => Ok(Done::Inserted),
+            2 => Ok(Done::Removed),
+            3 => Ok(Done::Found(reader.blob()?)),
+            code => Err(Refusal::decode(code, &mut reader)?),
+        };
+        let follows = reader.u8("the flags")?;
+        if follows & !(RECEIPT | REPLACEMENT) != 0 {
+            return Err(DecodeError::UnknownCode {
+                what: "the flags",
+                code: follows,
+            });
+        }
+        let receipt = match follows & RECEIPT {
+            0 => None,
+            _ => Some(Receipt::decode(&mut reader)?),
+        };
+        let replacement = match follows & REPLACEMENT {
+            0 => None,
+            _ => Some(reader.prefixed("the replacement")?.to_vec()),
+        };
+        let extension = Extension::decode(&mut reader)?;
+        reader.finish()?;
+        Ok(Reply {
+            outcome,
+            receipt,
+            replacement,
+            extension,
+        })
+    }
+}

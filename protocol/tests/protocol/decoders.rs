@@ -1,0 +1,242 @@
+//! Every decoder against what it wrote itself, what somebody changed, and noise.
+
+use crate::messages;
+use larder_protocol::envelope::{self, BIG_LEN, MAX_LEN, SMALL_MAX_LEN};
+use larder_protocol::{
+    Address, Call, DecodeError, Key, NodeId, Nonce, Payment, Reply, Request, SignedRecord,
+    SizeClass, VERSION,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+/// What a decoder made of some bytes, written again; `None` if it refused them.
+type Rewrite = fn(&[u8]) -> Option<Vec<u8>>;
+
+/// Everything that reads bytes from outside. Whatever one accepts it must write the same way,
+/// or two parties could see different bytes in one message. Extensions are the one exception:
+/// unknown odd types are skipped.
+const DECODERS: [(&str, Rewrite); 4] = [
+    ("request", |bytes| {
+        Request::decode(bytes).ok().map(|request| request.encode())
+    }),
+    ("reply", |bytes| {
+        Reply::decode(bytes).ok().map(|reply| reply.encode())
+    }),
+    ("record", |bytes| {
+        SignedRecord::decode(bytes)
+            .ok()
+            .map(|record| record.encode())
+    }),
+    ("envelope", |bytes| {
+        let body = envelope::unwrap(bytes).ok()?;
+        let mut again = vec![VERSION];
+        again.extend_from_slice(&(body.len() as u16).to_be_bytes());
+        again.extend_from_slice(body);
+        again.resize(bytes.len(), 0);
+        Some(again)
+    }),
+];
+
+fn accepts_only_what_it_would_write(bytes: &[u8], skipped_extensions: bool) {
+    for (what, rewrite) in DECODERS {
+        if let Some(again) = rewrite(bytes) {
+            let same = again == bytes || skipped_extensions && bytes.len() > again.len();
+            assert!(same, "{what}: accepted a second form of the same message");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn every_request_reads_back_as_it_was_written(request in messages::request()) {
+        prop_assert_eq!(Request::decode(&request.encode()), Ok(request));
+    }
+
+    #[test]
+    fn every_reply_reads_back_as_it_was_written(reply in messages::reply()) {
+        prop_assert_eq!(Reply::decode(&reply.encode()), Ok(reply));
+    }
+
+    #[test]
+    fn noise_is_refused_or_read_in_its_only_form(bytes in vec(any::<u8>(), 0..2_000)) {
+        accepts_only_what_it_would_write(&bytes, true);
+    }
+
+    #[test]
+    fn a_changed_byte_never_makes_a_second_form(
+        request in messages::request(),
+        reply in messages::reply(),
+        at in any::<prop::sample::Index>(),
+        flip in 1..=255u8,
+    ) {
+        for mut bytes in [request.encode(), reply.encode()] {
+            let at = at.index(bytes.len());
+            bytes[at] ^= flip;
+            accepts_only_what_it_would_write(&bytes, true);
+        }
+    }
+
+    #[test]
+    fn a_shortened_message_is_refused(
+        request in messages::request(),
+        reply in messages::reply(),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let (request, reply) = (
+            Request { extension: Default::default(), ..request },
+            Reply { extension: Default::default(), ..reply },
+        );
+        let bytes = request.encode();
+        prop_assert!(Request::decode(&bytes[..cut.index(bytes.len())]).is_err());
+        let bytes = reply.encode();
+        prop_assert!(Reply::decode(&bytes[..cut.index(bytes.len())]).is_err());
+    }
+
+    #[test]
+    fn an_envelope_gives_its_body_back_in_either_class(body in vec(any::<u8>(), 0..3_000)) {
+        for class in [SizeClass::Small, SizeClass::Big] {
+            let Some(contents) = envelope::wrap(&body, class) else {
+                prop_assert!(class == SizeClass::Small && body.len() + 3 > SMALL_MAX_LEN);
+                continue;
+            };
+            prop_assert_eq!(SizeClass::of(&contents), class);
+            prop_assert_eq!(envelope::unwrap(&contents), Ok(&body[..]));
+        }
+    }
+
+    #[test]
+    fn an_address_reads_back_as_it_was_written(server in 1..200u8, relays in vec(1..200u8, 0..16)) {
+        let node = |number| NodeId::from(messages::keypair(number).public_key());
+        let address = Address::new(
+            messages::server_key(server),
+            node(server),
+            relays.into_iter().map(node).collect(),
+        );
+        prop_assert_eq!(address.to_string().parse(), Ok(address.clone()));
+        prop_assert_eq!(address.to_string().to_uppercase().parse(), Ok(address));
+    }
+
+    #[test]
+    fn text_that_is_no_address_is_refused_without_panic(text in "(larder1)?\\PC{0,200}") {
+        prop_assert!(text.parse::<Address>().is_err());
+    }
+}
+
+#[test]
+fn every_refusal_reads_back_as_it_was_written() {
+    for refusal in messages::refusals() {
+        let reply = Reply::bare(Err(refusal));
+        assert_eq!(Reply::decode(&reply.encode()), Ok(reply));
+    }
+}
+
+#[test]
+fn padding_reaches_its_class_and_no_further() {
+    let big = |len| envelope::wrap(&vec![1; len], SizeClass::Big).map(|contents| contents.len());
+    assert_eq!(big(0), Some(BIG_LEN));
+    assert_eq!(big(BIG_LEN - 3), Some(BIG_LEN));
+    assert_eq!(big(BIG_LEN - 2), Some(BIG_LEN + 1));
+    assert_eq!(big(MAX_LEN - 3), Some(MAX_LEN));
+    assert_eq!(big(MAX_LEN - 2), None);
+    let small = |len| envelope::wrap(&vec![1; len], SizeClass::Small);
+    assert!(small(SMALL_MAX_LEN - 3).is_some());
+    assert!(small(SMALL_MAX_LEN - 2).is_none());
+}
+
+#[test]
+fn an_envelope_refuses_other_versions_marks_in_the_padding_and_lengths_beyond_its_end() {
+    let contents = envelope::wrap(b"body", SizeClass::Big).expect("fits");
+    let with = |at: usize, byte| {
+        let mut contents = contents.clone();
+        contents[at] = byte;
+        envelope::unwrap(&contents).map(<[u8]>::to_vec)
+    };
+    assert_eq!(with(0, 2), Err(DecodeError::UnsupportedVersion(2)));
+    assert_eq!(with(BIG_LEN - 1, 1), Err(DecodeError::Padding));
+    assert_eq!(with(7, 1), Err(DecodeError::Padding));
+    assert_eq!(with(1, 0xff), Err(DecodeError::Truncated("the body")));
+    assert_eq!(
+        envelope::unwrap(&[]),
+        Err(DecodeError::Truncated("the version"))
+    );
+}
+
+#[test]
+fn requests_refuse_unknown_ops_payments_that_are_none_and_points_off_the_curve() {
+    let lookup = Call::Lookup(larder_protocol::lookup::Lookup {
+        key: messages::key(5),
+    });
+    let bytes = Request::unpaid(Nonce([1; 32]), lookup).encode();
+    let with = |at: usize, byte| {
+        let mut bytes = bytes.clone();
+        bytes[at] = byte;
+        Request::decode(&bytes)
+    };
+    assert_eq!(
+        with(0, 4),
+        Err(DecodeError::UnknownCode {
+            what: "the op",
+            code: 4
+        })
+    );
+    assert_eq!(
+        with(33, 2),
+        Err(DecodeError::UnknownCode {
+            what: "the payment",
+            code: 2
+        })
+    );
+    assert!(
+        matches!(with(36, 4), Err(DecodeError::Invalid(_))),
+        "not a compressed point"
+    );
+    let mut off_curve = bytes.clone();
+    off_curve[36..69].copy_from_slice(&[[2; 1].as_slice(), &[0xff; 32]].concat());
+    assert!(matches!(
+        Request::decode(&off_curve),
+        Err(DecodeError::Invalid(_))
+    ));
+    assert!(Key::from_slice(&[0; 33]).is_err() && Key::from_slice(&[2; 32]).is_err());
+
+    let mut unpaid_with_length = bytes.clone();
+    unpaid_with_length.splice(35..36, [1, 0]);
+    assert!(matches!(
+        Request::decode(&unpaid_with_length),
+        Err(DecodeError::Inconsistent(_))
+    ));
+    let paid = Request {
+        payment: Payment::Credentials(vec![]),
+        ..Request::decode(&bytes).expect("what it wrote")
+    };
+    assert_eq!(
+        Request::decode(&paid.encode()),
+        Ok(paid),
+        "an empty payment is still a payment"
+    );
+}
+
+#[test]
+fn extensions_skip_unknown_odd_types_and_refuse_even_disordered_and_padded_ones() {
+    let plain = Request::unpaid(Nonce([1; 32]), Call::Info).encode();
+    let with = |stream: &[u8]| Request::decode(&[&plain, stream].concat());
+    assert!(with(&[7, 1, 0xaa]).is_ok_and(|request| request.extension.hop_token.is_none()));
+    assert!(
+        with(&[101, 1, 0xaa]).is_ok_and(|request| request.extension.hop_token == Some(vec![0xaa]))
+    );
+    let refused = |stream: &[u8]| matches!(with(stream), Err(DecodeError::Extension(_)));
+    assert!(refused(&[8, 0]), "unknown even");
+    assert!(refused(&[9, 0, 7, 0]), "descending");
+    assert!(refused(&[7, 0, 7, 0]), "twice");
+    assert!(refused(&[0xfd, 0, 7, 0]), "type not in its shortest form");
+    assert!(
+        refused(&[7, 0xfe, 0, 0, 0, 1, 0]),
+        "length not in its shortest form"
+    );
+    assert_eq!(
+        with(&[7, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
+        Err(DecodeError::Truncated("an extension")),
+        "a length that no memory holds"
+    );
+}

@@ -1,0 +1,9 @@
+//! What `larder-protocol` promises, seen from outside.
+
+#![expect(clippy::expect_used, reason = "a test panics when it is not so")]
+
+mod address;
+mod decoders;
+mod messages;
+mod signatures;
+mod vectors;

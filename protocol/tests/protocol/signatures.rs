@@ -1,0 +1,181 @@
+//! What is signed cannot be moved: to another server, key, blob, request or outcome.
+
+use crate::messages::{blob, key, keypair, record, refusals, server_key};
+use larder_protocol::delete::Delete;
+use larder_protocol::lookup::Lookup;
+use larder_protocol::receipt::Finding;
+use larder_protocol::{
+    BlobHash, Call, Done, Nonce, Op, Receipt, ReceiptKey, RecordHash, Refusal, Reply, Request,
+    SignedRecord,
+};
+
+/// Every single bit flip of these bytes.
+fn flips(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
+    (0..bytes.len() * 8).map(|bit| {
+        let mut flipped = bytes.to_vec();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        flipped
+    })
+}
+
+#[test]
+fn a_delete_is_good_for_one_server_one_key_and_one_blob() {
+    let delete = Delete::sign(&keypair(5), &server_key(1), blob(1).hash());
+    assert!(delete.permits(&server_key(1), blob(1).hash()));
+    assert!(
+        !delete.permits(&server_key(2), blob(1).hash()),
+        "another server"
+    );
+    assert!(
+        !delete.permits(&server_key(1), blob(2).hash()),
+        "another blob"
+    );
+    let moved = Delete {
+        key: key(6),
+        ..delete.clone()
+    };
+    assert!(
+        !moved.permits(&server_key(1), blob(1).hash()),
+        "another key"
+    );
+    let foreign = Delete::sign(&keypair(6), &server_key(1), blob(1).hash());
+    let foreign = Delete {
+        key: key(5),
+        ..foreign
+    };
+    assert!(
+        !foreign.permits(&server_key(1), blob(1).hash()),
+        "signed by another key"
+    );
+    for signature in flips(&delete.signature) {
+        let changed = Delete {
+            signature: signature.try_into().expect("64"),
+            ..delete.clone()
+        };
+        assert!(!changed.permits(&server_key(1), blob(1).hash()));
+    }
+}
+
+#[test]
+fn a_record_with_any_bit_flipped_is_not_the_servers() {
+    let signed = record(7, None).sign(&keypair(1));
+    assert!(signed.verified(&server_key(1)).is_some());
+    assert!(signed.verified(&server_key(2)).is_none(), "another server");
+    let forged = record(7, None).sign(&keypair(2));
+    assert!(
+        forged.verified(&server_key(1)).is_none(),
+        "signed by somebody else"
+    );
+    for bytes in flips(&signed.encode()) {
+        let changed = SignedRecord::decode(&bytes);
+        assert!(!changed.is_ok_and(|record| record.verified(&server_key(1)).is_some()));
+    }
+}
+
+#[test]
+fn a_receipt_proves_one_finding_only() {
+    let finding = Finding {
+        op: Op::Lookup,
+        key: key(5),
+        outcome: 3,
+        blob: Some(blob(1).hash()),
+        nonce: Nonce([9; 32]),
+    };
+    let receipt_key = ReceiptKey::from(keypair(2).public_key());
+    let receipt = Receipt::sign(&keypair(2), &finding, 7, RecordHash([4; 32]));
+    assert!(receipt.proves(&receipt_key, &finding));
+    let others = [
+        Finding {
+            op: Op::Insert,
+            ..finding
+        },
+        Finding {
+            key: key(6),
+            ..finding
+        },
+        Finding {
+            outcome: 0x14,
+            ..finding
+        },
+        Finding {
+            blob: None,
+            ..finding
+        },
+        Finding {
+            blob: Some(BlobHash([0; 32])),
+            ..finding
+        },
+        Finding {
+            nonce: Nonce([8; 32]),
+            ..finding
+        },
+    ];
+    for other in others {
+        assert!(!receipt.proves(&receipt_key, &other));
+    }
+    assert!(!receipt.proves(&ReceiptKey::from(keypair(3).public_key()), &finding));
+    assert!(
+        !Receipt {
+            epoch: 8,
+            ..receipt.clone()
+        }
+        .proves(&receipt_key, &finding)
+    );
+    let other_terms = Receipt {
+        record: RecordHash([5; 32]),
+        ..receipt.clone()
+    };
+    assert!(!other_terms.proves(&receipt_key, &finding));
+    for signature in flips(&receipt.signature) {
+        let changed = Receipt {
+            signature: signature.try_into().expect("64"),
+            ..receipt.clone()
+        };
+        assert!(!changed.proves(&receipt_key, &finding));
+    }
+}
+
+#[test]
+fn no_blob_and_a_blob_of_hash_zero_are_different_findings() {
+    let absent = Finding {
+        op: Op::Lookup,
+        key: key(5),
+        outcome: 3,
+        blob: None,
+        nonce: Nonce([9; 32]),
+    };
+    let receipt = Receipt::sign(&keypair(2), &absent, 0, RecordHash([0; 32]));
+    let zero = Finding {
+        blob: Some(BlobHash([0; 32])),
+        ..absent
+    };
+    assert!(!receipt.proves(&ReceiptKey::from(keypair(2).public_key()), &zero));
+}
+
+#[test]
+fn every_outcome_that_reached_the_store_has_a_finding_and_no_other() {
+    let request = Request::unpaid(Nonce([1; 32]), Call::Lookup(Lookup { key: key(5) }));
+    let stored = Some(blob(1).hash());
+    let found = |outcome| Reply::finding(&request, &outcome, stored);
+    for done in [Done::Inserted, Done::Removed, Done::Found(blob(1))] {
+        assert_eq!(found(Ok(done)).expect("a finding").blob, stored);
+    }
+    let about_the_key = |refusal: &Refusal| {
+        matches!(
+            refusal,
+            Refusal::AlreadyExists { .. }
+                | Refusal::Absent
+                | Refusal::Deleted
+                | Refusal::BadSignature
+        )
+    };
+    for refusal in refusals() {
+        assert_eq!(
+            found(Err(refusal.clone())).is_some(),
+            about_the_key(&refusal),
+            "{refusal:?}"
+        );
+    }
+    let info = Request::unpaid(Nonce([1; 32]), Call::Info);
+    assert!(Reply::finding(&info, &Err(Refusal::Absent), None).is_none());
+}

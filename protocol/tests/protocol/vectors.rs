@@ -1,0 +1,185 @@
+//! The golden vectors in `vectors/v1.json`: what a second implementation has to read and write.
+//!
+//! `LARDER_BLESS=1 cargo test -p larder-protocol --test vectors` writes the file anew; do that only
+//! for a new version of the protocol.
+
+use crate::messages::{blob, key, keypair, record, refusals, server_key};
+use larder_protocol::delete::Delete;
+use larder_protocol::envelope;
+use larder_protocol::extension::Extension;
+use larder_protocol::insert::Insert;
+use larder_protocol::lookup::Lookup;
+use larder_protocol::record::{Prices, Tariff};
+use larder_protocol::{
+    Address, Call, Done, NodeId, Nonce, Payment, Receipt, Record, Reply, Request, SizeClass,
+};
+use serde_json::{Value, json};
+
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors/v1.json");
+
+fn tariff() -> Tariff {
+    Tariff {
+        issuers: vec![[0x61; 68], [0x62; 68]],
+        next_issuer: [0x63; 32],
+        prices: Prices {
+            insert: 8,
+            lookup: 1,
+            delete: 1,
+            breakglass: 4,
+            transfer: 1,
+        },
+        refunds: vec![7, 4, 2],
+        denominations: vec![100, 1_000, 10_000],
+        breakglass_seconds: 259_200,
+    }
+}
+
+fn requests() -> Vec<(&'static str, Request)> {
+    let request = |call| Request::unpaid(Nonce([0x11; 32]), call);
+    let lookup = || request(Call::Lookup(Lookup { key: key(5) }));
+    let delete = Delete::sign(&keypair(5), &server_key(1), blob(0).hash());
+    vec![
+        ("info", request(Call::Info)),
+        (
+            "insert",
+            request(Call::Insert(Insert {
+                key: key(5),
+                blob: blob(0),
+            })),
+        ),
+        ("delete", request(Call::Delete(delete))),
+        ("lookup", lookup()),
+        (
+            "lookup, paid, with a hop token",
+            Request {
+                payment: Payment::Credentials(vec![0x22; 64]),
+                extension: Extension {
+                    hop_token: Some(vec![0x33; 40]),
+                },
+                ..lookup()
+            },
+        ),
+    ]
+}
+
+fn replies(record: &Record) -> Vec<(String, Reply)> {
+    let insert = &requests()[1].1;
+    let receipted = |outcome| {
+        let receipt = Reply::finding(insert, &outcome, Some(blob(0).hash()))
+            .map(|finding| Receipt::sign(&keypair(2), &finding, record.epoch, record.hash()));
+        Reply {
+            receipt,
+            ..Reply::bare(outcome)
+        }
+    };
+    let mut replies = vec![
+        (
+            "info".to_owned(),
+            Reply::bare(Ok(Done::Info(Box::new(record.clone().sign(&keypair(1)))))),
+        ),
+        ("inserted".to_owned(), receipted(Ok(Done::Inserted))),
+        ("removed".to_owned(), receipted(Ok(Done::Removed))),
+        ("found".to_owned(), receipted(Ok(Done::Found(blob(0))))),
+        (
+            "inserted, with a replacement".to_owned(),
+            Reply {
+                replacement: Some(vec![0x44; 100]),
+                ..receipted(Ok(Done::Inserted))
+            },
+        ),
+    ];
+    for refusal in refusals() {
+        let name = format!("{refusal:?}");
+        let name = name.split([' ', '{']).next().unwrap_or_default().to_owned();
+        replies.push((name, receipted(Err(refusal))));
+    }
+    replies
+}
+
+fn build() -> Value {
+    let public = |number: u8| hex::encode(keypair(number).public_key().serialize());
+    let body = |name: &str, body: Vec<u8>| json!({ "name": name, "body": hex::encode(body) });
+    let free = record(7, None);
+    let paid = record(7, Some(tariff()));
+    let node = |number| NodeId::from(keypair(number).public_key());
+    let envelopes = [(SizeClass::Small, "small"), (SizeClass::Big, "big")].map(|(class, name)| {
+        let contents = envelope::wrap(&requests()[0].1.encode(), class).expect("fits");
+        json!({ "class": name, "contents": hex::encode(contents) })
+    });
+    let signed = |name: &str, record: &Record| {
+        json!({
+            "name": name,
+            "signed": hex::encode(record.clone().sign(&keypair(1)).encode()),
+            "hash": hex::encode(record.hash().0),
+        })
+    };
+    let records = [signed("free", &free), signed("paid", &paid)];
+    json!({
+        "about": {
+            "secrets": "secret key n is the byte n, 32 times",
+            "server": { "secret": 1, "key": public(1) },
+            "receipt": { "secret": 2, "key": public(2) },
+            "node": { "secret": 3, "id": public(3) },
+            "key": { "secret": 5, "key": public(5) },
+            "blob": "byte i of the blob is i mod 251",
+            "blob_sha256": hex::encode(blob(0).hash().0),
+            "receipts": "all for the request `insert`, under the record `free`",
+        },
+        "envelopes": envelopes,
+        "requests": requests()
+            .iter()
+            .map(|(name, request)| body(name, request.encode()))
+            .collect::<Vec<_>>(),
+        "replies": replies(&free)
+            .iter()
+            .map(|(name, reply)| body(name, reply.encode()))
+            .collect::<Vec<_>>(),
+        "records": records,
+        "addresses": [
+            Address::new(server_key(1), node(3), vec![]).to_string(),
+            Address::new(server_key(1), node(3), vec![node(4), node(5)]).to_string(),
+        ],
+    })
+}
+
+#[test]
+fn the_golden_vectors_are_what_this_version_writes_and_reads() {
+    if std::env::var_os("LARDER_BLESS").is_some() {
+        let text = serde_json::to_string_pretty(&build()).expect("plain values");
+        std::fs::write(FILE, text + "\n").expect("the repository is writable");
+    }
+    let text = std::fs::read_to_string(FILE).expect("vectors/v1.json is checked in");
+    let golden: Value = serde_json::from_str(&text).expect("JSON");
+    let built = build();
+    for part in [
+        "about",
+        "envelopes",
+        "requests",
+        "replies",
+        "records",
+        "addresses",
+    ] {
+        assert!(
+            golden[part] == built[part],
+            "`{part}` of the golden vectors differs"
+        );
+    }
+    for (golden, (name, request)) in golden["requests"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .zip(requests())
+    {
+        let bytes = hex::decode(golden["body"].as_str().expect("hex")).expect("hex");
+        assert_eq!(Request::decode(&bytes), Ok(request), "{name}");
+    }
+    for (golden, (name, reply)) in golden["replies"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .zip(replies(&record(7, None)))
+    {
+        let bytes = hex::decode(golden["body"].as_str().expect("hex")).expect("hex");
+        assert_eq!(Reply::decode(&bytes), Ok(reply), "{name}");
+    }
+}
