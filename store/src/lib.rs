@@ -1,1 +1,43 @@
-//! placeholder
+//! Storage engines behind one trait; [`SledEngine`] is the default.
+//!
+//! # What an engine promises
+//!
+//! * **Insert if absent, delete with a tombstone, look-up.** A key that was deleted can
+//!   never be inserted again while its tombstone lives.
+//! * **Durable before acknowledged.** When [`Engine::commit`] returns, every effect of the
+//!   batch survives `kill -9` and a power cut; what has not been made durable yet is not
+//!   shown to readers either. A batch is there as a whole or not at all.
+//! * **Corruption is reported, never served.** A blob is checked against its SHA-256 on
+//!   every read, an index against its tallies on every opening.
+//! * **Bounded memory,** whatever the number of blobs: one bit per slot and a cache of the
+//!   size that was asked for.
+//!
+//! Engines block; [`Committer`] is the thread on which commits run, and turns whatever is
+//! in flight into the next batch. Every engine passes the tests of the `suite` module
+//! (feature `suite`).
+//!
+//! # How it fails
+//!
+//! Every error is a [`StoreError`], written for the operator. After an error in a commit
+//! an engine acknowledges nothing until it is opened anew; look-ups go on.
+//!
+//! The byte-level format is `docs/store-format.md`.
+
+mod committer;
+mod engine;
+mod error;
+mod free_slots;
+mod in_flight;
+mod index;
+mod medium;
+mod record;
+mod sled_engine;
+mod slot_file;
+
+#[cfg(feature = "suite")]
+pub mod suite;
+
+pub use committer::{Busy, Committer, Done, Limits};
+pub use engine::{Effect, Engine, Outcome, Reading, Stat, Usage};
+pub use error::{Place, StoreError};
+pub use sled_engine::{Options, SledEngine};

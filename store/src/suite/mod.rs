@@ -1,0 +1,68 @@
+//! The tests that every engine passes.
+//!
+//! `larder_store::engine_suite!(open)` makes a `#[test]` of each; `open` is a
+//! `fn(&Path) -> Arc<dyn Engine>` that opens the store in a folder or creates one there,
+//! with at least 16 MiB of room above its floor. Dropping the engine closes it. The macro
+//! goes to the top level of a test crate, for the `kill -9` test starts that crate again.
+#![expect(
+    clippy::missing_panics_doc,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests say what they expect by panicking when it is not so"
+)]
+
+mod behaviour;
+pub mod kill;
+mod model;
+pub mod sample;
+
+use std::path::Path;
+use std::sync::Arc;
+
+pub use behaviour::*;
+pub use model::every_history_agrees_with_a_map;
+
+use crate::Engine;
+
+/// Opens the store in a folder.
+pub type Open = fn(&Path) -> Arc<dyn Engine>;
+
+/// Makes a `#[test]` of every test in the suite; see [`suite`](mod@crate::suite).
+#[macro_export]
+macro_rules! engine_suite {
+    ($open:expr) => {
+        $crate::engine_suite!(@ $open;
+            an_inserted_blob_is_read_back,
+            a_key_is_inserted_once,
+            a_deleted_key_stays_deleted,
+            a_delete_needs_the_stored_blobs_hash,
+            effects_on_one_key_in_one_batch_take_place_in_order,
+            what_was_committed_is_there_after_reopening,
+            tombstones_of_every_epoch_count,
+            of_racing_inserts_one_wins,
+            a_read_beside_deletes_never_shows_other_bytes,
+            usage_counts_blobs_and_tombstones,
+            every_history_agrees_with_a_map,
+        );
+
+        #[test]
+        fn kill_9_loses_nothing_acknowledged() {
+            $crate::suite::kill::loses_nothing_acknowledged($open, "killed_child");
+        }
+
+        #[test]
+        #[ignore = "a process for kill_9_loses_nothing_acknowledged to kill"]
+        fn killed_child() {
+            $crate::suite::kill::child($open);
+        }
+    };
+    (@ $open:expr; $($test:ident,)+) => {
+        $(
+            #[test]
+            fn $test() {
+                $crate::suite::$test($open);
+            }
+        )+
+    };
+}

@@ -1,0 +1,35 @@
+//! Keys and blobs to store: the same number gives the same bytes in every process.
+
+use larder_protocol::{BLOB_LEN, Blob, Key};
+use sha2::{Digest, Sha256};
+
+/// The key with this number.
+#[must_use]
+pub fn key(number: u64) -> Key {
+    (0_u32..)
+        .find_map(|attempt| {
+            let x = Sha256::new()
+                .chain_update(number.to_le_bytes())
+                .chain_update(attempt.to_le_bytes())
+                .finalize();
+            // Every other x is on the curve.
+            Key::from_slice(&[&[2], &x[..]].concat()).ok()
+        })
+        .expect("2^32 attempts do not all fail")
+}
+
+/// The blob with this number: incompressible, and unlike any other in every slice.
+#[must_use]
+pub fn blob(number: u64) -> Blob {
+    let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut bytes = Vec::with_capacity(BLOB_LEN + 8);
+    while bytes.len() < BLOB_LEN {
+        // xorshift64*
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        bytes.extend(state.wrapping_mul(0x2545_f491_4f6c_dd1d).to_le_bytes());
+    }
+    bytes.truncate(BLOB_LEN);
+    Blob::try_from(bytes).expect("it has a blob's length")
+}
