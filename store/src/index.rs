@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use larder_protocol::Key;
+use rustix::fs::{FlockOperation, flock};
 use sled::transaction::TransactionError;
 use sled::{Batch, Db, Transactional, Tree};
 
@@ -96,6 +97,7 @@ impl Index {
         medium: Arc<dyn Medium>,
     ) -> Result<Self, StoreError> {
         remove_unfinished_snapshots(folder).map_err(StoreError::io("tidy the index"))?;
+        await_release(&folder.join("db")).map_err(StoreError::io("lock the index"))?;
         let db = sled::Config::new()
             .path(folder)
             .cache_capacity(cache_bytes)
@@ -328,6 +330,18 @@ fn epoch_of(tree: &[u8]) -> Result<Option<u32>, StoreError> {
     epoch
         .map(Some)
         .map_err(|_| damaged("a tree of tombstones has no epoch"))
+}
+
+/// Waits until an index that this process has closed is closed in fact: sled's worker
+/// threads hold its file, and with it sled's lock, for a moment longer than its owner.
+///
+/// No other process can be meant: the store's own lock is ours by now.
+fn await_release(db: &Path) -> std::io::Result<()> {
+    match File::open(db) {
+        Ok(file) => Ok(flock(file, FlockOperation::LockExclusive)?),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// sled writes a snapshot of its page table beside its log and renames it when it is

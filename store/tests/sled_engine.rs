@@ -1,5 +1,8 @@
 //! The suite that every engine passes, run on sled.
-#![expect(clippy::expect_used, reason = "a store that does not open fails the test")]
+#![expect(
+    clippy::expect_used,
+    reason = "a store that does not open fails the test"
+)]
 
 use std::path::Path;
 use std::sync::Arc;
