@@ -30,11 +30,13 @@ mod free_slots;
 mod in_flight;
 mod index;
 mod medium;
+#[cfg(test)]
+mod power_cut;
 mod record;
 mod sled_engine;
 mod slot_file;
 
-#[cfg(feature = "suite")]
+#[cfg(any(test, feature = "suite"))]
 pub mod suite;
 
 pub use committer::{Busy, Committer, Done, Limits};

@@ -1,0 +1,441 @@
+//! A simulated power cut, and a disk that refuses.
+//!
+//! The method: a fake [`Medium`] that needs no privileges. sled opens and writes its file
+//! itself, but what makes a file durable passes through `Medium::sync`, so the fake knows
+//! of both files what the platter holds: their content at the last sync. A cut takes that,
+//! and of every 512-byte sector written since, the new content or the old one, at random:
+//! a disk may reorder and tear whatever no flush has fixed. What sled synced on its own
+//! (its snapshot, when it opened) counts as whole; of its log it counts for nothing.
+//!
+//! kill -9 leaves the page cache alone and cannot show any of this.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tempfile::TempDir;
+
+use crate::medium::{Disk, Medium};
+use crate::suite::sample::{blob, key};
+use crate::{Effect, Engine, Options, Outcome, Reading, SledEngine, StoreError};
+
+const SECTOR: usize = 512;
+
+fn options() -> Options {
+    Options {
+        cache_bytes: 4 << 20,
+        free_space_floor: 0,
+        growth_slots: 8,
+    }
+}
+
+/// A disk whose power fails at the sync of a given number, and on which a sync of a file
+/// may be a lie.
+struct CutDisk {
+    folder: PathBuf,
+    /// The file, by its name, whose syncs do nothing.
+    lies_about: Option<&'static str>,
+    state: Mutex<CutState>,
+}
+
+struct CutState {
+    platter: HashMap<PathBuf, Vec<u8>>,
+    syncs_left: u32,
+    random: StdRng,
+    /// What a restart finds, once the power is gone.
+    found: Option<TempDir>,
+}
+
+impl CutDisk {
+    fn new(folder: &Path, syncs: u32, seed: u64, lies_about: Option<&'static str>) -> Arc<Self> {
+        Arc::new(CutDisk {
+            folder: folder.to_owned(),
+            lies_about,
+            state: Mutex::new(CutState {
+                platter: HashMap::new(),
+                syncs_left: syncs,
+                random: StdRng::seed_from_u64(seed),
+                found: None,
+            }),
+        })
+    }
+
+    /// The store's folder as the power cut left it.
+    fn restart(&self) -> TempDir {
+        let mut state = self.state.lock().unwrap();
+        state.found.take().expect("the power was cut")
+    }
+
+    fn cut(&self, state: &mut CutState) -> io::Result<()> {
+        let found = tempfile::tempdir()?;
+        let CutState {
+            platter, random, ..
+        } = state;
+        // How much of what was not synced reaches the platter: none, some, or all.
+        let arrives = [0.0, 0.3, 0.7, 1.0][random.random_range(0..4)];
+        copy_folder(&self.folder, found.path(), &mut |path, now| {
+            let Some(synced) = platter.get(path) else {
+                return now;
+            };
+            let mut left = if random.random() {
+                now.clone()
+            } else {
+                synced.clone()
+            };
+            let len = left.len();
+            left.resize(len.max(now.len()), 0);
+            for at in (0..left.len()).step_by(SECTOR) {
+                let from = if random.random_bool(arrives) {
+                    &now
+                } else {
+                    synced
+                };
+                let end = (at + SECTOR).min(left.len());
+                let sector = &mut left[at..end];
+                sector.fill(0);
+                let there = from.get(at..end.min(from.len())).unwrap_or_default();
+                sector[..there.len()].copy_from_slice(there);
+            }
+            left.truncate(len);
+            left
+        })?;
+        state.found = Some(found);
+        Ok(())
+    }
+}
+
+impl Medium for CutDisk {
+    fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        Disk.write_at(file, bytes, offset)
+    }
+
+    fn sync(&self, _file: &File, path: &Path) -> io::Result<()> {
+        let mut state = self.state.lock().unwrap();
+        if state.found.is_some() {
+            return Err(io::Error::other("there is no power"));
+        }
+        if state.syncs_left == 0 {
+            self.cut(&mut state)?;
+            return Err(io::Error::other("the power went"));
+        }
+        state.syncs_left -= 1;
+        let name = path.file_name().and_then(|name| name.to_str());
+        if self.lies_about.is_none_or(|lie| name != Some(lie)) || !state.platter.contains_key(path)
+        {
+            state.platter.insert(path.to_owned(), fs::read(path)?);
+        }
+        Ok(())
+    }
+
+    fn lengthen(&self, file: &File, from: u64, to: u64) -> io::Result<()> {
+        Disk.lengthen(file, from, to)
+    }
+
+    fn free_bytes(&self, folder: &Path) -> io::Result<u64> {
+        Disk.free_bytes(folder)
+    }
+}
+
+/// Copies a store, passing each file's content through `change`.
+fn copy_folder(
+    from: &Path,
+    to: &Path,
+    change: &mut dyn FnMut(&Path, Vec<u8>) -> Vec<u8>,
+) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (path, copy) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type()?.is_dir() {
+            fs::create_dir(&copy)?;
+            copy_folder(&path, &copy, change)?;
+        } else {
+            let content = change(&path, fs::read(&path)?);
+            fs::write(copy, content)?;
+        }
+    }
+    Ok(())
+}
+
+/// Batch `n` inserts three blobs and deletes one of batch `n - 2`, under the last epoch's
+/// tree of tombstones.
+fn batch(n: u64) -> Vec<Effect> {
+    let mut effects: Vec<Effect> = (0..3)
+        .map(|i| Effect::Insert {
+            key: key(n * 3 + i),
+            blob: blob(n * 3 + i),
+        })
+        .collect();
+    if let Some(old) = n.checked_sub(2) {
+        effects.push(Effect::Delete {
+            key: key(old * 3),
+            blob_hash: blob(old * 3).hash(),
+            epoch: u32::try_from(n / 4).unwrap(),
+        });
+    }
+    effects
+}
+
+/// Works until the power goes; returns how many batches were acknowledged.
+fn work(disk: &Arc<CutDisk>, batches: &mut u64) {
+    let medium: Arc<dyn Medium> = Arc::<CutDisk>::clone(disk);
+    let Ok(engine) = SledEngine::open_on(&disk.folder, options(), medium) else {
+        return;
+    };
+    while engine.commit(batch(*batches)).is_ok() {
+        *batches += 1;
+    }
+}
+
+/// What is wrong with a store after `batches` were acknowledged, if anything.
+fn verdict(folder: &Path, batches: u64) -> Result<u64, String> {
+    let engine = SledEngine::open(folder, options()).map_err(|error| error.to_string())?;
+    let read = |number| engine.read(&key(number)).map_err(|error| error.to_string());
+    // The batch in flight is there as a whole, or not at all.
+    let extra = u64::from(read(batches * 3)? == Reading::Found(blob(batches * 3)));
+    let there = batches + extra;
+    for number in 0..(batches + 1) * 3 {
+        let deleted = number % 3 == 0 && number / 3 + 2 < there;
+        let expected = match number / 3 < there {
+            true if deleted => Reading::Deleted,
+            true => Reading::Found(blob(number)),
+            false => Reading::Absent,
+        };
+        if read(number)? != expected {
+            return Err(format!(
+                "number {number} of {there} batches is not as it should be"
+            ));
+        }
+    }
+    Ok(there)
+}
+
+#[test]
+fn a_power_cut_loses_nothing_acknowledged() {
+    let mut acknowledged = 0;
+    for cut in 0..24 {
+        let first = TempDir::new().unwrap();
+        // Every step of the first commits, then further apart.
+        let disk = CutDisk::new(first.path(), cut + cut * cut / 4, u64::from(cut), None);
+        let mut batches = 0;
+        work(&disk, &mut batches);
+        let second = disk.restart();
+        let there =
+            verdict(second.path(), batches).unwrap_or_else(|what| panic!("cut {cut}: {what}"));
+        acknowledged += batches;
+
+        // Life goes on, and the power goes again.
+        let disk = CutDisk::new(second.path(), 3 + cut, u64::from(cut) + 100, None);
+        let mut batches = there;
+        work(&disk, &mut batches);
+        let third = disk.restart();
+        verdict(third.path(), batches).unwrap_or_else(|what| panic!("second cut {cut}: {what}"));
+        acknowledged += batches - there;
+    }
+    assert!(
+        acknowledged > 500,
+        "the cuts came too early to prove anything: {acknowledged}"
+    );
+}
+
+#[test]
+fn a_disk_that_lies_about_the_indexs_syncs_is_found_out() {
+    let mut caught = 0;
+    for cut in 0..12 {
+        let folder = TempDir::new().unwrap();
+        let disk = CutDisk::new(folder.path(), 40 + cut, u64::from(cut), Some("db"));
+        let mut batches = 0;
+        work(&disk, &mut batches);
+        // Either the data happened to arrive, or opening says that it did not.
+        let found = disk.restart();
+        match SledEngine::open(found.path(), options()) {
+            Err(StoreError::Corrupt { .. }) => caught += 1,
+            Err(other) => panic!("cut {cut}: {other}"),
+            Ok(engine) => {
+                drop(engine);
+                verdict(found.path(), batches).unwrap_or_else(|what| panic!("cut {cut}: {what}"));
+            }
+        }
+    }
+    assert!(
+        caught > 0,
+        "the simulated disk lost nothing, so it proves nothing"
+    );
+}
+
+#[test]
+fn a_disk_that_lies_about_the_slots_syncs_is_found_out() {
+    let mut caught = 0;
+    for cut in 0..12 {
+        let folder = TempDir::new().unwrap();
+        let disk = CutDisk::new(folder.path(), 40 + cut, u64::from(cut), Some("blobs.slots"));
+        let mut batches = 0;
+        work(&disk, &mut batches);
+        let found = disk.restart();
+        let Ok(engine) = SledEngine::open(found.path(), options()) else {
+            caught += 1;
+            continue;
+        };
+        for number in 0..batches * 3 {
+            match engine.read(&key(number)) {
+                Ok(Reading::Found(read)) => assert!(read == blob(number), "it was served"),
+                Ok(Reading::Deleted) => assert_eq!(number % 3, 0),
+                Ok(Reading::Absent) => panic!("the index was honest, yet {number} is lost"),
+                Err(StoreError::Corrupt { .. }) => caught += 1,
+                Err(other) => panic!("cut {cut}: {other}"),
+            }
+        }
+    }
+    assert!(
+        caught > 0,
+        "the simulated disk lost nothing, so it proves nothing"
+    );
+}
+
+/// A disk that answers one operation with an error.
+struct RefusingDisk {
+    refuses: Refusal,
+    armed: Mutex<bool>,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Refusal {
+    Write,
+    SyncOf(&'static str),
+    Room,
+}
+
+impl RefusingDisk {
+    fn new(refuses: Refusal) -> Arc<Self> {
+        Arc::new(RefusingDisk {
+            refuses,
+            armed: Mutex::new(false),
+        })
+    }
+
+    fn arm(&self, armed: bool) {
+        *self.armed.lock().unwrap() = armed;
+    }
+
+    fn ask(&self, operation: Refusal, errno: rustix::io::Errno) -> io::Result<()> {
+        if *self.armed.lock().unwrap() && operation == self.refuses {
+            return Err(errno.into());
+        }
+        Ok(())
+    }
+}
+
+impl Medium for RefusingDisk {
+    fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.ask(Refusal::Write, rustix::io::Errno::NOSPC)?;
+        Disk.write_at(file, bytes, offset)
+    }
+
+    fn sync(&self, file: &File, path: &Path) -> io::Result<()> {
+        for name in ["db", "blobs.slots"] {
+            if path.ends_with(name) {
+                self.ask(Refusal::SyncOf(name), rustix::io::Errno::IO)?;
+            }
+        }
+        Disk.sync(file, path)
+    }
+
+    fn lengthen(&self, file: &File, from: u64, to: u64) -> io::Result<()> {
+        self.ask(Refusal::Room, rustix::io::Errno::NOSPC)?;
+        Disk.lengthen(file, from, to)
+    }
+
+    fn free_bytes(&self, folder: &Path) -> io::Result<u64> {
+        Disk.free_bytes(folder)
+    }
+}
+
+#[test]
+fn after_a_failed_write_or_sync_nothing_is_acknowledged_until_reopened() {
+    for refusal in [
+        Refusal::Write,
+        Refusal::SyncOf("blobs.slots"),
+        Refusal::SyncOf("db"),
+    ] {
+        let folder = TempDir::new().unwrap();
+        let disk = RefusingDisk::new(refusal);
+        let medium: Arc<dyn Medium> = Arc::<RefusingDisk>::clone(&disk);
+        let engine = SledEngine::open_on(folder.path(), options(), medium).unwrap();
+        engine.commit(batch(0)).unwrap();
+
+        disk.arm(true);
+        let error = engine.commit(batch(1)).unwrap_err();
+        assert!(
+            matches!(error, StoreError::Io { .. }),
+            "{refusal:?}: {error}"
+        );
+        disk.arm(false);
+        // The disk has recovered, but nobody knows what it forgot.
+        assert!(matches!(engine.commit(batch(2)), Err(StoreError::Stopped)));
+        // What was durable is served on; what may not be is not spoken of.
+        assert_eq!(engine.read(&key(0)).unwrap(), Reading::Found(blob(0)));
+        match engine.read(&key(3)) {
+            Ok(Reading::Absent) => assert_ne!(refusal, Refusal::SyncOf("db")),
+            Err(StoreError::Stopped) => assert_eq!(refusal, Refusal::SyncOf("db")),
+            other => panic!("{refusal:?}: {other:?}"),
+        }
+
+        drop(engine);
+        verdict(folder.path(), 1).unwrap_or_else(|what| panic!("{refusal:?}: {what}"));
+        let engine = SledEngine::open(folder.path(), options()).unwrap();
+        assert!(engine.commit(batch(5)).is_ok());
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_inserts_and_takes_deletes() {
+    let folder = TempDir::new().unwrap();
+    let disk = RefusingDisk::new(Refusal::Room);
+    let medium: Arc<dyn Medium> = Arc::<RefusingDisk>::clone(&disk);
+    let engine = SledEngine::open_on(folder.path(), options(), medium).unwrap();
+    engine.commit(batch(0)).unwrap();
+    engine.commit(batch(1)).unwrap();
+    disk.arm(true);
+    // Two of the eight slots are left.
+    let outcomes = engine.commit(batch(2)).unwrap();
+    let expected = [
+        Outcome::Inserted,
+        Outcome::Inserted,
+        Outcome::Full,
+        Outcome::Removed,
+    ];
+    assert_eq!(outcomes, expected);
+    let insert = |number| Effect::Insert {
+        key: key(number),
+        blob: blob(number),
+    };
+    // The delete's slot is free again, and the only one.
+    let outcomes = engine.commit(vec![insert(100), insert(101)]).unwrap();
+    assert_eq!(outcomes, [Outcome::Inserted, Outcome::Full]);
+    disk.arm(false);
+    assert_eq!(
+        engine.commit(vec![insert(101)]).unwrap(),
+        [Outcome::Inserted]
+    );
+}
+
+#[test]
+fn below_the_floor_inserts_are_refused_and_deletes_are_not() {
+    let folder = TempDir::new().unwrap();
+    let engine = SledEngine::open(folder.path(), options()).unwrap();
+    engine.commit(batch(0)).unwrap();
+    drop(engine);
+    let floor = Options {
+        free_space_floor: u64::MAX,
+        ..options()
+    };
+    let engine = SledEngine::open(folder.path(), floor).unwrap();
+    let effects = batch(2).split_off(2);
+    assert_eq!(
+        engine.commit(effects).unwrap(),
+        [Outcome::Full, Outcome::Removed]
+    );
+}
