@@ -1,1 +1,64 @@
-//! placeholder
+//! Requests and answers over Lightning onion messages.
+//!
+//! Two ends, and a relay to try them with:
+//!
+//! * [`Circuits`], the client's: send these bytes to a storage node along a circuit, await
+//!   the answer.
+//! * [`Service`] and its [`Intake`], the storage node's: here is a request, and a
+//!   [`Responder`] to answer it with.
+//! * [`Relay`], a stock LDK relay, for demos, tests and benchmarks.
+//!
+//! The bytes are opaque here; envelope and padding are `protocol`'s. Nothing of LDK shows in
+//! the public face.
+//!
+//! **What it promises.** A relay that drops, delays, duplicates or disconnects costs time and
+//! nothing else. A reply is accepted only with the context of an attempt that is still
+//! awaited. Memory is bounded, whatever is sent to us. Nothing is logged.
+//!
+//! **What it does not.** Exactly-once delivery: a lost reply means that the storage node sees
+//! the request again, byte for byte.
+//!
+//! **Runtime.** Everything runs on the Tokio runtime in which it is started (with I/O and time
+//! enabled), also a current-thread one. Only [`Intake::recv`] blocks, and belongs on threads
+//! of its own.
+
+mod bucket;
+mod circuits;
+mod counter;
+mod desk;
+mod endpoint;
+mod error;
+mod fair;
+mod faults;
+mod keys;
+mod ldk;
+mod link;
+mod mailroom;
+mod net;
+mod node_id;
+mod pacer;
+mod parcel;
+mod relay;
+mod routes;
+mod service;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use bucket::Rate;
+pub use circuits::{Circuits, CircuitsConfig, LinkReport, Reply};
+pub use error::{Blame, OnionError, RequestError, Undelivered};
+pub use faults::Faults;
+pub use node_id::{InvalidNodeId, InvalidPeerAddress, NodeId, PeerAddress};
+pub use pacer::Pace;
+pub use parcel::{BIG_HOP_DATA, REPLY_TLV, REQUEST_TLV, SMALL_HOP_DATA, reply_room, request_room};
+pub use relay::{Relay, RelayConfig};
+pub use routes::Destination;
+pub use service::{
+    Incoming, Intake, MAX_REPLY_HOPS, Responder, Service, ServiceConfig, ServiceCounters,
+};
+
+/// Locks, also after a panic elsewhere: every state behind a mutex here is consistent
+/// between any two statements that could panic.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,373 @@
+//! The client's end: send these bytes along a circuit and await the answer.
+//!
+//! Promises: a request that is lost is sent again, with identical bytes, over another
+//! connection and other relays when there are; an answer to an earlier attempt still counts;
+//! duplicates and replies that nobody asked for are dropped. At most a window of messages is
+//! in flight per connection, and the window adapts ([`LinkReport`] says what it has learnt).
+//!
+//! Fails with [`RequestError`], after the attempts or the time are used up. The storage node
+//! may have performed the request all the same: delivery is *at least once*.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bitcoin::secp256k1::PublicKey;
+use lightning::onion_message::messenger;
+use tokio::time::timeout;
+
+use crate::desk::{Answer, Attempts, Context, Desk, Outcome, Place};
+use crate::error::{Blame, OnionError, RequestError};
+use crate::keys::Unbuilt;
+use crate::link;
+use crate::lock;
+use crate::net::Tasks;
+use crate::node_id::{NodeId, PeerAddress};
+use crate::pacer::{Pace, PacerLimits};
+use crate::parcel::{self, Parcel, REQUEST_TLV};
+use crate::routes::{Destination, Route, Routes};
+
+/// Where circuits begin, what they pass, and how patient they are.
+#[derive(Clone, Debug)]
+pub struct CircuitsConfig {
+    /// The client's LSPs. A storage node that listens can be one, at the cost of showing it
+    /// the client's address.
+    pub first_hops: Vec<PeerAddress>,
+    /// Connections to each first hop, every one with a node id of its own. A relay with
+    /// channels takes at most 250 peers without one, for all clients together: keep it at 2
+    /// to 4.
+    pub connections_per_hop: usize,
+    /// Relays behind the first hops. Any two that may follow one another are connected.
+    pub relays: Vec<NodeId>,
+    /// How many of `relays` a message passes, each way.
+    pub relays_per_way: usize,
+    /// Messages in flight per connection at the start.
+    pub window_start: u16,
+    /// Messages in flight per connection at most. LDK relays hold 8 big ones per next hop and
+    /// drop the 9th.
+    pub window_max: u16,
+    /// No attempt is given up earlier; from then on, four round trips are waited for.
+    pub min_timeout: Duration,
+    /// When to give an attempt up while no round trip was measured yet.
+    pub first_timeout: Duration,
+    /// How often a request is sent at most.
+    pub max_attempts: u32,
+    /// How long a request may take in all, the wait for its turn included.
+    pub deadline: Duration,
+}
+
+impl CircuitsConfig {
+    /// The defaults: two connections per hop, no relays behind it, a window of 4 up to 8,
+    /// ten attempts within a minute.
+    #[must_use]
+    pub fn new(first_hops: Vec<PeerAddress>) -> Self {
+        CircuitsConfig {
+            first_hops,
+            connections_per_hop: 2,
+            relays: Vec::new(),
+            relays_per_way: 1,
+            window_start: 4,
+            window_max: 8,
+            min_timeout: Duration::from_millis(500),
+            first_timeout: Duration::from_secs(2),
+            max_attempts: 10,
+            deadline: Duration::from_secs(60),
+        }
+    }
+}
+
+/// A request waits at most this long for the answer to one attempt while others are due.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// An answer.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// What the storage node sent, opaque here.
+    pub contents: Vec<u8>,
+    /// How often the request was sent.
+    pub attempts: u32,
+    /// From sending the attempt that was answered to its answer.
+    pub round_trip: Duration,
+}
+
+/// What a connection to a first hop has learnt.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LinkReport {
+    /// The relay at its other end.
+    pub first_hop: NodeId,
+    /// Whether it is up.
+    pub connected: bool,
+    /// Window, round trip, and the rate at which this hop seems to drop.
+    pub pace: Pace,
+}
+
+/// A client's presence on the network. Dropping it ends all connections.
+pub struct Circuits {
+    desk: Arc<Desk>,
+    routes: Routes,
+    last_route: Mutex<Option<Route>>,
+    links: usize,
+    max_attempts: u32,
+    deadline: Duration,
+    tasks: Tasks,
+}
+
+impl Circuits {
+    /// Starts to connect, on the current Tokio runtime, of whichever flavour. Every
+    /// connection has one thread that peels replies; requests are built on the caller's
+    /// task, at 1 ms of CPU time each.
+    ///
+    /// # Errors
+    /// [`OnionError::NoFirstHop`] when the configuration names none.
+    pub fn start(config: CircuitsConfig) -> Result<Circuits, OnionError> {
+        let per_hop = config.connections_per_hop.max(1);
+        let hops = config.first_hops.iter().copied();
+        let hops: Vec<PeerAddress> = hops
+            .cycle()
+            .take(config.first_hops.len() * per_hop)
+            .collect();
+        if hops.is_empty() {
+            return Err(OnionError::NoFirstHop);
+        }
+        let window_max = config.window_max.max(1);
+        let limits = PacerLimits {
+            start: f64::from(config.window_start.clamp(1, window_max)),
+            max: f64::from(window_max),
+            min_timeout: config.min_timeout,
+            first_timeout: config.first_timeout,
+        };
+        let desk = Arc::new(Desk::new(hops.iter().map(|hop| hop.node_id), limits));
+        let mut tasks = Tasks::default();
+        tasks.spawn(Arc::clone(&desk).keep_clock());
+        // Every message in flight may be answered, and answered twice.
+        let inbox = 2 * usize::from(window_max) + 16;
+        for (index, &hop) in hops.iter().enumerate() {
+            tasks.spawn(link::keep(Arc::clone(&desk), index, hop, inbox));
+        }
+        Ok(Circuits {
+            desk,
+            routes: Routes::new(config.relays, config.relays_per_way),
+            last_route: Mutex::new(None),
+            links: hops.len(),
+            max_attempts: config.max_attempts.max(1),
+            deadline: config.deadline,
+            tasks,
+        })
+    }
+
+    /// Waits until every connection is up. A request does not need it: it waits itself.
+    pub async fn wait_connected(&self) {
+        let mut connected = self.desk.connected();
+        // The sender lives in the desk we hold.
+        let _ = connected.wait_for(|up| *up == self.links).await;
+    }
+
+    /// Connections that are up.
+    #[must_use]
+    pub fn connected(&self) -> usize {
+        *self.desk.connected().borrow()
+    }
+
+    /// What each connection has learnt.
+    #[must_use]
+    pub fn report(&self) -> Vec<LinkReport> {
+        let link = |(first_hop, connected, pace)| LinkReport {
+            first_hop,
+            connected,
+            pace,
+        };
+        self.desk.paces().into_iter().map(link).collect()
+    }
+
+    /// Messages that arrived and were no answer to anything awaited: garbage, replies with no
+    /// context or a foreign one, duplicates.
+    #[must_use]
+    pub fn unmatched(&self) -> u64 {
+        self.desk.unmatched.get()
+    }
+
+    /// Sends `contents` to a storage node and waits for the answer. Dropping the future
+    /// gives the request up.
+    ///
+    /// # Errors
+    /// [`RequestError`], which says how often it was sent and where it got stuck.
+    pub async fn request(&self, to: &Destination, contents: &[u8]) -> Result<Reply, RequestError> {
+        let mut progress = Progress::default();
+        let in_time = timeout(self.deadline, self.pursue(to, contents, &mut progress));
+        match in_time.await {
+            Ok(result) => result,
+            Err(_) => Err(self.unreachable(&progress)),
+        }
+    }
+
+    async fn pursue(
+        &self,
+        to: &Destination,
+        contents: &[u8],
+        progress: &mut Progress,
+    ) -> Result<Reply, RequestError> {
+        let mut attempts = Attempts::new(&self.desk);
+        let mut avoid = None;
+        while progress.sent < self.max_attempts {
+            progress.queueing = true;
+            let mut turn = self.desk.queue(avoid);
+            let place = tokio::select! {
+                biased;
+                answer = attempts.answer() => return Ok(progress.reply(answer)),
+                place = turn.come() => place.ok_or(RequestError::ShutDown)?,
+            };
+            progress.queueing = false;
+            avoid = Some(place.link);
+
+            let (context, patience) = self.send(&place, to, contents, &mut attempts, progress)?;
+            match timeout(patience, attempts.outcome(&context)).await {
+                Ok(Outcome::Answer(answer)) => return Ok(progress.reply(answer)),
+                Ok(Outcome::LinkLost(_)) => {}
+                Err(_) => attempts.give_up(&context),
+            }
+        }
+        Err(self.unreachable(progress))
+    }
+
+    /// Sends one attempt along a fresh circuit. Returns its context, and how long to wait.
+    fn send(
+        &self,
+        place: &Place,
+        to: &Destination,
+        contents: &[u8],
+        attempts: &mut Attempts,
+        progress: &mut Progress,
+    ) -> Result<(Context, Duration), RequestError> {
+        let circuit = Circuit::new(place.first_hop, self.draw_route(place.first_hop, to), to);
+        let context: Context = rand::random();
+        let keys = &place.endpoint.keys;
+        let reply_path = keys.path_to_us(&circuit.back, &context);
+        let request = Parcel {
+            tlv_type: REQUEST_TLV,
+            bytes: contents.to_vec(),
+        };
+        let destination = messenger::Destination::Node(to.node_id.0);
+        let built = keys.build(
+            circuit.there.clone(),
+            destination,
+            request,
+            Some(reply_path),
+        );
+
+        progress.sent += 1;
+        progress.hops = circuit.hops();
+        let timeout = attempts.begin(place, context, circuit.hops());
+        match built {
+            // A refusal means that the peer has just gone. That the link is lost is about
+            // to be the outcome of this attempt.
+            Ok((peer, message)) => drop(place.endpoint.send(&peer, message)),
+            Err(Unbuilt::DoesNotFit | Unbuilt::BadPath) => {
+                return Err(RequestError::DoesNotFit {
+                    got: contents.len(),
+                    room: circuit.request_room(),
+                });
+            }
+        }
+        let doublings = (progress.sent - 1).min(16);
+        let patience = timeout * (1 << doublings);
+        Ok((context, patience.min(LONGEST_TIMEOUT).max(timeout)))
+    }
+
+    fn unreachable(&self, progress: &Progress) -> RequestError {
+        let links = self.report();
+        let up = links.iter().filter(|link| link.connected);
+        let rate = |link: &&LinkReport| link.pace.per_second.unwrap_or(f64::INFINITY);
+        let slowest = up.min_by(|a, b| rate(a).total_cmp(&rate(b)));
+        let blame = match (slowest, self.desk.most_lossy(&progress.hops)) {
+            (None, _) => Blame::NotConnected,
+            (Some(_), Some(hop)) if !progress.queueing => Blame::Loses(hop),
+            (Some(link), _) => Blame::Limits(link.first_hop),
+        };
+        RequestError::Unreachable {
+            attempts: progress.sent,
+            blame,
+        }
+    }
+
+    /// Ends all connections; requests still waiting fail.
+    pub async fn shutdown(mut self) {
+        self.desk.close();
+        std::mem::take(&mut self.tasks).end().await;
+    }
+
+    fn draw_route(&self, first_hop: NodeId, to: &Destination) -> Route {
+        let mut last = lock(&self.last_route);
+        let route = self
+            .routes
+            .draw(first_hop, to, last.as_ref(), &mut rand::rng());
+        last.insert(route).clone()
+    }
+}
+
+impl Drop for Circuits {
+    fn drop(&mut self) {
+        self.desk.close();
+    }
+}
+
+/// How far a request has come.
+#[derive(Default)]
+struct Progress {
+    sent: u32,
+    /// Waiting for a place, not for an answer.
+    queueing: bool,
+    /// The nodes of the last circuit.
+    hops: Vec<NodeId>,
+}
+
+impl Progress {
+    fn reply(&self, answer: Answer) -> Reply {
+        Reply {
+            contents: answer.contents,
+            attempts: self.sent,
+            round_trip: answer.round_trip,
+        }
+    }
+}
+
+/// The nodes of one circuit, as LDK wants them.
+struct Circuit {
+    /// Relays of the request, in the order of travel.
+    there: Vec<PublicKey>,
+    /// Nodes of the reply path, beginning with the storage node: the client chooses the
+    /// whole way back, and the storage node learns only the first relay on it.
+    back: Vec<PublicKey>,
+    destination: NodeId,
+}
+
+impl Circuit {
+    fn new(first_hop: NodeId, route: Route, to: &Destination) -> Self {
+        // A first hop that is the storage node itself is no relay.
+        let relay = (first_hop != to.node_id).then_some(first_hop.0);
+        let ids = |nodes: Vec<NodeId>| nodes.into_iter().map(|node| node.0);
+        Circuit {
+            there: relay.into_iter().chain(ids(route.there)).collect(),
+            back: [to.node_id.0]
+                .into_iter()
+                .chain(ids(route.back))
+                .chain(relay)
+                .collect(),
+            destination: to.node_id,
+        }
+    }
+
+    /// All nodes but the client; the storage node last.
+    fn hops(&self) -> Vec<NodeId> {
+        let mut hops: Vec<NodeId> = self.there.iter().copied().map(NodeId).collect();
+        for &node in &self.back {
+            if !hops.contains(&NodeId(node)) && NodeId(node) != self.destination {
+                hops.push(NodeId(node));
+            }
+        }
+        hops.push(self.destination);
+        hops
+    }
+
+    fn request_room(&self) -> usize {
+        parcel::request_room(self.there.len() + 1, self.back.len() + 1)
+    }
+}

@@ -1,0 +1,83 @@
+//! What goes wrong, and whose fault it is.
+
+use std::net::SocketAddr;
+
+use crate::node_id::NodeId;
+
+/// Why an endpoint could not be started: the configuration or the machine is at fault.
+#[derive(Debug, thiserror::Error)]
+pub enum OnionError {
+    /// The socket could not be opened.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Where it should have been.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A client that names no first hop reaches nobody.
+    #[error("no first hop is configured; name at least one as node_id@ip:port")]
+    NoFirstHop,
+}
+
+/// Why an answer was not sent. Nothing is kept: a client that still wants it asks again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Undelivered {
+    /// Our fault: the answer is longer than a packet, or of a larger class than the request.
+    #[error("the answer does not fit: {got} bytes, room for {room}")]
+    DoesNotFit {
+        /// Bytes of the answer.
+        got: usize,
+        /// Bytes that would have fitted.
+        room: usize,
+    },
+    /// The client's or its relay's: the reply path begins at nobody we are connected to.
+    #[error("the first hop of the reply path is not connected")]
+    PeerGone,
+    /// The relay's: it does not take answers as fast as they come.
+    #[error("too many answers are waiting for the same relay")]
+    Congested,
+}
+
+/// Why a request got no reply.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// The caller's fault: the contents do not fit into one onion along these routes.
+    #[error("a request has room for {room} bytes along this route, not {got}")]
+    DoesNotFit {
+        /// Bytes of contents.
+        got: usize,
+        /// Bytes that would have fitted.
+        room: usize,
+    },
+    /// The caller's fault: no reply path ends at a client that is shut down.
+    #[error("the circuits are shut down")]
+    ShutDown,
+    /// The network's or the storage node's.
+    #[error("no answer after {attempts} attempts: {blame}")]
+    Unreachable {
+        /// How often the request was sent.
+        attempts: u32,
+        /// Where it got stuck, as far as can be told from here.
+        blame: Blame,
+    },
+}
+
+/// Where a request got stuck. A relay drops without a word, so this is inference from what
+/// other requests experienced on the same hops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Blame {
+    /// No first hop is connected. Check the network, then the addresses.
+    #[error("no first hop is connected; check the network and the addresses of the first hops")]
+    NotConnected,
+    /// A place to send the request was not free in time: the first hop passes fewer
+    /// messages than are wanted. Add first hops, or ask its operator to raise its limit on
+    /// onion messages.
+    #[error(
+        "{0} passes fewer onion messages than are wanted; add first hops or ask for a higher limit"
+    )]
+    Limits(NodeId),
+    /// Other requests passed this hop and this one did not, nor did others like it.
+    #[error("requests get lost at {0}; take other relays, or ask whether it is online")]
+    Loses(NodeId),
+}

@@ -1,0 +1,114 @@
+//! One connection to a first hop, again and again, under a new name every time.
+
+use std::sync::Arc;
+
+use bitcoin::secp256k1::PublicKey;
+use tokio::time::Instant;
+
+use crate::desk::Desk;
+use crate::endpoint::Endpoint;
+use crate::keys::Keys;
+use crate::mailroom::MailroomLimits;
+use crate::net::{self, Backoff, Tasks};
+use crate::node_id::PeerAddress;
+use crate::parcel::REPLY_TLV;
+
+/// Keeps link number `index` of the desk connected to `first_hop`.
+///
+/// Every connection has a node id of its own: the relay cannot tell that two are ours, and
+/// need not have noticed the end of the last one before it accepts the next.
+pub(crate) async fn keep(desk: Arc<Desk>, index: usize, first_hop: PeerAddress, inbox: usize) {
+    let limits = MailroomLimits {
+        inbound_peers: 0,
+        inbox_per_peer: inbox,
+        inbox_total: inbox,
+        outbox_per_peer: inbox,
+        outbox_total: inbox,
+        pace: None,
+    };
+    let mut backoff = Backoff::default();
+    loop {
+        let started = Instant::now();
+        let endpoint = Open(Endpoint::new(Keys::random(), limits));
+        if connect(&desk, index, &first_hop, &endpoint.0).await {
+            backoff.reset();
+        }
+        drop(endpoint);
+        backoff.wait(started.elapsed()).await;
+    }
+}
+
+/// Connects and stays until the connection ends; says whether it ever came about.
+async fn connect(
+    desk: &Arc<Desk>,
+    index: usize,
+    first_hop: &PeerAddress,
+    endpoint: &Arc<Endpoint>,
+) -> bool {
+    let Ok(connection) = net::dial(&endpoint.peers, first_hop).await else {
+        return false;
+    };
+    tokio::pin!(connection);
+    let mut connected = endpoint.mailroom.connected();
+    let there = |peers: &Vec<PublicKey>| peers.contains(&first_hop.node_id.0);
+    tokio::select! {
+        () = &mut connection => return false,
+        _ = connected.wait_for(there) => {}
+    }
+    let mut tasks = Tasks::default();
+    tasks.spawn(net::keep_time(Arc::clone(&endpoint.peers)));
+    if peel_on_a_thread(Arc::clone(desk), Arc::clone(endpoint)).is_err() {
+        return false;
+    }
+    let up = Up::new(desk, index, endpoint);
+    connection.await;
+    drop(up);
+    true
+}
+
+/// Peels what arrives until the mailroom is closed, away from threads that read sockets or
+/// run tasks.
+fn peel_on_a_thread(desk: Arc<Desk>, endpoint: Arc<Endpoint>) -> std::io::Result<()> {
+    let work = move || {
+        while let Some((_, message)) = endpoint.mailroom.next() {
+            match endpoint.keys.peel(&message) {
+                Some(peeled) if peeled.parcel.tlv_type == REPLY_TLV => {
+                    desk.deliver(peeled.context, peeled.parcel.bytes);
+                }
+                _ => desk.unmatched.add(),
+            }
+        }
+    };
+    std::thread::Builder::new()
+        .name("larder-circuit".to_owned())
+        .spawn(work)
+        .map(drop)
+}
+
+/// A link that is up for as long as this lives, also when the task is aborted.
+struct Up<'a> {
+    desk: &'a Desk,
+    index: usize,
+}
+
+impl<'a> Up<'a> {
+    fn new(desk: &'a Desk, index: usize, endpoint: &Arc<Endpoint>) -> Self {
+        desk.link_up(index, Arc::clone(endpoint));
+        Up { desk, index }
+    }
+}
+
+impl Drop for Up<'_> {
+    fn drop(&mut self) {
+        self.desk.link_down(self.index);
+    }
+}
+
+/// An endpoint that is closed with its connection, also when the task is aborted.
+struct Open(Arc<Endpoint>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}

@@ -1,0 +1,220 @@
+//! Where LDK's threads and ours meet: an inbox and an outbox per connected peer.
+//!
+//! LDK calls [`OnionMessageHandler::handle_onion_message`] on the thread that reads the
+//! socket, and drops silently whatever does not fit its own queues. So nothing is done in
+//! there but a copy into an inbox; peeling is done by whoever calls [`Mailroom::next`]. The
+//! other way, [`Mailroom::post`] says at once whether a message was queued, and
+//! LDK fetches it from there when the socket has room.
+//!
+//! Memory is bounded by [`MailroomLimits`] whatever peers do. Decision and figures:
+//! `docs/decisions/0001-own-onion-handler.md`.
+
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Instant;
+
+use bitcoin::secp256k1::PublicKey;
+use lightning::ln::msgs::OnionMessageHandler;
+use lightning::ln::msgs::{BaseMessageHandler, Init, MessageSendEvent, OnionMessage};
+use lightning::types::features::{InitFeatures, NodeFeatures};
+use tokio::sync::watch;
+
+use crate::bucket::{Bucket, Rate};
+use crate::fair::{FairQueues, Refused};
+use crate::lock;
+
+/// How much may wait, in messages. A big message takes 33 KB.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MailroomLimits {
+    /// Peers that may connect to us; those we connect to come on top.
+    pub(crate) inbound_peers: usize,
+    /// Waiting to be peeled, from one peer.
+    pub(crate) inbox_per_peer: usize,
+    /// Waiting to be peeled, from all peers.
+    pub(crate) inbox_total: usize,
+    /// Waiting to be sent, to one peer.
+    pub(crate) outbox_per_peer: usize,
+    /// Waiting to be sent, to all peers.
+    pub(crate) outbox_total: usize,
+    /// How fast each peer takes messages, when it is known to drop faster ones.
+    pub(crate) pace: Option<Rate>,
+}
+
+/// The inboxes and outboxes of an endpoint.
+pub(crate) struct Mailroom {
+    limits: MailroomLimits,
+    state: Mutex<State>,
+    arrived: Condvar,
+    connected: watch::Sender<Vec<PublicKey>>,
+}
+
+struct State {
+    inbox: FairQueues<PublicKey, OnionMessage>,
+    outbox: FairQueues<PublicKey, OnionMessage>,
+    paces: Vec<(PublicKey, Bucket)>,
+    inbound_peers: Vec<PublicKey>,
+    closed: bool,
+    count: MailCount,
+    started: Instant,
+}
+
+/// What went through a mailroom.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct MailCount {
+    /// Messages that arrived.
+    pub(crate) arrived: u64,
+    /// Arrived, and dropped for want of room.
+    pub(crate) dropped: u64,
+    /// Queued for sending, and dropped because the peer went or others needed the room.
+    pub(crate) unsent: u64,
+    /// Waiting to be peeled now.
+    pub(crate) waiting: usize,
+}
+
+impl Mailroom {
+    pub(crate) fn new(limits: MailroomLimits) -> Self {
+        Mailroom {
+            limits,
+            state: Mutex::new(State {
+                inbox: FairQueues::new(limits.inbox_per_peer, limits.inbox_total),
+                outbox: FairQueues::new(limits.outbox_per_peer, limits.outbox_total),
+                paces: Vec::new(),
+                inbound_peers: Vec::new(),
+                closed: false,
+                count: MailCount::default(),
+                started: Instant::now(),
+            }),
+            arrived: Condvar::new(),
+            connected: watch::Sender::new(Vec::new()),
+        }
+    }
+
+    /// Waits for a message from whichever peer's turn it is. `None` once closed.
+    pub(crate) fn next(&self) -> Option<(PublicKey, OnionMessage)> {
+        let mut state = lock(&self.state);
+        loop {
+            if state.closed {
+                return None;
+            }
+            if let Some(mail) = state.inbox.pop_next() {
+                return Some(mail);
+            }
+            state = self
+                .arrived
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Queues a message for a peer. The caller makes LDK look (`process_events`).
+    pub(crate) fn post(&self, peer: &PublicKey, message: OnionMessage) -> Result<(), Refused> {
+        let mut state = lock(&self.state);
+        let displaced = state.outbox.push(peer, message)?;
+        state.count.unsent += displaced as u64;
+        Ok(())
+    }
+
+    /// Ends every [`Mailroom::next`], now and later.
+    pub(crate) fn close(&self) {
+        lock(&self.state).closed = true;
+        self.arrived.notify_all();
+    }
+
+    /// The peers that are connected, as they come and go.
+    pub(crate) fn connected(&self) -> watch::Receiver<Vec<PublicKey>> {
+        self.connected.subscribe()
+    }
+
+    /// Whether something waits for a peer's pace.
+    pub(crate) fn has_unsent(&self) -> bool {
+        lock(&self.state).outbox.waiting() > 0
+    }
+
+    pub(crate) fn count(&self) -> MailCount {
+        let state = lock(&self.state);
+        MailCount {
+            waiting: state.inbox.waiting(),
+            ..state.count
+        }
+    }
+
+    fn tell_connected(&self, state: &State) {
+        self.connected
+            .send_replace(state.inbox.keys().copied().collect());
+    }
+}
+
+impl OnionMessageHandler for Mailroom {
+    fn handle_onion_message(&self, peer: PublicKey, message: &OnionMessage) {
+        let mut state = lock(&self.state);
+        state.count.arrived += 1;
+        match state.inbox.push(&peer, message.clone()) {
+            Ok(displaced) => state.count.dropped += displaced as u64,
+            Err(_) => state.count.dropped += 1,
+        }
+        drop(state);
+        self.arrived.notify_one();
+    }
+
+    fn next_onion_message_for_peer(&self, peer: PublicKey) -> Option<OnionMessage> {
+        let mut state = lock(&self.state);
+        let now = state.started.elapsed();
+        let state = &mut *state;
+        if let Some((_, bucket)) = state.paces.iter_mut().find(|(of, _)| *of == peer) {
+            if !bucket.has(now) {
+                return None;
+            }
+            let message = state.outbox.pop(&peer)?;
+            bucket.take(now);
+            return Some(message);
+        }
+        state.outbox.pop(&peer)
+    }
+
+    fn timer_tick_occurred(&self) {}
+}
+
+impl BaseMessageHandler for Mailroom {
+    fn peer_connected(&self, peer: PublicKey, init: &Init, inbound: bool) -> Result<(), ()> {
+        if !init.features.supports_onion_messages() {
+            return Err(());
+        }
+        let mut state = lock(&self.state);
+        if inbound {
+            if state.inbound_peers.len() >= self.limits.inbound_peers {
+                return Err(());
+            }
+            state.inbound_peers.push(peer);
+        }
+        state.inbox.open(peer);
+        state.outbox.open(peer);
+        if let Some(rate) = self.limits.pace {
+            let now = state.started.elapsed();
+            state.paces.push((peer, Bucket::full(rate, now)));
+        }
+        self.tell_connected(&state);
+        Ok(())
+    }
+
+    fn peer_disconnected(&self, peer: PublicKey) {
+        let mut state = lock(&self.state);
+        state.inbound_peers.retain(|other| *other != peer);
+        state.paces.retain(|(other, _)| *other != peer);
+        let dropped = state.inbox.close(&peer);
+        let unsent = state.outbox.close(&peer);
+        state.count.dropped += dropped as u64;
+        state.count.unsent += unsent as u64;
+        self.tell_connected(&state);
+    }
+
+    fn provided_node_features(&self) -> NodeFeatures {
+        NodeFeatures::empty()
+    }
+
+    fn provided_init_features(&self, _: PublicKey) -> InitFeatures {
+        crate::ldk::features()
+    }
+
+    fn get_and_clear_pending_msg_events(&self) -> Vec<MessageSendEvent> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,353 @@
+//! The storage node's end: requests come in, each with the means to answer it.
+//!
+//! Promises: LDK's threads do no work for us; what waits is bounded per peer and in all, and
+//! a peer that floods is served in its turn and no more; an answer is either queued for the
+//! right peer or the caller is told why not.
+//!
+//! Delivery is *at least once*: a client that hears nothing asks again, with identical bytes
+//! along another circuit. The handler sees the duplicate and has to answer it alike.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bitcoin::secp256k1::PublicKey;
+use lightning::blinded_path::message::BlindedMessagePath;
+use lightning::onion_message::messenger::Destination;
+use tokio::net::TcpListener;
+
+use crate::bucket::Rate;
+use crate::counter::Counter;
+use crate::endpoint::Endpoint;
+use crate::error::{OnionError, Undelivered};
+use crate::fair::Refused;
+use crate::keys::{Keys, Peeled, Unbuilt};
+use crate::mailroom::MailroomLimits;
+use crate::net::{self, Tasks};
+use crate::node_id::{NodeId, PeerAddress};
+use crate::parcel::{self, Parcel, REPLY_TLV, REQUEST_TLV};
+
+/// Hops of a reply path we are willing to pay for. Every hop costs 0.3 ms, and a packet has
+/// room for two hundred of them.
+pub const MAX_REPLY_HOPS: usize = 8;
+
+/// How a storage node is reached, and how much may wait.
+#[derive(Clone)]
+pub struct ServiceConfig {
+    /// Secret from which the node id is derived; the same seed gives the same id.
+    pub seed: [u8; 32],
+    /// Where to listen, if anybody is to connect to us.
+    pub listen: Option<SocketAddr>,
+    /// Peers we stay connected to, usually the LSP beside us.
+    pub connect_to: Vec<PeerAddress>,
+    /// Peers that may be connected to us at once.
+    pub max_inbound_peers: usize,
+    /// Requests that may wait per peer, in messages of up to 33 KB.
+    pub inbox_per_peer: usize,
+    /// Requests that may wait in all.
+    pub inbox_total: usize,
+    /// Answers that may wait per peer.
+    pub outbox_per_peer: usize,
+    /// Answers that may wait in all.
+    pub outbox_total: usize,
+    /// How fast a peer takes answers. `None` for LDK, which takes what its link carries; other
+    /// implementations drop silently what comes faster than their [`Rate`].
+    pub pace: Option<Rate>,
+}
+
+impl ServiceConfig {
+    /// The defaults: 256 peers, 64 messages each way per peer and 512 (17 MB) in all, no
+    /// pace, no listener, nobody to connect to.
+    #[must_use]
+    pub fn new(seed: [u8; 32]) -> Self {
+        ServiceConfig {
+            seed,
+            listen: None,
+            connect_to: Vec::new(),
+            max_inbound_peers: 256,
+            inbox_per_peer: 64,
+            inbox_total: 512,
+            outbox_per_peer: 64,
+            outbox_total: 512,
+            pace: None,
+        }
+    }
+
+    fn mailroom(&self) -> MailroomLimits {
+        MailroomLimits {
+            inbound_peers: self.max_inbound_peers,
+            inbox_per_peer: self.inbox_per_peer,
+            inbox_total: self.inbox_total,
+            outbox_per_peer: self.outbox_per_peer,
+            outbox_total: self.outbox_total,
+            pace: self.pace,
+        }
+    }
+}
+
+/// A storage node's presence on the network. Dropping it ends all connections.
+pub struct Service {
+    endpoint: Arc<Endpoint>,
+    local_addr: Option<SocketAddr>,
+    connect_to: Vec<PeerAddress>,
+    tally: Arc<Tally>,
+    tasks: Tasks,
+}
+
+/// Plain numbers since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServiceCounters {
+    /// Onion messages that arrived.
+    pub arrived: u64,
+    /// Arrived and dropped for want of room, before any work was done on them.
+    pub dropped: u64,
+    /// Peeled and found to be no request: garbage, not for us, no reply path or one too long.
+    pub rejected: u64,
+    /// Requests handed to the intake.
+    pub received: u64,
+    /// Answers queued for a peer.
+    pub answered: u64,
+    /// Answers that could not be queued, or were lost in the queue with their peer.
+    pub undelivered: u64,
+    /// Messages waiting to be peeled now.
+    pub waiting: u64,
+}
+
+impl Service {
+    /// Starts on the current Tokio runtime, of whichever flavour.
+    ///
+    /// # Errors
+    /// [`OnionError::Listen`] when the socket cannot be opened.
+    pub async fn start(config: ServiceConfig) -> Result<(Service, Intake), OnionError> {
+        let endpoint = Endpoint::new(Keys::new(&config.seed), config.mailroom());
+        let mut tasks = Tasks::default();
+        let mut local_addr = None;
+        if let Some(address) = config.listen {
+            let failed = |source| OnionError::Listen { address, source };
+            let listener = TcpListener::bind(address).await.map_err(failed)?;
+            local_addr = Some(listener.local_addr().map_err(failed)?);
+            let peers = Arc::clone(&endpoint.peers);
+            tasks.spawn(net::accept(peers, listener, config.max_inbound_peers));
+        }
+        for &address in &config.connect_to {
+            tasks.spawn(net::stay_connected(Arc::clone(&endpoint.peers), address));
+        }
+        tasks.spawn(net::keep_time(Arc::clone(&endpoint.peers)));
+        if let Some(rate) = config.pace {
+            tasks.spawn(keep_pace(Arc::clone(&endpoint), rate));
+        }
+        let tally = Arc::new(Tally::default());
+        let intake = Intake {
+            endpoint: Arc::clone(&endpoint),
+            tally: Arc::clone(&tally),
+        };
+        let service = Service {
+            endpoint,
+            local_addr,
+            connect_to: config.connect_to,
+            tally,
+            tasks,
+        };
+        Ok((service, intake))
+    }
+
+    /// The node id that clients address.
+    #[must_use]
+    pub fn node_id(&self) -> NodeId {
+        NodeId(self.endpoint.keys.node_id())
+    }
+
+    /// The socket we listen on, with the port the system chose.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.local_addr
+    }
+
+    /// The address others connect to, if we listen.
+    #[must_use]
+    pub fn address(&self) -> Option<PeerAddress> {
+        self.local_addr.map(|address| PeerAddress {
+            node_id: self.node_id(),
+            address,
+        })
+    }
+
+    /// Peers connected now, in either direction.
+    #[must_use]
+    pub fn connected(&self) -> usize {
+        self.endpoint.mailroom.connected().borrow().len()
+    }
+
+    /// Waits until every peer of `connect_to` is connected.
+    pub async fn wait_connected(&self) {
+        let mut connected = self.endpoint.mailroom.connected();
+        let all = |peers: &Vec<PublicKey>| {
+            let mut wanted = self.connect_to.iter();
+            wanted.all(|address| peers.contains(&address.node_id.0))
+        };
+        // The sender lives in the mailroom we hold.
+        let _ = connected.wait_for(all).await;
+    }
+
+    /// Plain numbers since the start.
+    #[must_use]
+    pub fn counters(&self) -> ServiceCounters {
+        let mail = self.endpoint.mailroom.count();
+        ServiceCounters {
+            arrived: mail.arrived,
+            dropped: mail.dropped,
+            rejected: self.tally.rejected.get(),
+            received: self.tally.received.get(),
+            answered: self.tally.answered.get(),
+            undelivered: self.tally.undelivered.get() + mail.unsent,
+            waiting: mail.waiting as u64,
+        }
+    }
+
+    /// Ends the intake and all connections. Answers not yet on the wire are lost, which
+    /// costs their clients a retry.
+    pub async fn shutdown(mut self) {
+        self.endpoint.close();
+        std::mem::take(&mut self.tasks).end().await;
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.endpoint.close();
+    }
+}
+
+/// Lets LDK look again whenever a paced peer may have room.
+async fn keep_pace(endpoint: Arc<Endpoint>, rate: Rate) {
+    let period = Duration::from_secs_f64((1.0 / rate.per_second).clamp(0.001, 1.0));
+    loop {
+        tokio::time::sleep(period).await;
+        if endpoint.mailroom.has_unsent() {
+            endpoint.peers.process_events();
+        }
+    }
+}
+
+/// Where requests come from. Clone it for every thread that serves them.
+#[derive(Clone)]
+pub struct Intake {
+    endpoint: Arc<Endpoint>,
+    tally: Arc<Tally>,
+}
+
+impl Intake {
+    /// Waits for the next request and peels it on the calling thread, which must not be
+    /// one that runs async tasks. `None` once the service is shut down.
+    ///
+    /// While nobody calls this, requests wait in bounded inboxes and the rest is dropped
+    /// unseen: under overload shedding costs one copy.
+    #[must_use]
+    pub fn recv(&self) -> Option<Incoming> {
+        loop {
+            let (_, message) = self.endpoint.mailroom.next()?;
+            let big = message.onion_routing_packet.hop_data.len() > parcel::SMALL_HOP_DATA;
+            match self.endpoint.keys.peel(&message).and_then(request) {
+                Some((contents, reply_path)) => {
+                    self.tally.received.add();
+                    return Some(Incoming {
+                        contents,
+                        responder: Responder {
+                            endpoint: Arc::clone(&self.endpoint),
+                            tally: Arc::clone(&self.tally),
+                            reply_path,
+                            big,
+                        },
+                    });
+                }
+                None => self.tally.rejected.add(),
+            }
+        }
+    }
+}
+
+/// A request is of the right type, came to our node id and not along a path of ours (we make
+/// none), and says where its answer goes.
+fn request(peeled: Peeled) -> Option<(Vec<u8>, BlindedMessagePath)> {
+    if peeled.parcel.tlv_type != REQUEST_TLV || peeled.context.is_some() {
+        return None;
+    }
+    let reply_path = peeled.reply_path?;
+    (reply_path.blinded_hops().len() <= MAX_REPLY_HOPS).then_some((peeled.parcel.bytes, reply_path))
+}
+
+/// A request and the means to answer it.
+pub struct Incoming {
+    /// What the client sent, opaque here.
+    pub contents: Vec<u8>,
+    /// Sends the answer; dropping it sends none.
+    pub responder: Responder,
+}
+
+/// The way back to whoever asked.
+pub struct Responder {
+    endpoint: Arc<Endpoint>,
+    tally: Arc<Tally>,
+    reply_path: BlindedMessagePath,
+    big: bool,
+}
+
+impl Responder {
+    /// Builds the answer on the calling thread and queues it for the first hop of the reply
+    /// path. `Ok` means queued: only the client knows whether it arrived.
+    ///
+    /// # Errors
+    /// [`Undelivered`], at once; this never waits for a peer.
+    pub fn answer(self, contents: &[u8]) -> Result<(), Undelivered> {
+        let sent = self.send(contents);
+        match sent {
+            Ok(()) => self.tally.answered.add(),
+            Err(_) => self.tally.undelivered.add(),
+        }
+        sent
+    }
+
+    fn send(&self, contents: &[u8]) -> Result<(), Undelivered> {
+        let hops = self.reply_path.blinded_hops().len();
+        let does_not_fit = || Undelivered::DoesNotFit {
+            got: contents.len(),
+            room: match self.big {
+                true => parcel::reply_room(hops),
+                false => parcel::SMALL_HOP_DATA,
+            },
+        };
+        let reply = Parcel {
+            tlv_type: REPLY_TLV,
+            bytes: contents.to_vec(),
+        };
+        // The client makes us the first node of the path; LDK moves on to the second.
+        let path = Destination::BlindedPath(self.reply_path.clone());
+        let (peer, message) = self
+            .endpoint
+            .keys
+            .build(Vec::new(), path, reply, None)
+            .map_err(|unbuilt| match unbuilt {
+                Unbuilt::DoesNotFit => does_not_fit(),
+                Unbuilt::BadPath => Undelivered::PeerGone,
+            })?;
+        // An answer larger than what was asked with would make us an amplifier.
+        if !self.big && message.onion_routing_packet.hop_data.len() > parcel::SMALL_HOP_DATA {
+            return Err(does_not_fit());
+        }
+        self.endpoint
+            .send(&peer, message)
+            .map_err(|refused| match refused {
+                Refused::Unknown => Undelivered::PeerGone,
+                Refused::Full => Undelivered::Congested,
+            })
+    }
+}
+
+/// Counts of what the mailroom cannot know.
+#[derive(Default)]
+struct Tally {
+    rejected: Counter,
+    received: Counter,
+    answered: Counter,
+    undelivered: Counter,
+}
