@@ -1,1 +1,52 @@
-//! placeholder
+//! What a wallet links: store blobs with a storage node it never connects to, lose
+//! everything except the root key, and get all of it back.
+//!
+//! | file | concept |
+//! | --- | --- |
+//! | [`root`] | the one secret a wallet has to keep |
+//! | [`schedule`] | every other secret, by HMACing counters with the root |
+//! | [`seal`] | 16,433 bytes that say nothing to anyone without the root |
+//! | [`transport`] | how requests reach a provider; over onion messages by default |
+//! | [`provider`] | insert, delete, lookup with one storage node, receipts checked |
+//! | [`value`] | values of any size as one head and linked continuation blobs |
+//! | [`sequence`] | the mission's plain layout: values by counter |
+//! | [`walk`] | restoring a sequence from the root key alone |
+//!
+//! Nothing here needs a database, a particular async runtime, or a disk that survives.
+//!
+//! ```no_run
+//! # use larder_recovery::{Provider, RootKey, Sequence, Transport, Walk};
+//! # use std::sync::Arc;
+//! # async fn example(transport: Arc<dyn Transport>) -> Result<(), Box<dyn std::error::Error>> {
+//! let root: RootKey = "6c…".parse()?;
+//! let provider = Arc::new(Provider::connect("larder1…".parse()?, transport).await?);
+//! // Everyday use.
+//! let mut sequence = Sequence::start(&root, provider.clone());
+//! let counter = sequence.append(b"channel state 1").await?;
+//! // After total loss.
+//! let mut walk = Walk::new(Sequence::start(&root, provider));
+//! while let Some(step) = walk.next().await? {
+//!     println!("{}: {:?}", step.counter, step.found);
+//! }
+//! let sequence = walk.finish();
+//! # Ok(()) }
+//! ```
+
+pub mod provider;
+pub mod root;
+pub mod schedule;
+pub mod seal;
+pub mod sequence;
+pub mod transport;
+pub mod value;
+pub mod walk;
+
+mod error;
+
+pub use error::RecoveryError;
+pub use provider::{Evidence, Looked, Provider, Removed, Written};
+pub use root::RootKey;
+pub use schedule::{Lane, Purpose, Schedule, Slot};
+pub use sequence::{Position, Sequence};
+pub use transport::{Transport, Unreachable};
+pub use walk::{Found, Progress, Step, Walk};

@@ -1,0 +1,40 @@
+//! What can go wrong for a wallet, whose fault it is, and the next step.
+
+use larder_protocol::Refusal;
+
+use crate::Unreachable;
+
+/// An error for the wallet's user.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecoveryError {
+    /// The network or the storage node is down. Whether the request took effect is not known;
+    /// doing it again is safe.
+    #[error(transparent)]
+    Unreachable(#[from] Unreachable),
+    /// The storage node refused. The refusal says whose fault it is.
+    #[error("refused: {0}")]
+    Refused(Refusal),
+    /// The storage node answered what no honest one answers. Keep the evidence, use another.
+    #[error("the storage node misbehaves: {0}")]
+    Misbehaved(&'static str),
+    /// Another device with the same root key wrote here first. Nothing of ours was written.
+    #[error(
+        "another device with the same root key has already written value {counter}: \
+         walk the sequence again to take it over"
+    )]
+    Conflict {
+        /// The counter both wanted.
+        counter: u64,
+        /// What the other device wrote; `None` when it has deleted it since.
+        theirs: Option<Vec<u8>>,
+    },
+    /// A value longer than this layout takes.
+    #[error("a value has at most {max} bytes, not {got}")]
+    TooLong {
+        /// The limit in bytes.
+        max: u64,
+        /// What was offered, in bytes.
+        got: u64,
+    },
+}

@@ -1,0 +1,280 @@
+//! One storage node, as a client sees it: insert, delete, lookup, every answer proven.
+//!
+//! An answer counts only with a receipt that is valid for exactly this request: an "absent" that
+//! is not signed is no absent. Doing an operation twice is safe: an insert of the same blob and a
+//! second delete succeed.
+
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use larder_protocol::delete::Delete;
+use larder_protocol::insert::Insert;
+use larder_protocol::lookup::Lookup;
+use larder_protocol::receipt::Finding;
+use larder_protocol::{
+    Address, Blob, BlobHash, Call, Done, Key, Nonce, Receipt, Record, Refusal, Reply, Request,
+    ServerKey, SizeClass, envelope,
+};
+use rand::rngs::StdRng;
+use rand::{CryptoRng, RngCore, SeedableRng};
+use secp256k1::Keypair;
+
+use crate::{RecoveryError, Transport};
+
+/// A storage node whose terms are known and verified.
+pub struct Provider {
+    server_key: ServerKey,
+    transport: Arc<dyn Transport>,
+    record: RwLock<Record>,
+    rng: Mutex<StdRng>,
+}
+
+/// What an insert came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// The blob is stored.
+    New,
+    /// This very blob was stored already: the reply of an earlier try was lost.
+    Already,
+    /// Another blob is stored there.
+    Occupied(BlobHash),
+    /// A blob was stored there and deleted; nothing can be stored there again.
+    Tombstoned,
+}
+
+/// What a delete came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removed {
+    /// The blob is gone.
+    Now,
+    /// It was gone already.
+    Before,
+    /// There never was one.
+    NeverThere,
+}
+
+/// What a lookup came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Looked {
+    /// The blob.
+    Found(Blob),
+    /// Nothing, signed by the storage node.
+    Absent,
+    /// It was deleted, signed by the storage node.
+    Deleted,
+}
+
+/// Proof, for anyone who knows the storage node's receipt key, of what it answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    /// What it found.
+    pub finding: Finding,
+    /// Its signature.
+    pub receipt: Receipt,
+}
+
+impl Provider {
+    /// Fetches the storage node's terms and checks that they are signed by the key in its
+    /// address. Randomness comes from the operating system.
+    ///
+    /// # Errors
+    /// [`RecoveryError::Unreachable`], or [`RecoveryError::Misbehaved`] when somebody else answers.
+    pub async fn connect(
+        address: Address,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Self, RecoveryError> {
+        Provider::connect_with(address, transport, StdRng::from_os_rng()).await
+    }
+
+    /// [`Provider::connect`] with the caller's randomness: nonces, ephemeral keys and entropy
+    /// all come from it, so it must never repeat.
+    ///
+    /// # Errors
+    /// As [`Provider::connect`].
+    pub async fn connect_with(
+        address: Address,
+        transport: Arc<dyn Transport>,
+        mut rng: StdRng,
+    ) -> Result<Self, RecoveryError> {
+        let server_key = *address.server_key();
+        let request = Request::unpaid(nonce(&mut rng), Call::Info);
+        let record = info(&request, &server_key, transport.as_ref()).await?;
+        if record.node_id != address.node_id() {
+            return Err(RecoveryError::Misbehaved("its terms name another node id"));
+        }
+        let (record, rng) = (RwLock::new(record), Mutex::new(rng));
+        Ok(Provider {
+            server_key,
+            transport,
+            record,
+            rng,
+        })
+    }
+
+    /// The key that goes into every derivation for this provider.
+    #[must_use]
+    pub fn server_key(&self) -> &ServerKey {
+        &self.server_key
+    }
+
+    /// Its terms, as of the last answer.
+    #[must_use]
+    pub fn record(&self) -> Record {
+        self.record
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Stores a blob, durably, unless there is or was one under this key.
+    ///
+    /// # Errors
+    /// [`RecoveryError`]; after `Unreachable` the blob may be stored or not: insert it again.
+    pub async fn insert(&self, key: Key, blob: Blob) -> Result<Written, RecoveryError> {
+        let hash = blob.hash();
+        let call = Call::Insert(Insert { key, blob });
+        match self.perform(call, Some(hash)).await?.0 {
+            Ok(Done::Inserted) => Ok(Written::New),
+            Err(Refusal::AlreadyExists { blob_hash }) if blob_hash == hash => Ok(Written::Already),
+            Err(Refusal::AlreadyExists { blob_hash }) => Ok(Written::Occupied(blob_hash)),
+            Err(Refusal::Deleted) => Ok(Written::Tombstoned),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Reads the blob under a key.
+    ///
+    /// # Errors
+    /// [`RecoveryError`].
+    pub async fn lookup(&self, key: Key) -> Result<Looked, RecoveryError> {
+        match self.perform(Call::Lookup(Lookup { key }), None).await?.0 {
+            Ok(Done::Found(blob)) => Ok(Looked::Found(blob)),
+            Err(Refusal::Absent) => Ok(Looked::Absent),
+            Err(Refusal::Deleted) => Ok(Looked::Deleted),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Deletes the blob with this hash under the keypair's point.
+    ///
+    /// # Errors
+    /// [`RecoveryError`]; `Refused(BadSignature)` when another blob is stored there.
+    pub async fn delete(
+        &self,
+        keypair: &Keypair,
+        blob: BlobHash,
+    ) -> Result<Removed, RecoveryError> {
+        let call = Call::Delete(Delete::sign(keypair, &self.server_key, blob));
+        match self.perform(call, Some(blob)).await?.0 {
+            Ok(Done::Removed) => Ok(Removed::Now),
+            Err(Refusal::Deleted) => Ok(Removed::Before),
+            Err(Refusal::Absent) => Ok(Removed::NeverThere),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Performs a call and checks its receipt; the evidence is there for every outcome that says
+    /// something about a key. `stored` is the hash that an `Inserted` or `Removed` has to be about.
+    ///
+    /// # Errors
+    /// [`RecoveryError::Unreachable`], or [`RecoveryError::Misbehaved`] when the answer is none.
+    pub async fn perform(
+        &self,
+        call: Call,
+        stored: Option<BlobHash>,
+    ) -> Result<(Result<Done, Refusal>, Option<Evidence>), RecoveryError> {
+        let request = Request::unpaid(self.with_rng(nonce), call);
+        let reply = exchange(&request, self.transport.as_ref()).await?;
+        let Some(finding) = Reply::finding(&request, &reply.outcome, stored) else {
+            return Ok((reply.outcome, None));
+        };
+        let receipt = reply
+            .receipt
+            .ok_or(RecoveryError::Misbehaved("it answers without a receipt"))?;
+        let known = self.record();
+        let terms = match receipt.record == known.hash() {
+            true => known,
+            false => self.refresh(&known).await?,
+        };
+        if receipt.record != terms.hash() || receipt.epoch != terms.epoch {
+            return Err(RecoveryError::Misbehaved(
+                "its receipt names terms it does not publish",
+            ));
+        }
+        if !receipt.proves(&terms.receipt_key, &finding) {
+            return Err(RecoveryError::Misbehaved(
+                "its receipt does not prove its answer",
+            ));
+        }
+        Ok((reply.outcome, Some(Evidence { finding, receipt })))
+    }
+
+    /// Draws from the provider's randomness; never across an await.
+    pub(crate) fn with_rng<T>(&self, draw: impl FnOnce(&mut StdRng) -> T) -> T {
+        draw(&mut self.rng.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Fetches the terms again, which may change from one epoch to the next but not within one.
+    async fn refresh(&self, known: &Record) -> Result<Record, RecoveryError> {
+        let request = Request::unpaid(self.with_rng(nonce), Call::Info);
+        let record = info(&request, &self.server_key, self.transport.as_ref()).await?;
+        if record != *known && record.epoch <= known.epoch {
+            return Err(RecoveryError::Misbehaved(
+                "it changed its terms within an epoch",
+            ));
+        }
+        *self.record.write().unwrap_or_else(PoisonError::into_inner) = record.clone();
+        Ok(record)
+    }
+}
+
+/// Asks for the terms and checks who signed them.
+async fn info(
+    request: &Request,
+    server: &ServerKey,
+    transport: &dyn Transport,
+) -> Result<Record, RecoveryError> {
+    match exchange(request, transport).await?.outcome {
+        Ok(Done::Info(record)) => {
+            record
+                .verified(server)
+                .cloned()
+                .ok_or(RecoveryError::Misbehaved(
+                    "its terms are not signed by the key in its address",
+                ))
+        }
+        other => Err(unexpected(other)),
+    }
+}
+
+async fn exchange(request: &Request, transport: &dyn Transport) -> Result<Reply, RecoveryError> {
+    #[expect(
+        clippy::expect_used,
+        reason = "one blob and a payment fit by design, see `envelope`"
+    )]
+    let contents = envelope::wrap(&request.encode(), SizeClass::Big).expect("a request fits");
+    let answer = transport.exchange(contents).await?;
+    envelope::unwrap(&answer)
+        .and_then(Reply::decode)
+        .map_err(|_| RecoveryError::Misbehaved("its answer cannot be read"))
+}
+
+fn nonce(rng: &mut impl CryptoRng) -> Nonce {
+    let mut nonce = Nonce([0; 32]);
+    rng.fill_bytes(&mut nonce.0);
+    nonce
+}
+
+/// A refusal that this operation can have, or an outcome that it cannot.
+fn unexpected(outcome: Result<Done, Refusal>) -> RecoveryError {
+    match outcome {
+        Ok(_) => RecoveryError::Misbehaved("it answers another operation"),
+        Err(refusal) => RecoveryError::Refused(refusal),
+    }
+}
+
+/// A [`StdRng`] for one caller, split off so that its draws cannot be interleaved with others'.
+pub(crate) fn split(rng: &mut StdRng) -> StdRng {
+    let mut seed = [0; 32];
+    rng.fill_bytes(&mut seed);
+    StdRng::from_seed(seed)
+}

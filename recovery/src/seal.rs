@@ -1,0 +1,220 @@
+//! A blob: what the storage node sees, and what is inside.
+//!
+//! Outside, 16,433 bytes:
+//!
+//! | offset | bytes | field |
+//! | --- | --- | --- |
+//! | 0 | 33 | header: an ephemeral point `E = e·G`, fresh for every blob |
+//! | 33 | 16,384 | ciphertext (ChaCha20) |
+//! | 16,417 | 16 | tag (Poly1305) |
+//!
+//! Inside, 16,384 bytes:
+//!
+//! | offset | bytes | field |
+//! | --- | --- | --- |
+//! | 0 | 1 | kind |
+//! | 1 | 32 | lane |
+//! | 33 | 8 | generation |
+//! | 41 | 8 | index |
+//! | 49 | 16 | writer nonce |
+//! | 65 | 32 | hash of the previous blob of its chain, or zeros |
+//! | 97 | 2 | length of the body, `n` |
+//! | 99 | n | body |
+//! | 99 + n | rest | zeros |
+//!
+//! The AEAD key is `HKDF-SHA256(ikm = ECDH(E, secret of the key), info = "larder/blob/1" ‖
+//! provider ‖ key)`; the nonce is zero, which is safe because no key is ever used twice,
+//! whatever a crash, a second device or a second provider does. ECDH is SHA-256 of the
+//! compressed shared point. Associated data: `1 ‖ purpose ‖ 0x00 ‖ key ‖ provider`.
+
+use chacha20poly1305::aead::AeadInPlace;
+use chacha20poly1305::{ChaCha20Poly1305, KeyInit, Nonce, Tag};
+use hkdf::Hkdf;
+use larder_protocol::{BLOB_LEN, Blob, BlobHash, Key};
+use rand::CryptoRng;
+use secp256k1::ecdh::SharedSecret;
+use secp256k1::{PublicKey, SECP256K1, SecretKey};
+use sha2::Sha256;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::{Schedule, Slot};
+
+const HEADER_LEN: usize = 33;
+const TAG_LEN: usize = 16;
+const INSIDE_LEN: usize = BLOB_LEN - HEADER_LEN - TAG_LEN;
+const FIELDS_LEN: usize = 1 + 32 + 8 + 8 + 16 + 32 + 2;
+
+/// The longest body of one blob: 16,285 bytes.
+pub const BODY_MAX: usize = INSIDE_LEN - FIELDS_LEN;
+
+/// What a blob is to its layout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// A whole value.
+    Whole = 1,
+    /// The head of a value that goes on in chunks.
+    Head = 2,
+    /// A continuation of a value.
+    Chunk = 3,
+}
+
+/// What is inside a blob.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Contents {
+    /// What it is.
+    pub kind: Kind,
+    /// Drawn once by each writer: two writers of one slot can tell each other apart.
+    pub writer: [u8; 16],
+    /// Hash of the blob before it in its chain; zeros for the first, or when the writer did not
+    /// know it.
+    pub previous: BlobHash,
+    /// At most [`BODY_MAX`] bytes.
+    pub body: Vec<u8>,
+}
+
+/// A blob that is not what this root wrote for this slot. Only the provider could have put it
+/// there: nobody else learns the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the blob was not written with this root key for this place")]
+pub struct Foreign;
+
+/// Seals contents for a slot. The result is different for every call.
+///
+/// # Panics
+/// When the body is longer than [`BODY_MAX`], which is a defect of the caller.
+#[must_use]
+pub fn seal(
+    schedule: &Schedule,
+    slot: &Slot,
+    contents: &Contents,
+    rng: &mut impl CryptoRng,
+) -> Blob {
+    assert!(
+        contents.body.len() <= BODY_MAX,
+        "a body of more than {BODY_MAX} bytes"
+    );
+    let key = schedule.key(slot);
+    let mut ephemeral = draw(rng);
+    let shared = SharedSecret::new(&key.point(), &ephemeral);
+    let header = PublicKey::from_secret_key(SECP256K1, &ephemeral).serialize();
+    ephemeral.non_secure_erase();
+
+    let mut blob = Vec::with_capacity(BLOB_LEN);
+    blob.extend_from_slice(&header);
+    blob.push(contents.kind as u8);
+    blob.extend_from_slice(&slot.lane.0);
+    blob.extend_from_slice(&slot.generation.to_be_bytes());
+    blob.extend_from_slice(&slot.index.to_be_bytes());
+    blob.extend_from_slice(&contents.writer);
+    blob.extend_from_slice(&contents.previous.0);
+    blob.extend_from_slice(&(contents.body.len() as u16).to_be_bytes());
+    blob.extend_from_slice(&contents.body);
+    blob.resize(HEADER_LEN + INSIDE_LEN, 0);
+    #[expect(clippy::expect_used, reason = "16 KiB are far below the AEAD's limit")]
+    let tag = cipher(schedule, &key, &shared)
+        .encrypt_in_place_detached(
+            &Nonce::default(),
+            &associated(schedule, slot, &key),
+            &mut blob[HEADER_LEN..],
+        )
+        .expect("short enough");
+    blob.extend_from_slice(&tag);
+    #[expect(
+        clippy::expect_used,
+        reason = "the lengths add up, as the test of every length shows"
+    )]
+    Blob::try_from(blob).expect("a blob's length")
+}
+
+/// Opens the blob that was found at a slot.
+///
+/// # Errors
+/// [`Foreign`] when it was not sealed for this slot with this root.
+pub fn open(schedule: &Schedule, slot: &Slot, blob: &Blob) -> Result<Contents, Foreign> {
+    let (header, sealed) = blob.as_bytes().split_at(HEADER_LEN);
+    let (ciphertext, tag) = sealed.split_at(INSIDE_LEN);
+    let header = PublicKey::from_slice(header).map_err(|_| Foreign)?;
+    let keypair = schedule.keypair(slot);
+    let key = Key::from(keypair.public_key());
+    let shared = SharedSecret::new(&header, &keypair.secret_key());
+
+    let mut inside = Zeroizing::new(ciphertext.to_vec());
+    cipher(schedule, &key, &shared)
+        .decrypt_in_place_detached(
+            &Nonce::default(),
+            &associated(schedule, slot, &key),
+            &mut inside,
+            Tag::from_slice(tag),
+        )
+        .map_err(|_| Foreign)?;
+    parse(slot, &inside)
+}
+
+/// What was authenticated is ours, but may be of another place or a later version.
+fn parse(slot: &Slot, inside: &[u8]) -> Result<Contents, Foreign> {
+    let (fields, rest) = inside.split_at(FIELDS_LEN);
+    let kind = match fields[0] {
+        1 => Kind::Whole,
+        2 => Kind::Head,
+        3 => Kind::Chunk,
+        _ => return Err(Foreign),
+    };
+    let here = fields[1..33] == slot.lane.0
+        && fields[33..41] == slot.generation.to_be_bytes()
+        && fields[41..49] == slot.index.to_be_bytes();
+    let len = usize::from(u16::from_be_bytes([fields[97], fields[98]]));
+    if !here || len > BODY_MAX || rest[len..].iter().any(|&byte| byte != 0) {
+        return Err(Foreign);
+    }
+    let (mut writer, mut previous) = ([0; 16], [0; 32]);
+    writer.copy_from_slice(&fields[49..65]);
+    previous.copy_from_slice(&fields[65..97]);
+    Ok(Contents {
+        kind,
+        writer,
+        previous: BlobHash(previous),
+        body: rest[..len].to_vec(),
+    })
+}
+
+fn cipher(schedule: &Schedule, key: &Key, shared: &SharedSecret) -> ChaCha20Poly1305 {
+    let mut aead_key = [0; 32];
+    #[expect(clippy::expect_used, reason = "HKDF-SHA256 gives up to 8,160 bytes")]
+    Hkdf::<Sha256>::new(None, &shared.secret_bytes())
+        .expand_multi_info(
+            &[
+                b"larder/blob/1",
+                schedule.provider().as_bytes(),
+                key.as_bytes(),
+            ],
+            &mut aead_key,
+        )
+        .expect("32 bytes");
+    let cipher = ChaCha20Poly1305::new(&aead_key.into());
+    aead_key.zeroize();
+    cipher
+}
+
+fn associated(schedule: &Schedule, slot: &Slot, key: &Key) -> Vec<u8> {
+    [
+        &[1],
+        slot.purpose.name().as_bytes(),
+        &[0],
+        key.as_bytes().as_slice(),
+        schedule.provider().as_bytes().as_slice(),
+    ]
+    .concat()
+}
+
+fn draw(rng: &mut impl CryptoRng) -> SecretKey {
+    loop {
+        let mut bytes = [0; 32];
+        rng.fill_bytes(&mut bytes);
+        let secret = SecretKey::from_slice(&bytes);
+        bytes.zeroize();
+        if let Ok(secret) = secret {
+            return secret;
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! What `larder-recovery` promises, against a storage node in memory that speaks the real
+//! protocol and can be told to lose, repeat and lie. The same over real sockets is in the
+//! workspace's `tests/`.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test panics when it is not so"
+)]
+
+mod keys;
+mod receipts;
+mod seals;
+mod sequences;
+mod shelf;
+mod walks;

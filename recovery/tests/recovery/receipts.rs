@@ -1,0 +1,106 @@
+//! Every answer is proven or refused.
+
+use std::sync::Arc;
+
+use larder_recovery::{Looked, Provider, RecoveryError, Sequence, Transport, Walk, Written};
+
+use crate::shelf::{Lie, Shelf, root};
+
+const LIES: [Lie; 7] = [
+    Lie::NoReceipt,
+    Lie::ForeignReceipt,
+    Lie::OldReceipt,
+    Lie::UnpublishedTerms,
+    Lie::UnsignedAbsent,
+    Lie::AnotherOperation,
+    Lie::Garbage,
+];
+
+fn misbehaved<T: std::fmt::Debug>(result: Result<T, RecoveryError>, lie: Lie) {
+    assert!(
+        matches!(result, Err(RecoveryError::Misbehaved(_))),
+        "{lie:?}: {result:?}"
+    );
+}
+
+#[tokio::test]
+async fn no_lie_passes_for_an_answer_of_any_operation() {
+    for lie in LIES {
+        let shelf = Shelf::new();
+        let provider = shelf.connect(1).await;
+        let mut sequence = Sequence::start(&root(1), provider.clone());
+        sequence.append(b"value").await.expect("honest so far");
+        let (key, blob) = shelf.blobs().into_iter().next().expect("one blob");
+        let (free, keypair) = (crate::shelf::keypair(60), crate::shelf::keypair(61));
+        let unused = free.public_key().into();
+
+        shelf.lies(lie);
+        if lie == Lie::OldReceipt {
+            // The first one has no older receipt to show, and so none at all.
+            misbehaved(provider.lookup(key).await, lie);
+        }
+        misbehaved(provider.lookup(key).await, lie);
+        misbehaved(provider.lookup(unused).await, lie);
+        misbehaved(provider.insert(unused, blob.clone()).await, lie);
+        misbehaved(provider.delete(&keypair, blob.hash()).await, lie);
+        misbehaved(
+            Walk::new(Sequence::start(&root(1), provider)).next().await,
+            lie,
+        );
+    }
+}
+
+#[tokio::test]
+async fn terms_that_are_not_signed_by_the_key_in_the_address_are_refused() {
+    let (shelf, other) = (Shelf::of(1), Shelf::of(2));
+    let transport: Arc<dyn Transport> = Arc::new(other);
+    let result = Provider::connect(shelf.address(), transport).await;
+    assert!(matches!(result, Err(RecoveryError::Misbehaved(_))));
+}
+
+#[tokio::test]
+async fn terms_may_change_with_the_epoch_and_not_within_one() {
+    let shelf = Shelf::new();
+    let provider = shelf.connect(1).await;
+    let key = crate::shelf::keypair(60).public_key().into();
+    shelf.next_epoch();
+    assert_eq!(provider.lookup(key).await, Ok(Looked::Absent));
+    assert_eq!(provider.record().epoch, 1);
+    shelf.change_terms();
+    assert!(matches!(
+        provider.lookup(key).await,
+        Err(RecoveryError::Misbehaved(_))
+    ));
+}
+
+#[tokio::test]
+async fn a_lost_answer_and_its_retry_write_once_and_say_so() {
+    let shelf = Shelf::new();
+    let provider = shelf.connect(1).await;
+    Sequence::start(&root(1), provider.clone())
+        .append(b"value")
+        .await
+        .expect("honest");
+    let (_, blob) = shelf.blobs().into_iter().next().expect("one blob");
+    let key = crate::shelf::keypair(60).public_key().into();
+    assert_eq!(provider.insert(key, blob.clone()).await, Ok(Written::New));
+    assert_eq!(
+        provider.insert(key, blob.clone()).await,
+        Ok(Written::Already)
+    );
+}
+
+#[tokio::test]
+async fn evidence_convinces_somebody_who_only_knows_the_receipt_key() {
+    let shelf = Shelf::new();
+    let provider = shelf.connect(1).await;
+    let key = crate::shelf::keypair(60).public_key().into();
+    let call = larder_protocol::Call::Lookup(larder_protocol::lookup::Lookup { key });
+    let (_, evidence) = provider.perform(call, None).await.expect("honest");
+    let evidence = evidence.expect("a lookup has evidence");
+    assert!(
+        evidence
+            .receipt
+            .proves(&provider.record().receipt_key, &evidence.finding)
+    );
+}

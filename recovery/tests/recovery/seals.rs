@@ -1,0 +1,114 @@
+//! Sealed blobs: one root, one provider, one place.
+
+use larder_protocol::{BLOB_LEN, Blob, BlobHash};
+use larder_recovery::seal::{BODY_MAX, Contents, Foreign, Kind, open, seal};
+use larder_recovery::{Lane, Purpose, Schedule, Slot};
+use proptest::prelude::*;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use crate::shelf::{keypair, root};
+
+fn schedule(root_byte: u8, provider: u8) -> Schedule {
+    Schedule::new(root(root_byte), keypair(provider).public_key().into())
+}
+
+const SLOT: Slot = Slot {
+    purpose: Purpose::Main,
+    lane: Lane([7; 32]),
+    generation: 0,
+    index: 4,
+};
+
+fn contents(len: usize) -> Contents {
+    let body = (0..len).map(|at| (at % 253) as u8 + 1).collect();
+    Contents {
+        kind: Kind::Whole,
+        writer: [3; 16],
+        previous: BlobHash([4; 32]),
+        body,
+    }
+}
+
+fn sealed(len: usize) -> Blob {
+    seal(
+        &schedule(1, 1),
+        &SLOT,
+        &contents(len),
+        &mut StdRng::seed_from_u64(1),
+    )
+}
+
+#[test]
+fn what_was_sealed_opens_at_every_length() {
+    for len in [0, 1, 99, BODY_MAX - 1, BODY_MAX] {
+        assert!(
+            open(&schedule(1, 1), &SLOT, &sealed(len)) == Ok(contents(len)),
+            "{len}"
+        );
+    }
+}
+
+#[test]
+fn a_blob_opens_with_its_root_at_its_provider_in_its_place_only() {
+    let blob = sealed(10);
+    let foreign = |schedule: Schedule, slot: Slot| open(&schedule, &slot, &blob) == Err(Foreign);
+    assert!(foreign(schedule(2, 1), SLOT), "another root");
+    assert!(foreign(schedule(1, 2), SLOT), "another provider");
+    assert!(foreign(
+        schedule(1, 1),
+        Slot {
+            purpose: Purpose::Channel,
+            ..SLOT
+        }
+    ));
+    assert!(foreign(
+        schedule(1, 1),
+        Slot {
+            lane: Lane([8; 32]),
+            ..SLOT
+        }
+    ));
+    assert!(foreign(
+        schedule(1, 1),
+        Slot {
+            generation: 1,
+            ..SLOT
+        }
+    ));
+    assert!(foreign(schedule(1, 1), Slot { index: 5, ..SLOT }));
+}
+
+#[test]
+fn the_same_contents_sealed_twice_share_nothing_that_shows() {
+    let mut rng = StdRng::seed_from_u64(1);
+    let [one, two] = [(), ()].map(|()| seal(&schedule(1, 1), &SLOT, &contents(0), &mut rng));
+    let equal = one
+        .as_bytes()
+        .iter()
+        .zip(two.as_bytes())
+        .filter(|(a, b)| a == b)
+        .count();
+    // Of unrelated bytes one in 256 is equal: 64 of 16,433, give or take.
+    assert!(equal < 150, "{equal} of {BLOB_LEN} bytes are equal");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn a_blob_with_any_bit_flipped_is_foreign(at in 0..BLOB_LEN * 8) {
+        let mut bytes = sealed(10).as_bytes().to_vec();
+        bytes[at / 8] ^= 1 << (at % 8);
+        let blob = Blob::try_from(bytes).expect("as long as before");
+        prop_assert!(open(&schedule(1, 1), &SLOT, &blob) == Err(Foreign));
+    }
+
+    #[test]
+    fn noise_is_foreign(seed: [u8; 32]) {
+        let mut bytes = vec![0; BLOB_LEN];
+        rand::RngCore::fill_bytes(&mut StdRng::from_seed(seed), &mut bytes);
+        let blob = Blob::try_from(bytes).expect("a blob's length");
+        prop_assert!(open(&schedule(1, 1), &SLOT, &blob) == Err(Foreign));
+    }
+}

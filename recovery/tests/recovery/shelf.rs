@@ -1,0 +1,253 @@
+//! A storage node in memory: real bytes in, real bytes out.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+
+use larder_protocol::{
+    Address, Blob, BlobHash, Call, Done, Key, NodeId, Receipt, Record, Refusal, Reply, Request,
+    ServerKey, SizeClass, envelope,
+};
+use larder_recovery::{Provider, RootKey, Transport, Unreachable, transport::Exchange};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use secp256k1::{Keypair, SECP256K1, SecretKey};
+
+pub(crate) fn keypair(byte: u8) -> Keypair {
+    let secret = SecretKey::from_slice(&[byte; 32]).expect("a scalar");
+    Keypair::from_secret_key(SECP256K1, &secret)
+}
+
+pub(crate) fn root(byte: u8) -> RootKey {
+    RootKey::from_bytes([byte; 32])
+}
+
+/// What a dishonest storage node does to its replies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Lie {
+    /// It leaves the receipt out.
+    NoReceipt,
+    /// It signs with another key.
+    ForeignReceipt,
+    /// It sends the receipt of an earlier, identical call.
+    OldReceipt,
+    /// It signs terms that it does not publish.
+    UnpublishedTerms,
+    /// It says `Absent` whatever is there, unsigned.
+    UnsignedAbsent,
+    /// It says `Inserted` whatever was asked.
+    AnotherOperation,
+    /// It sends bytes that are no reply.
+    Garbage,
+}
+
+struct State {
+    blobs: HashMap<Key, Blob>,
+    tombstones: HashSet<Key>,
+    record: Record,
+    lie: Option<Lie>,
+    old: Option<Receipt>,
+    rng: StdRng,
+    /// Of 256 requests, how many are lost on the way there, and how many answers on the way back.
+    lost_requests: u8,
+    lost_answers: u8,
+    log: Vec<Vec<u8>>,
+}
+
+/// The storage node; clones are the same one.
+#[derive(Clone)]
+pub(crate) struct Shelf(Arc<Mutex<State>>);
+
+impl Shelf {
+    pub(crate) fn new() -> Self {
+        Shelf::of(1)
+    }
+
+    /// A provider of its own identity.
+    pub(crate) fn of(identity: u8) -> Self {
+        let record = Record {
+            server_key: keypair(identity).public_key().into(),
+            receipt_key: keypair(identity + 100).public_key().into(),
+            node_id: NodeId::from(keypair(identity + 50).public_key()),
+            epoch: 0,
+            epoch_seconds: 0,
+            tariff: None,
+        };
+        Shelf(Arc::new(Mutex::new(State {
+            blobs: HashMap::new(),
+            tombstones: HashSet::new(),
+            record,
+            lie: None,
+            old: None,
+            rng: StdRng::seed_from_u64(identity.into()),
+            lost_requests: 0,
+            lost_answers: 0,
+            log: Vec::new(),
+        })))
+    }
+
+    pub(crate) fn lies(&self, lie: Lie) {
+        self.with(|state| state.lie = Some(lie));
+    }
+
+    pub(crate) fn loses(&self, requests: u8, answers: u8, seed: u64) {
+        self.with(|state| {
+            (state.lost_requests, state.lost_answers) = (requests, answers);
+            state.rng = StdRng::seed_from_u64(seed);
+        });
+    }
+
+    pub(crate) fn blobs(&self) -> HashMap<Key, Blob> {
+        self.with(|state| state.blobs.clone())
+    }
+
+    /// Puts a blob there behind everybody's back, or takes it away without a trace.
+    pub(crate) fn tamper(&self, key: Key, blob: Option<Blob>) {
+        self.with(|state| match blob {
+            Some(blob) => state.blobs.insert(key, blob),
+            None => state.blobs.remove(&key),
+        });
+    }
+
+    pub(crate) fn forget_tombstones(&self) {
+        self.with(|state| state.tombstones.clear());
+    }
+
+    pub(crate) fn next_epoch(&self) {
+        self.with(|state| state.record.epoch += 1);
+    }
+
+    /// Changes its terms without a new epoch.
+    pub(crate) fn change_terms(&self) {
+        self.with(|state| state.record.epoch_seconds += 1);
+    }
+
+    /// Every request that arrived, in order.
+    pub(crate) fn log(&self) -> Vec<Vec<u8>> {
+        self.with(|state| state.log.clone())
+    }
+
+    pub(crate) fn address(&self) -> Address {
+        self.with(|state| Address::new(state.record.server_key, state.record.node_id, vec![]))
+    }
+
+    pub(crate) async fn connect(&self, seed: u64) -> Arc<Provider> {
+        let transport = Arc::new(self.clone());
+        let rng = StdRng::seed_from_u64(seed);
+        let provider = Provider::connect_with(self.address(), transport, rng).await;
+        Arc::new(provider.expect("an honest provider answers"))
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.0.lock().expect("no test panics in here"))
+    }
+}
+
+impl State {
+    fn serve(&mut self, contents: &[u8]) -> Vec<u8> {
+        let body = envelope::unwrap(contents).expect("clients send envelopes");
+        let request = Request::decode(body).expect("clients send requests");
+        assert_eq!(SizeClass::of(contents), SizeClass::Big, "clients pad");
+        let (outcome, stored) = self.apply(&request);
+        let mut reply = Reply::bare(outcome);
+        let record = self.record.hash();
+        reply.receipt = Reply::finding(&request, &reply.outcome, stored).map(|finding| {
+            let signer = keypair(match self.lie {
+                Some(Lie::ForeignReceipt) => 99,
+                _ => self.identity() + 100,
+            });
+            let record = match self.lie {
+                Some(Lie::UnpublishedTerms) => larder_protocol::RecordHash([9; 32]),
+                _ => record,
+            };
+            Receipt::sign(&signer, &finding, self.record.epoch, record)
+        });
+        match self.lie {
+            Some(Lie::NoReceipt) => reply.receipt = None,
+            Some(Lie::OldReceipt) => {
+                reply.receipt = self
+                    .old
+                    .replace(reply.receipt.clone().expect("an operation on a key"))
+            }
+            Some(Lie::UnsignedAbsent) if request.call.key().is_some() => {
+                reply = Reply::bare(Err(Refusal::Absent));
+            }
+            Some(Lie::Garbage) => return vec![7; 2_000],
+            _ => {}
+        }
+        envelope::wrap(&reply.encode(), SizeClass::Big).expect("a reply fits")
+    }
+
+    fn identity(&self) -> u8 {
+        (1..50)
+            .find(|&byte| ServerKey::from(keypair(byte).public_key()) == self.record.server_key)
+            .expect("an identity below 50")
+    }
+
+    fn apply(&mut self, request: &Request) -> (Result<Done, Refusal>, Option<BlobHash>) {
+        let key = match request.call.key() {
+            Some(key) => *key,
+            None => {
+                let record = self.record.clone().sign(&keypair(self.identity()));
+                return (Ok(Done::Info(Box::new(record))), None);
+            }
+        };
+        if self.lie == Some(Lie::AnotherOperation) {
+            return match request.call {
+                Call::Insert(_) => (Ok(Done::Removed), Some(BlobHash([0; 32]))),
+                _ => (Ok(Done::Inserted), Some(BlobHash([0; 32]))),
+            };
+        }
+        let stored = self.blobs.get(&key).map(Blob::hash);
+        let gone = || match self.tombstones.contains(&key) {
+            true => Refusal::Deleted,
+            false => Refusal::Absent,
+        };
+        let outcome = match (&request.call, stored) {
+            (Call::Insert(_), Some(blob_hash)) => Err(Refusal::AlreadyExists { blob_hash }),
+            (Call::Insert(insert), None) => match gone() {
+                Refusal::Absent => {
+                    self.blobs.insert(key, insert.blob.clone());
+                    return (Ok(Done::Inserted), Some(insert.blob.hash()));
+                }
+                refusal => Err(refusal),
+            },
+            (Call::Lookup(_), Some(_)) => Ok(Done::Found(self.blobs[&key].clone())),
+            (Call::Delete(delete), Some(hash)) => {
+                if delete.permits(&self.record.server_key, hash) {
+                    self.blobs.remove(&key);
+                    self.tombstones.insert(key);
+                    Ok(Done::Removed)
+                } else {
+                    Err(Refusal::BadSignature)
+                }
+            }
+            (_, None) => Err(gone()),
+            (Call::Info, _) => panic!("handled above"),
+        };
+        (outcome, stored)
+    }
+}
+
+impl Transport for Shelf {
+    /// Loses and repeats what it carries, like the real one, and tries again like the real one.
+    fn exchange(&self, contents: Vec<u8>) -> Exchange<'_> {
+        Box::pin(async move {
+            for _ in 0..50 {
+                let answer = self.with(|state| {
+                    if state.rng.random::<u8>() < state.lost_requests {
+                        return None;
+                    }
+                    state.log.push(contents.clone());
+                    let answer = state.serve(&contents);
+                    (state.rng.random::<u8>() >= state.lost_answers).then_some(answer)
+                });
+                if let Some(answer) = answer {
+                    return Ok(answer);
+                }
+            }
+            Err(Unreachable {
+                advice: "fifty tries were lost".to_owned(),
+            })
+        })
+    }
+}
