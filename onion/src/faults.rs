@@ -44,7 +44,7 @@ pub(crate) enum Errand {
     Disconnect(PublicKey),
     ForwardLater {
         peer: PublicKey,
-        message: OnionMessage,
+        message: Box<OnionMessage>,
         delay: Duration,
     },
 }
@@ -109,7 +109,7 @@ impl FaultyRelay {
         let received = state.received.entry(peer).or_default();
         *received += 1;
         if let Some(every) = self.faults.disconnect_every
-            && *received % every == 0
+            && received.is_multiple_of(every)
         {
             // Nobody listens any more only when the relay is being shut down.
             let _ = self.errands.send(Errand::Disconnect(peer));
@@ -140,7 +140,7 @@ impl OnionMessageHandler for FaultyRelay {
             if delay.is_zero() {
                 self.forward(peer, message);
             } else {
-                let message = message.clone();
+                let message = Box::new(message.clone());
                 let _ = self.errands.send(Errand::ForwardLater {
                     peer,
                     message,

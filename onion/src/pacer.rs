@@ -238,3 +238,6 @@ impl Pacer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
