@@ -1,0 +1,186 @@
+//! The issuer's live keys, and the verification of requests: singly or many at once.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::epoch::Epoch;
+use crate::error::Refusal;
+use crate::issuer_key::{IssuerKey, MasterSecret};
+use crate::parameters::{Parameters, Record};
+use crate::range_proof::{self, RangeClaim};
+use crate::request::{Request, spend_tag};
+use crate::service::Service;
+use crate::statement;
+
+/// The keys an issuer accepts and the one it issues with. Replaced as a whole at the
+/// boundary of an epoch.
+pub struct Issuer {
+    record: Record,
+    oldest: Epoch,
+    keys: BTreeMap<Epoch, IssuerKey>,
+}
+
+impl Issuer {
+    /// The issuer in epoch `current`, accepting inputs of `earlier` epochs before it, the
+    /// number `N` of §2.
+    #[must_use]
+    pub fn new(master: &MasterSecret, service: Service, current: Epoch, earlier: u32) -> Self {
+        let oldest = current.oldest_live(earlier);
+        let keys: BTreeMap<_, _> = (oldest.0..=current.0)
+            .map(Epoch)
+            .map(|epoch| (epoch, IssuerKey::derive(master, epoch)))
+            .collect();
+        let live = keys.values().map(|key| key.parameters().clone());
+        let Ok(record) = Record::new(service, current, live) else {
+            unreachable!("the range of epochs ends with the current one")
+        };
+        Issuer {
+            record,
+            oldest,
+            keys,
+        }
+    }
+
+    /// What is published, identical for all clients.
+    #[must_use]
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// The epoch in which credentials are issued.
+    #[must_use]
+    pub fn current(&self) -> Epoch {
+        self.record.current()
+    }
+
+    /// The oldest epoch whose credentials are accepted.
+    #[must_use]
+    pub fn oldest(&self) -> Epoch {
+        self.oldest
+    }
+
+    /// The key that issues.
+    #[must_use]
+    pub fn current_key(&self) -> &IssuerKey {
+        &self.keys[&self.current()]
+    }
+
+    fn wrong_epoch(&self) -> Refusal {
+        Refusal::WrongEpoch {
+            current: self.current(),
+            oldest: self.oldest,
+        }
+    }
+
+    fn parameters(&self, epoch: Epoch) -> Result<&Parameters, Refusal> {
+        let parameters = self.record.parameters(epoch);
+        parameters.map_err(|_| self.wrong_epoch())
+    }
+
+    /// Whether the request's inputs are live and its outputs belong to the current epoch.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::WrongEpoch`].
+    pub fn check_epochs(&self, request: &Request) -> Result<(), Refusal> {
+        let live = self.oldest..=self.current();
+        let inputs_live = request.in_epoch().is_none_or(|epoch| live.contains(&epoch));
+        if inputs_live && request.out_epoch() == self.current() {
+            Ok(())
+        } else {
+            Err(self.wrong_epoch())
+        }
+    }
+
+    /// Checks all proofs of one request: that the inputs carry MACs of this issuer, that
+    /// inputs, cost and outputs balance, that both outputs are in range (§7 step 5).
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::BadProof`], [`Refusal::Malformed`] for a bad point or scalar,
+    /// [`Refusal::WrongEpoch`] when a key is needed that is no longer live.
+    pub fn verify(&self, request: &Request) -> Result<(), Refusal> {
+        let pending = self.verify_all_but_range(request)?;
+        if range_proof::verify([&pending]) {
+            Ok(())
+        } else {
+            Err(Refusal::BadProof)
+        }
+    }
+
+    /// Checks many requests, with one multiscalar multiplication for all range proofs.
+    /// One bad request spoils nothing for the others: Σ-proofs are checked singly, and a
+    /// failing batch of range proofs is halved until the bad ones are found.
+    ///
+    /// Returns one result a request, in order; the errors are those of [`Self::verify`].
+    #[must_use]
+    pub fn verify_batch(&self, requests: &[&Request]) -> Vec<Result<(), Refusal>> {
+        let mut results = Vec::with_capacity(requests.len());
+        let mut pending = Vec::with_capacity(requests.len());
+        for (place, request) in requests.iter().enumerate() {
+            match self.verify_all_but_range(request) {
+                Ok(range) => {
+                    pending.push((place, range));
+                    results.push(Ok(()));
+                }
+                Err(refusal) => results.push(Err(refusal)),
+            }
+        }
+        reject_bad_ranges(&pending, &mut results);
+        results
+    }
+
+    fn verify_all_but_range(&self, request: &Request) -> Result<PendingRange, Refusal> {
+        let head = &request.head;
+        let service = self.record.service();
+        let output = self.parameters(head.out_epoch)?;
+        let outputs = request.outputs()?;
+        let (statement, context) = match &head.presentations {
+            Some([first, second]) => {
+                let key = self.keys.get(&head.in_epoch).ok_or(self.wrong_epoch())?;
+                let presented = [key.present(first)?, key.present(second)?];
+                let shape = key.parameters().spend();
+                (
+                    statement::spend(shape, presented, outputs, head.cost),
+                    head.context(service, Some(key.parameters()), output),
+                )
+            }
+            None => (
+                statement::purchase(outputs, head.cost),
+                head.context(service, None, output),
+            ),
+        };
+        let range_proof = range_proof::decode(&request.range_proof)?;
+        statement
+            .verify(&spend_tag(&context, &request.range_proof), &request.proof)
+            .map_err(|_| Refusal::BadProof)?;
+        let claim =
+            RangeClaim::new(service.range(), &context, &outputs).map_err(|_| Refusal::BadProof)?;
+        Ok((claim, range_proof))
+    }
+}
+
+impl fmt::Debug for Issuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Issuer").field(&self.current()).finish()
+    }
+}
+
+type PendingRange = (
+    RangeClaim,
+    tari_bulletproofs_plus::ristretto::RistrettoRangeProof,
+);
+
+fn reject_bad_ranges(pending: &[(usize, PendingRange)], results: &mut [Result<(), Refusal>]) {
+    if pending.is_empty() || range_proof::verify(pending.iter().map(|(_, range)| range)) {
+        return;
+    }
+    match pending {
+        [(place, _)] => results[*place] = Err(Refusal::BadProof),
+        _ => {
+            let (left, right) = pending.split_at(pending.len() / 2);
+            reject_bad_ranges(left, results);
+            reject_bad_ranges(right, results);
+        }
+    }
+}

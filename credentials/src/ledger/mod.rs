@@ -1,0 +1,317 @@
+//! The issuer's state machine (§7): who has spent what, and what was answered.
+//!
+//! It promises that a pair is consumed once, that an identical retry gets the identical
+//! answer without effect, that another request on a spent pair gets the row and has no
+//! effect, and that an operation and its row become durable together or not at all.
+//!
+//! A request passes three stages, cheapest first. A server may call them one after the
+//! other ([`Ledger::process`]) or verify many requests in between at once:
+//!
+//! 1. [`Ledger::admit`] decodes, looks up, checks epoch and price. Microseconds.
+//! 2. [`Ledger::verify`] checks proofs. Most of the work; needs no storage.
+//! 3. [`Ledger::settle`] performs, issues and records in one transaction.
+//!
+//! How it fails: a [`Refusal`] consumed and stored nothing. A storage error leaves all or
+//! nothing, and a retry finds out which. When more tokens are about to be spent than were
+//! ever issued for payments, a credential was forged and issuance halts.
+//!
+//! After a restore from a backup start a new epoch that accepts none of those in which
+//! something may have been spent since: `Issuer::new(master, service, next, 0)`.
+
+mod claims;
+pub mod memory;
+mod storage;
+
+use std::num::NonZeroU64;
+
+pub use claims::Claim;
+pub use storage::{Storage, Supply, Transaction};
+
+use crate::error::Refusal;
+use crate::issuer::Issuer;
+use crate::operation::{OpCode, References, Status};
+use crate::reply::Reply;
+use crate::request::Request;
+use crate::row::Row;
+
+/// The published prices. Every operation that presents credentials costs at least one
+/// token before adjustment, or the replay table would grow for free (§6).
+pub trait Tariff {
+    /// What an operation costs, in tokens; none if it is not offered. Asked for
+    /// [`OpCode::TRANSFER`] and for the codes of the service.
+    fn price(&self, op: OpCode, parameters: &[u8]) -> Option<NonZeroU64>;
+}
+
+/// How an operation ended, as the service reports it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// What the holder is told.
+    pub status: Status,
+    /// Tokens that go back to the holder.
+    pub adjust: u64,
+}
+
+impl Outcome {
+    /// Done, nothing goes back.
+    pub const DONE: Outcome = Outcome {
+        status: Status::DONE,
+        adjust: 0,
+    };
+}
+
+/// Why the ledger gave no reply.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerError<E> {
+    /// Tell the client; see the variant for whose fault it is.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Tell the operator. Whether the transaction took effect, a retry finds out.
+    #[error("storage: {0}")]
+    Storage(E),
+}
+
+/// A request after the cheap checks.
+#[derive(Debug)]
+pub enum Admitted {
+    /// It was answered before: this is the answer again.
+    Answered(Reply),
+    /// Its proofs have to be checked.
+    Unverified(Box<Request>),
+}
+
+/// A request whose proofs hold.
+#[derive(Debug)]
+pub struct Verified(Box<Request>);
+
+/// The state machine over an issuer, a storage and a price list.
+#[derive(Debug)]
+pub struct Ledger<S, T> {
+    issuer: Issuer,
+    storage: S,
+    tariff: T,
+}
+
+/// What the replay table knows of a request.
+enum Seen {
+    Never,
+    ThisCore(Reply),
+    Otherwise(Vec<Row>),
+}
+
+impl<S: Storage, T: Tariff> Ledger<S, T> {
+    /// A ledger that continues with what the storage holds.
+    pub fn new(issuer: Issuer, storage: S, tariff: T) -> Self {
+        Ledger {
+            issuer,
+            storage,
+            tariff,
+        }
+    }
+
+    /// The issuer.
+    pub fn issuer(&self) -> &Issuer {
+        &self.issuer
+    }
+
+    /// The storage.
+    pub fn storage(&self) -> &S {
+        &self.storage
+    }
+
+    /// Enters another epoch and drops the rows whose epoch is no longer live. Requests in
+    /// flight with the former output epoch are refused untouched (§7.1).
+    ///
+    /// # Errors
+    ///
+    /// Storage; the former epoch then stays in force.
+    pub fn enter(&mut self, issuer: Issuer) -> Result<(), S::Error> {
+        let mut transaction = self.storage.begin()?;
+        transaction.drop_rows_before(issuer.oldest())?;
+        transaction.commit()?;
+        self.issuer = issuer;
+        Ok(())
+    }
+
+    /// Steps 1 to 4 of §7.
+    ///
+    /// # Errors
+    ///
+    /// A refusal that costs microseconds, or storage.
+    pub fn admit(&self, core: &[u8]) -> Result<Admitted, LedgerError<S::Error>> {
+        let service = self.issuer.record().service();
+        let request = Request::decode(service, core).map_err(Refusal::from)?;
+        let mut transaction = self.begin()?;
+        match Self::seen(&mut transaction, &request)? {
+            Seen::ThisCore(reply) => return Ok(Admitted::Answered(reply)),
+            // Whether the sender possesses the pair, the proof will show.
+            Seen::Otherwise(_) if request.in_epoch().is_some() => {}
+            Seen::Otherwise(_) => return Err(Refusal::AlreadyClaimed.into()),
+            Seen::Never => self.check_terms(&mut transaction, &request)?,
+        }
+        Ok(Admitted::Unverified(Box::new(request)))
+    }
+
+    /// Step 5 of §7, for many requests at once: one result a request, in order. One bad
+    /// request spoils nothing for the others.
+    pub fn verify(&self, requests: Vec<Box<Request>>) -> Vec<Result<Verified, Refusal>> {
+        let results = match requests.as_slice() {
+            [single] => vec![self.issuer.verify(single)],
+            many => {
+                let many: Vec<&Request> = many.iter().map(AsRef::as_ref).collect();
+                self.issuer.verify_batch(&many)
+            }
+        };
+        let pairs = results.into_iter().zip(requests);
+        pairs
+            .map(|(result, request)| result.map(|()| Verified(request)))
+            .collect()
+    }
+
+    /// Step 6 of §7: repeats the look-up under the lock, performs, issues, records.
+    /// `perform` is called at most once, for operations of the service only, and inside
+    /// the transaction: what it writes there becomes durable together with the row.
+    ///
+    /// # Errors
+    ///
+    /// A refusal, having consumed nothing; or storage, having done all or nothing.
+    pub fn settle<F>(
+        &self,
+        Verified(request): Verified,
+        perform: F,
+    ) -> Result<Reply, LedgerError<S::Error>>
+    where
+        F: FnOnce(&mut S::Transaction<'_>, &Request) -> Result<Outcome, S::Error>,
+    {
+        let mut transaction = self.begin()?;
+        match Self::seen(&mut transaction, &request)? {
+            Seen::ThisCore(reply) => return Ok(reply),
+            Seen::Otherwise(rows) if request.in_epoch().is_some() => {
+                return Ok(Reply::NotPerformed(rows));
+            }
+            Seen::Otherwise(_) => return Err(Refusal::AlreadyClaimed.into()),
+            Seen::Never => self.check_terms(&mut transaction, &request)?,
+        }
+        let outcome = if request.op().code() >= OpCode::FIRST_OF_SERVICE {
+            perform(&mut transaction, &request).map_err(LedgerError::Storage)?
+        } else {
+            Outcome::DONE
+        };
+        let supply = transaction.supply().map_err(LedgerError::Storage)?;
+        let Some(supply) = supply.after(request.cost(), outcome.adjust) else {
+            // What was performed above is dropped with this transaction.
+            drop(transaction);
+            return self.halt();
+        };
+        let issuance = self.issuer.current_key().issue(&request, outcome.adjust)?;
+        let row = Row::new(&request, outcome.status, issuance);
+        let mut record = || {
+            transaction.put_supply(supply)?;
+            transaction.insert_row(&row)?;
+            if let References::Claim(tag) = request.references() {
+                claims::consume(&mut transaction, tag)?;
+            }
+            Ok(())
+        };
+        record().map_err(LedgerError::Storage)?;
+        transaction.commit().map_err(LedgerError::Storage)?;
+        Ok(Reply::performed(&row))
+    }
+
+    /// All three stages for one core.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stages.
+    pub fn process<F>(&self, core: &[u8], perform: F) -> Result<Reply, LedgerError<S::Error>>
+    where
+        F: FnOnce(&mut S::Transaction<'_>, &Request) -> Result<Outcome, S::Error>,
+    {
+        match self.admit(core)? {
+            Admitted::Answered(reply) => Ok(reply),
+            Admitted::Unverified(request) => {
+                self.issuer.verify(&request)?;
+                self.settle(Verified(request), perform)
+            }
+        }
+    }
+
+    fn begin(&self) -> Result<S::Transaction<'_>, LedgerError<S::Error>> {
+        self.storage.begin().map_err(LedgerError::Storage)
+    }
+
+    fn seen(
+        transaction: &mut S::Transaction<'_>,
+        request: &Request,
+    ) -> Result<Seen, LedgerError<S::Error>> {
+        let mut rows: Vec<Row> = Vec::new();
+        for reference in request.references().iter() {
+            let row = transaction.row(&reference).map_err(LedgerError::Storage)?;
+            if let Some(row) = row
+                && !rows.contains(&row)
+            {
+                rows.push(row);
+            }
+        }
+        Ok(match rows.as_slice() {
+            [] => Seen::Never,
+            [row] if row.core_hash() == request.core_hash() => {
+                Seen::ThisCore(Reply::performed(row))
+            }
+            _ => Seen::Otherwise(rows),
+        })
+    }
+
+    /// Step 4 of §7: not halted, epochs live, price right, claim paid.
+    fn check_terms(
+        &self,
+        transaction: &mut S::Transaction<'_>,
+        request: &Request,
+    ) -> Result<(), LedgerError<S::Error>> {
+        if transaction.supply().map_err(LedgerError::Storage)?.halted {
+            return Err(Refusal::Halted.into());
+        }
+        self.issuer.check_epochs(request)?;
+        let price = match request.references() {
+            References::Claim(tag) => {
+                let claim = transaction.claim(tag).map_err(LedgerError::Storage)?;
+                claims::price(claim)?
+            }
+            References::Serials(_) => self.price(request)?,
+        };
+        if request.cost() == price {
+            Ok(())
+        } else {
+            Err(Refusal::WrongPrice { price }.into())
+        }
+    }
+
+    fn price(&self, request: &Request) -> Result<i64, Refusal> {
+        if request.op() == OpCode::REISSUE {
+            // Free, and bounded because it consumes credentials of an old epoch.
+            let old = request.in_epoch() < Some(self.issuer.current());
+            return if old {
+                Ok(0)
+            } else {
+                Err(Refusal::UnknownOperation)
+            };
+        }
+        self.tariff
+            .price(request.op(), request.parameters())
+            .and_then(|price| i64::try_from(price.get()).ok())
+            .ok_or(Refusal::UnknownOperation)
+    }
+
+    fn halt(&self) -> Result<Reply, LedgerError<S::Error>> {
+        let mut transaction = self.begin()?;
+        let halt = |transaction: &mut S::Transaction<'_>| {
+            let supply = transaction.supply()?;
+            transaction.put_supply(Supply {
+                halted: true,
+                ..supply
+            })
+        };
+        halt(&mut transaction).map_err(LedgerError::Storage)?;
+        transaction.commit().map_err(LedgerError::Storage)?;
+        Err(Refusal::Halted.into())
+    }
+}

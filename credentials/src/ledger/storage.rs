@@ -1,0 +1,80 @@
+//! What the ledger needs of a database.
+
+use crate::epoch::Epoch;
+use crate::operation::{ClaimTag, Reference};
+use crate::row::Row;
+
+use super::Claim;
+
+/// A database with serializable transactions. Across replicas the replay table has to be
+/// linearizable: a pair that two replicas believe unspent is spent twice.
+pub trait Storage {
+    /// What the database reports when it fails.
+    type Error;
+    /// A transaction, which sees its own writes.
+    type Transaction<'s>: Transaction<Error = Self::Error>
+    where
+        Self: 's;
+
+    /// Begins a transaction. Dropping it undoes it.
+    ///
+    /// # Errors
+    ///
+    /// The database fails.
+    fn begin(&self) -> Result<Self::Transaction<'_>, Self::Error>;
+}
+
+/// One transaction: all of it becomes durable, or nothing. Every method fails only when
+/// the database does.
+#[allow(clippy::missing_errors_doc, reason = "said once above")]
+pub trait Transaction {
+    /// What the database reports when it fails.
+    type Error;
+
+    /// The row that consumed this reference, if there is one.
+    fn row(&mut self, reference: &Reference) -> Result<Option<Row>, Self::Error>;
+    /// Stores a row under each of its references.
+    fn insert_row(&mut self, row: &Row) -> Result<(), Self::Error>;
+    /// Drops the rows whose `out_epoch` is older: by liveness, never by age (§10.15).
+    fn drop_rows_before(&mut self, oldest: Epoch) -> Result<(), Self::Error>;
+    /// The claim of this tag, if there is one.
+    fn claim(&mut self, tag: &ClaimTag) -> Result<Option<Claim>, Self::Error>;
+    /// Stores a claim, or replaces it.
+    fn put_claim(&mut self, tag: &ClaimTag, claim: Claim) -> Result<(), Self::Error>;
+    /// Forgets a claim.
+    fn drop_claim(&mut self, tag: &ClaimTag) -> Result<(), Self::Error>;
+    /// The supply; the default one in a new database.
+    fn supply(&mut self) -> Result<Supply, Self::Error>;
+    /// Replaces the supply.
+    fn put_supply(&mut self, supply: Supply) -> Result<(), Self::Error>;
+    /// Makes all of it durable before returning.
+    fn commit(self) -> Result<(), Self::Error>;
+}
+
+/// The conservation canary (§7): tokens issued for payments, less those spent, plus those
+/// given back. Only a forged credential can take it below zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Supply {
+    /// Tokens that honest clients hold, in all epochs. Lost pairs never leave it.
+    pub outstanding: u128,
+    /// Set when it would have gone below zero; an operator clears it.
+    pub halted: bool,
+}
+
+impl Supply {
+    /// The supply after one operation, or nothing if it would be negative.
+    pub(super) fn after(self, cost: i64, adjust: u64) -> Option<Supply> {
+        let given = u128::from(adjust);
+        let magnitude = u128::from(cost.unsigned_abs());
+        let outstanding = if cost < 0 {
+            self.outstanding.checked_add(magnitude)?
+        } else {
+            // What is spent was outstanding before anything is given back.
+            self.outstanding.checked_sub(magnitude)?
+        };
+        Some(Supply {
+            outstanding: outstanding.checked_add(given)?,
+            ..self
+        })
+    }
+}

@@ -1,0 +1,133 @@
+//! Both outputs of a request lie in `[0, 2^n)`: one aggregated Bulletproof+ (§4.3).
+//!
+//! The commitment bases are exactly `(Gg, Gh)`, so an output *is* the commitment of its
+//! range proof. Width and count are constants, never read from a message.
+//!
+//! The library proves in variable time. That concerns a holder's own device only; an
+//! issuer verifies, and handles nothing secret here. Weights of a batch are derived after
+//! absorbing the complete proofs of all its members, so no prover can predict them.
+
+use std::sync::LazyLock;
+
+use curve25519_dalek::RistrettoPoint;
+use curve25519_dalek::ristretto::CompressedRistretto;
+use curve25519_dalek::scalar::Scalar;
+use sigma_proofs::PrivateRng;
+use tari_bulletproofs_plus::commitment_opening::CommitmentOpening;
+use tari_bulletproofs_plus::errors::ProofError;
+use tari_bulletproofs_plus::generators::pedersen_gens::ExtensionDegree;
+use tari_bulletproofs_plus::range_parameters::RangeParameters;
+use tari_bulletproofs_plus::range_proof::VerifyAction;
+use tari_bulletproofs_plus::range_statement::RangeStatement;
+use tari_bulletproofs_plus::range_witness::RangeWitness;
+use tari_bulletproofs_plus::ristretto::RistrettoRangeProof;
+use tari_bulletproofs_plus::{PedersenGens, Transcript};
+
+use crate::error::Malformed;
+use crate::generators::GENERATORS;
+use crate::group::Point;
+use crate::service::RangeWidth;
+
+/// The kind of range proof, as bound into every challenge: 1 is Bulletproofs+.
+pub(crate) const KIND: u8 = 1;
+
+static BITS_32: LazyLock<Option<RangeParameters<RistrettoPoint>>> = LazyLock::new(|| bases(32));
+static BITS_64: LazyLock<Option<RangeParameters<RistrettoPoint>>> = LazyLock::new(|| bases(64));
+
+fn bases(bits: usize) -> Option<RangeParameters<RistrettoPoint>> {
+    let (Gg, Gh) = (&GENERATORS.Gg.at, &GENERATORS.Gh.at);
+    let pedersen = PedersenGens {
+        h_base: Gg.point,
+        h_base_compressed: CompressedRistretto(Gg.encoding),
+        g_base_vec: vec![Gh.point],
+        g_base_compressed_vec: vec![CompressedRistretto(Gh.encoding)],
+        extension_degree: ExtensionDegree::DefaultPedersen,
+    };
+    RangeParameters::init(bits, 2, pedersen).ok()
+}
+
+/// What one range proof is about.
+pub(crate) struct RangeClaim {
+    statement: RangeStatement<RistrettoPoint>,
+    transcript: Transcript,
+}
+
+impl RangeClaim {
+    /// Two outputs, in the context of the request they belong to.
+    pub(crate) fn new(
+        width: RangeWidth,
+        context: &[u8],
+        outputs: &[Point; 2],
+    ) -> Result<Self, ProofError> {
+        let bases = match width {
+            RangeWidth::Bits32 => &BITS_32,
+            RangeWidth::Bits64 => &BITS_64,
+        };
+        let generators = bases.as_ref().ok_or(ProofError::SizeOverflow)?.clone();
+        let statement = RangeStatement {
+            generators,
+            commitments: outputs.iter().map(|output| output.point).collect(),
+            commitments_compressed: outputs
+                .iter()
+                .map(|output| CompressedRistretto(output.encoding))
+                .collect(),
+            minimum_value_promises: vec![None, None],
+            seed_nonce: None,
+        };
+        let mut transcript = Transcript::new(b"larder/credentials/1/range");
+        transcript.append_message(b"request", context);
+        Ok(RangeClaim {
+            statement,
+            transcript,
+        })
+    }
+
+    /// The proof, given the openings of both outputs.
+    pub(crate) fn prove(
+        mut self,
+        values: [u64; 2],
+        blindings: &[Scalar; 2],
+        nonces: &mut PrivateRng,
+    ) -> Result<Vec<u8>, ProofError> {
+        let openings = values.iter().zip(blindings);
+        let openings = openings.map(|(v, r)| CommitmentOpening::new(*v, vec![*r]));
+        let witness = RangeWitness::init(openings.collect())?;
+        let proof = RistrettoRangeProof::prove_with_rng(
+            &mut self.transcript,
+            &self.statement,
+            &witness,
+            nonces,
+        )?;
+        Ok(proof.to_bytes())
+    }
+}
+
+/// A decoded proof; its points are decompressed, and so checked, by the verification.
+pub(crate) fn decode(bytes: &[u8]) -> Result<RistrettoRangeProof, Malformed> {
+    // The first byte is the extension degree, which is one here.
+    match bytes.first() {
+        Some(1) => RistrettoRangeProof::from_bytes(bytes).map_err(|_| Malformed::Scalar),
+        _ => Err(Malformed::Value("the range proof")),
+    }
+}
+
+/// Whether all of these proofs hold, with one multiscalar multiplication for all.
+pub(crate) fn verify<'a>(
+    batch: impl IntoIterator<Item = &'a (RangeClaim, RistrettoRangeProof)>,
+) -> bool {
+    let mut transcripts = Vec::new();
+    let mut statements = Vec::new();
+    let mut proofs = Vec::new();
+    for (claim, proof) in batch {
+        transcripts.push(claim.transcript.clone());
+        statements.push(claim.statement.clone());
+        proofs.push(proof.clone());
+    }
+    RistrettoRangeProof::verify_batch(
+        &mut transcripts,
+        &statements,
+        &proofs,
+        VerifyAction::VerifyOnly,
+    )
+    .is_ok()
+}
