@@ -29,6 +29,8 @@ mod error;
 mod free_slots;
 mod in_flight;
 mod index;
+#[cfg(test)]
+mod many_records;
 mod medium;
 #[cfg(test)]
 mod power_cut;

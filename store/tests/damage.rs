@@ -293,7 +293,7 @@ fn a_newer_format_is_named_and_left_alone() {
     slots.write_all_at(&header, 0).unwrap();
     match open(folder.path()) {
         Err(StoreError::UnknownFormat { found, supported }) => {
-            assert_eq!((found, supported), (2, 1))
+            assert_eq!((found, supported), (2, 1));
         }
         other => panic!("it should be named: {:?}", other.err()),
     }

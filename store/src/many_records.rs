@@ -1,0 +1,122 @@
+//! Memory does not follow the number of blobs.
+//!
+//! The 16 KiB in a slot play no part in that, so they are not written: records go straight
+//! into the index, over a sparse slot file. The store is opened by a process of its own,
+//! whose resident memory is then its own, too.
+
+use std::fs::OpenOptions;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use larder_protocol::BlobHash;
+use tempfile::TempDir;
+
+use crate::index::{Books, Change, Index, State};
+use crate::medium::Disk;
+use crate::record::{Record, TAIL_LEN};
+use crate::slot_file::{SLOT_LEN, SlotFile};
+use crate::suite::sample::key;
+use crate::{Engine, Options, SledEngine, Stat};
+
+const FOLDER: &str = "LARDER_MANY_FOLDER";
+const RECORDS: &str = "LARDER_MANY_RECORDS";
+const CACHE: u64 = 8 << 20;
+
+fn options() -> Options {
+    Options {
+        cache_bytes: CACHE,
+        free_space_floor: 0,
+        growth_slots: 1,
+    }
+}
+
+fn record(n: u64) -> Record {
+    let mut hash = [0; 32];
+    hash[..8].copy_from_slice(&n.to_le_bytes());
+    Record::new(n, BlobHash(hash), [7; TAIL_LEN])
+}
+
+/// Fills a new store with this many records.
+fn fill(folder: &Path, records: u64) {
+    drop(SledEngine::open(folder, options()).unwrap());
+    let slots = OpenOptions::new()
+        .write(true)
+        .open(SlotFile::path(folder))
+        .unwrap();
+    slots.set_len((records + 1) * SLOT_LEN as u64).unwrap();
+    let index = Index::open(&folder.join("index"), CACHE, Arc::new(Disk)).unwrap();
+    let mut books = Books::default();
+    let numbers: Vec<u64> = (0..records).collect();
+    for batch in numbers.chunks(4096) {
+        let insert = |n: &u64| Change {
+            key: key(*n),
+            before: State::Absent,
+            after: State::Present(record(*n)),
+        };
+        let changes: Vec<Change> = batch.iter().map(insert).collect();
+        index.apply(&mut books, &changes).unwrap();
+    }
+}
+
+/// Resident bytes of a process that opened a store of this many records and used it.
+fn resident(records: u64) -> u64 {
+    let folder = TempDir::new().unwrap();
+    fill(folder.path(), records);
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "many_records::child",
+            "--exact",
+            "--ignored",
+            "--nocapture",
+            "--quiet",
+        ])
+        .env(FOLDER, folder.path())
+        .env(RECORDS, records.to_string())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("resident "));
+    let bytes = line
+        .unwrap_or_else(|| panic!("the child failed: {text}"))
+        .parse()
+        .unwrap();
+    println!("{records} records: {bytes} bytes resident");
+    bytes
+}
+
+#[test]
+#[ignore = "a process for the tests below to measure"]
+fn child() {
+    let records: u64 = std::env::var(RECORDS).unwrap().parse().unwrap();
+    let folder = std::env::var(FOLDER).unwrap();
+    let engine = SledEngine::open(Path::new(&folder), options()).unwrap();
+    assert_eq!(engine.usage().unwrap().blobs, records);
+    // Look-ups all over the index, so that the cache has been through all of it.
+    for n in (0..records).step_by(7) {
+        assert_eq!(
+            engine.stat(&key(n)).unwrap(),
+            Stat::Present(record(n).hash())
+        );
+    }
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
+    let kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    println!("resident {}", kib * 1024);
+}
+
+#[test]
+fn a_hundred_thousand_records_open_in_64_mib() {
+    let bytes = resident(100_000);
+    assert!(bytes < 64 << 20, "{bytes} bytes");
+}
+
+#[test]
+#[ignore = "takes minutes; in a release build, one and a half"]
+fn ten_times_as_many_records_take_less_than_64_mib_more() {
+    let (few, many) = (resident(100_000), resident(1_000_000));
+    assert!(many < few + (64 << 20), "{few} bytes grew to {many}");
+}
