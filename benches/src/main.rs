@@ -4,6 +4,7 @@
 //! Each set is a module with one `run(&mut Report)`; benchmarks are programs, never
 //! timed tests.
 
+mod engine;
 mod report;
 
 use clap::{Parser, ValueEnum};
@@ -20,12 +21,17 @@ struct Args {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Set {}
+enum Set {
+    /// Durable inserts, against plain sled and a bare slot file.
+    Engine,
+}
 
-fn main() {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
-    let report = Report::new(args.json);
-    match args.set {}
-    #[expect(unreachable_code, reason = "until the first set exists")]
+    let mut report = Report::new(args.json);
+    match args.set {
+        Set::Engine => engine::run(&mut report)?,
+    }
     report.finish();
+    Ok(())
 }
