@@ -75,8 +75,8 @@ impl CircuitsConfig {
     }
 }
 
-/// A request waits at most this long for the answer to one attempt while others are due.
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// After an attempt was given up, its request waits no longer than this for the next.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
 
 /// An answer.
 #[derive(Clone, PartialEq, Eq)]
@@ -221,8 +221,13 @@ impl Circuits {
             let (context, patience) = self.send(&place, to, contents, &mut attempts, progress)?;
             match timeout(patience, attempts.outcome(&context)).await {
                 Ok(Outcome::Answer(answer)) => return Ok(progress.reply(answer)),
-                Ok(Outcome::LinkLost(_)) => {}
+                Ok(Outcome::LinkLost(_)) => continue,
                 Err(_) => attempts.give_up(&context),
+            }
+            // The place is free for others while this request backs off.
+            let backoff = (patience * progress.backoff()).min(LONGEST_BACKOFF);
+            if let Ok(answer) = timeout(backoff, attempts.answer()).await {
+                return Ok(progress.reply(answer));
             }
         }
         Err(self.unreachable(progress))
@@ -255,7 +260,7 @@ impl Circuits {
 
         progress.sent += 1;
         progress.hops = circuit.hops();
-        let timeout = attempts.begin(place, context, circuit.hops());
+        let patience = attempts.begin(place, context, circuit.hops());
         match built {
             // A refusal means that the peer has just gone. That the link is lost is about
             // to be the outcome of this attempt.
@@ -267,9 +272,7 @@ impl Circuits {
                 });
             }
         }
-        let doublings = (progress.sent - 1).min(16);
-        let patience = timeout * (1 << doublings);
-        Ok((context, patience.min(LONGEST_TIMEOUT).max(timeout)))
+        Ok((context, patience))
     }
 
     fn unreachable(&self, progress: &Progress) -> RequestError {
@@ -320,6 +323,11 @@ struct Progress {
 }
 
 impl Progress {
+    /// Timeouts to wait before the next attempt: none, then one, then three, then seven.
+    fn backoff(&self) -> u32 {
+        (1 << self.sent.saturating_sub(1).min(16)) - 1
+    }
+
     fn reply(&self, answer: Answer) -> Reply {
         Reply {
             contents: answer.contents,

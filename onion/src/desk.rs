@@ -138,20 +138,19 @@ impl Desk {
         result
     }
 
-    /// A link is up, with a pacer that knows nothing: the peer may be another machine.
+    /// A link is up.
     pub(crate) fn link_up(&self, link: usize, endpoint: Arc<Endpoint>) {
-        self.change(|state, _| {
-            let link = &mut state.links[link];
-            link.pacer = Pacer::new(link.limits);
-            link.endpoint = Some(endpoint);
-        });
+        self.change(|state, _| state.links[link].endpoint = Some(endpoint));
         self.connected.send_modify(|count| *count += 1);
     }
 
-    /// A link is down. What was in flight on it will not come back.
+    /// A link is down. What was in flight on it will not come back, and what was learnt of
+    /// it may not hold for the next one.
     pub(crate) fn link_down(&self, link: usize) {
         self.change(|state, _| {
-            state.links[link].endpoint = None;
+            let down = &mut state.links[link];
+            down.endpoint = None;
+            down.pacer = Pacer::new(down.limits);
             for (context, attempt) in &mut state.attempts {
                 if attempt.link == link && std::mem::take(&mut attempt.in_flight) {
                     // The request may have ended in this very moment.
@@ -327,8 +326,11 @@ impl Drop for Turn {
         self.turn.close();
         // A place that was handed out and never taken goes back.
         if let Ok(place) = self.turn.try_recv() {
-            self.desk
-                .change(|state, _| state.links[place.link].pacer.abandoned());
+            self.desk.change(|state, _| {
+                if state.is_current(&place) {
+                    state.links[place.link].pacer.abandoned();
+                }
+            });
         }
     }
 }
@@ -361,13 +363,8 @@ impl Attempts {
             for hop in &hops {
                 state.tallies.entry(*hop).or_default().sent += 1;
             }
-            let link = &state.links[place.link];
-            // The link may have gone, and come back as another, since the place was given.
-            let in_flight = link
-                .endpoint
-                .as_ref()
-                .is_some_and(|endpoint| Arc::ptr_eq(endpoint, &place.endpoint));
-            let timeout = link.pacer.timeout();
+            let in_flight = state.is_current(place);
+            let timeout = state.links[place.link].pacer.timeout();
             if !in_flight {
                 let _ = outcome.send(Outcome::LinkLost(context));
             }
@@ -430,6 +427,12 @@ impl Drop for Attempts {
 }
 
 impl State {
+    /// The link may have gone, and come back as another, since the place was given.
+    fn is_current(&self, place: &Place) -> bool {
+        let endpoint = self.links[place.link].endpoint.as_ref();
+        endpoint.is_some_and(|endpoint| Arc::ptr_eq(endpoint, &place.endpoint))
+    }
+
     fn forget(&mut self, context: &Context) {
         if let Some(attempt) = self.attempts.remove(context)
             && attempt.in_flight

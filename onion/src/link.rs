@@ -30,40 +30,37 @@ pub(crate) async fn keep(desk: Arc<Desk>, index: usize, first_hop: PeerAddress, 
     loop {
         let started = Instant::now();
         let endpoint = Open(Endpoint::new(Keys::random(), limits));
-        if connect(&desk, index, &first_hop, &endpoint.0).await {
-            backoff.reset();
-        }
+        connect(&desk, index, &first_hop, &endpoint.0).await;
         drop(endpoint);
         backoff.wait(started.elapsed()).await;
     }
 }
 
-/// Connects and stays until the connection ends; says whether it ever came about.
+/// Connects and stays until the connection ends, if it comes about.
 async fn connect(
     desk: &Arc<Desk>,
     index: usize,
     first_hop: &PeerAddress,
     endpoint: &Arc<Endpoint>,
-) -> bool {
+) {
     let Ok(connection) = net::dial(&endpoint.peers, first_hop).await else {
-        return false;
+        return;
     };
     tokio::pin!(connection);
     let mut connected = endpoint.mailroom.connected();
     let there = |peers: &Vec<PublicKey>| peers.contains(&first_hop.node_id.0);
     tokio::select! {
-        () = &mut connection => return false,
+        () = &mut connection => return,
         _ = connected.wait_for(there) => {}
     }
     let mut tasks = Tasks::default();
     tasks.spawn(net::keep_time(Arc::clone(&endpoint.peers)));
     if peel_on_a_thread(Arc::clone(desk), Arc::clone(endpoint)).is_err() {
-        return false;
+        return;
     }
     let up = Up::new(desk, index, endpoint);
     connection.await;
     drop(up);
-    true
 }
 
 /// Peels what arrives until the mailroom is closed, away from threads that read sockets or

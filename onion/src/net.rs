@@ -96,19 +96,16 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// Waits after a connection that lasted for `lasted`, between half and all of the time
-    /// that is due, so that many clients of a relay do not come back at the same moment.
+    /// Waits after a connection, or an attempt at one, that lasted for `lasted`. The wait
+    /// grows as long as connections are shorter than the wait before them. It is between half
+    /// and all of what is due, so that the clients of a relay do not all come back at once.
     pub(crate) async fn wait(&mut self, lasted: Duration) {
-        if lasted > LAST_BACKOFF {
-            self.0 = FIRST_BACKOFF;
-        }
+        self.0 = if lasted < self.0 {
+            (self.0 * 2).min(LAST_BACKOFF)
+        } else {
+            FIRST_BACKOFF
+        };
         sleep(self.0.mul_f64(rand::random_range(0.5..=1.0))).await;
-        self.0 = (self.0 * 2).min(LAST_BACKOFF);
-    }
-
-    /// The connection came about.
-    pub(crate) fn reset(&mut self) {
-        self.0 = FIRST_BACKOFF;
     }
 }
 

@@ -11,6 +11,9 @@
 //!   was answered of late; the ceiling then grows with every answer, slowly at first, and
 //!   soon is forgotten where no rate is limited.
 //!
+//! Where a ceiling does not help, because messages get lost at any rate, it is given up for a
+//! while, and the window alone decides.
+//!
 //! One loss or ten from the same flight are one cut, and an answer that arrives after all
 //! undoes it. A state machine without clock or socket: time is an argument, counted from any
 //! fixed moment.
@@ -63,6 +66,12 @@ const BELOW_MEASURED: f64 = 0.95;
 const GROWTH: f64 = 0.01;
 const MAX_GROWTH: f64 = 0.25;
 const GROWTH_DOUBLES: u32 = 16;
+/// A ceiling under which a loss follows within so many outcomes did not help, and when that
+/// happened so often in a row, it is given up for so many outcomes, then twice as many.
+const SOON: u32 = 12;
+const STRIKES: u32 = 5;
+const FREE_FOR: u32 = 64;
+const MAX_FREE_FOR: u32 = 4_096;
 /// The slowest ceiling, in sends per second: a hop must have a chance to recover.
 const MIN_CEILING: f64 = 0.5;
 
@@ -79,6 +88,11 @@ pub(crate) struct Pacer {
     measured: Measured,
     /// Answers since the last cut.
     clean: u32,
+    /// Ceilings in a row that did not help.
+    strikes: u32,
+    /// Outcomes during which no ceiling is set, and how many there are to be next time.
+    free: u32,
+    free_next: u32,
     /// What is sent before this time belongs to the last cut.
     cut_at: Duration,
     before_cut: Option<(f64, Option<f64>)>,
@@ -110,8 +124,8 @@ impl Measured {
     }
 
     fn age(&mut self) {
-        self.answers /= 2.0;
-        self.busy /= 2.0;
+        self.answers /= 4.0;
+        self.busy /= 4.0;
     }
 }
 
@@ -126,6 +140,9 @@ impl Pacer {
             next_send: Duration::ZERO,
             measured: Measured::default(),
             clean: 0,
+            strikes: 0,
+            free: 0,
+            free_next: FREE_FOR,
             cut_at: Duration::ZERO,
             before_cut: None,
         }
@@ -192,13 +209,28 @@ impl Pacer {
         self.measured.busy_until(now);
         self.before_cut = Some((self.window, self.ceiling));
         self.cut_at = now;
-        self.clean = 0;
         self.window = (self.window / 2.0).max(1.0);
-        self.ceiling = self
-            .measured
-            .per_second()
-            .map(|rate| (rate * BELOW_MEASURED).max(MIN_CEILING));
+        self.cut_ceiling();
+        self.clean = 0;
         self.measured.age();
+    }
+
+    fn cut_ceiling(&mut self) {
+        self.free = self.free.saturating_sub(1);
+        if self.free > 0 {
+            return;
+        }
+        let helped = self.ceiling.is_none() || self.clean >= SOON;
+        self.strikes = if helped { 0 } else { self.strikes + 1 };
+        if self.strikes == STRIKES {
+            self.strikes = 0;
+            self.ceiling = None;
+            self.free = self.free_next;
+            self.free_next = (self.free_next * 2).min(MAX_FREE_FOR);
+            return;
+        }
+        let measured = self.measured.per_second();
+        self.ceiling = measured.map(|rate| (rate * BELOW_MEASURED).max(MIN_CEILING));
     }
 
     fn learn(&mut self, now: Duration, sent_at: Duration) {
@@ -218,6 +250,7 @@ impl Pacer {
             }
         }
         self.clean += 1;
+        self.free = self.free.saturating_sub(1);
     }
 
     /// How long to wait for an answer.

@@ -308,12 +308,13 @@ impl Responder {
     }
 
     fn send(&self, contents: &[u8]) -> Result<(), Undelivered> {
-        let hops = self.reply_path.blinded_hops().len();
+        // The first of them is us.
+        let hops = self.reply_path.blinded_hops().len().saturating_sub(1);
         let does_not_fit = || Undelivered::DoesNotFit {
             got: contents.len(),
             room: match self.big {
                 true => parcel::reply_room(hops),
-                false => parcel::SMALL_HOP_DATA,
+                false => parcel::small_reply_room(hops),
             },
         };
         let reply = Parcel {

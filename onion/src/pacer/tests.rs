@@ -200,6 +200,18 @@ fn a_loss_now_and_then_is_not_taken_for_a_rate_limit() {
 }
 
 #[test]
+fn losses_at_any_rate_are_not_taken_for_a_rate_limit() {
+    for loss in [0.05, 0.1, 0.2, 0.36, 0.5] {
+        let mut client = unlimited(loss);
+        let (_, answered) = client.run_until(ms(300_000));
+        // What one message after the other would reach, each loss costing its timeout.
+        let each = (1.0 - loss) * 0.05 + loss * 0.5;
+        let one_by_one = 300.0 * (1.0 - loss) / each;
+        assert!(answered as f64 > one_by_one, "{loss}: {answered}");
+    }
+}
+
+#[test]
 fn a_limit_that_is_lifted_is_forgotten() {
     let mut client = Client::limited(Rate::CLN, ms(50), 3);
     client.run_until(ms(30_000));

@@ -1,0 +1,265 @@
+//! Relays, connections and services that fail: nothing is lost but time.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use larder_onion::{
+    Blame, CircuitsConfig, Faults, Incoming, Rate, Relay, RelayConfig, RequestError, Responder,
+    Undelivered,
+};
+
+use crate::support::{Network, all, contents, echo, node_id, serve, to, until};
+
+fn impatient(config: &mut CircuitsConfig) {
+    config.first_timeout = Duration::from_millis(200);
+    config.min_timeout = Duration::from_millis(100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_reply_is_asked_for_again_with_the_same_bytes_on_another_connection() {
+    let network = Network::start(1).await;
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let handler = {
+        let seen = Arc::clone(&seen);
+        move |incoming: Incoming| {
+            let mut seen = seen.lock().unwrap();
+            seen.push(incoming.contents.clone());
+            // The first answer is lost: it is never sent.
+            if seen.len() > 1 {
+                echo(incoming);
+            }
+        }
+    };
+    let service = network.service(handler).await;
+    let circuits = network.circuits(impatient).await;
+    let reply = circuits.request(&to(&service), &contents(5)).await.unwrap();
+    assert!(reply.contents == contents(5));
+    assert_eq!(reply.attempts, 2);
+    assert!(*seen.lock().unwrap() == [contents(5), contents(5)]);
+    let mut received = network.relays[0].received();
+    received.retain(|(peer, _)| *peer != service.node_id());
+    let counts: Vec<u64> = received.iter().map(|(_, count)| *count).collect();
+    assert_eq!(counts, [1, 1], "one request over each connection");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_to_an_earlier_attempt_counts_and_the_second_one_is_dropped() {
+    let network = Network::start(1).await;
+    let held: Arc<Mutex<Option<Responder>>> = Arc::default();
+    let handler = move |incoming: Incoming| {
+        let mut held = held.lock().unwrap();
+        if let Some(first) = held.take() {
+            first.answer(b"an answer").unwrap();
+            incoming.responder.answer(b"an answer").unwrap();
+        } else {
+            *held = Some(incoming.responder);
+        }
+    };
+    let service = network.service(handler).await;
+    let circuits = network.circuits(impatient).await;
+    let reply = circuits.request(&to(&service), &contents(5)).await.unwrap();
+    assert_eq!(reply.contents, b"an answer");
+    assert_eq!(reply.attempts, 2);
+    until(|| circuits.unmatched() == 1).await;
+}
+
+async fn all_answered_despite(faults: Faults) {
+    let network = Network::with_faults(1, faults).await;
+    let handled = Arc::new(AtomicUsize::new(0));
+    let handler = {
+        let handled = Arc::clone(&handled);
+        move |incoming| {
+            handled.fetch_add(1, Ordering::Relaxed);
+            echo(incoming);
+        }
+    };
+    let service = network.service(handler).await;
+    let circuits = network.circuits(impatient).await;
+    all((0..100).map(|n| {
+        let (circuits, destination) = (Arc::clone(&circuits), to(&service));
+        async move {
+            let reply = circuits.request(&destination, &contents(n)).await;
+            let reply = reply.unwrap().contents;
+            assert!(reply == contents(n), "each its own answer");
+        }
+    }))
+    .await;
+    assert!(handled.load(Ordering::Relaxed) >= 100, "at least once each");
+    assert!(
+        circuits
+            .report()
+            .iter()
+            .all(|link| link.pace.in_flight == 0)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_drops_loses_nothing_but_time() {
+    all_answered_despite(Faults {
+        drop: 0.2,
+        seed: 1,
+        ..Faults::default()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_delays_and_duplicates_loses_nothing_but_time() {
+    all_answered_despite(Faults {
+        duplicate: 0.3,
+        delay: Duration::from_millis(50),
+        seed: 2,
+        ..Faults::default()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_disconnects_loses_nothing_but_time() {
+    all_answered_despite(Faults {
+        disconnect_every: Some(25),
+        seed: 3,
+        ..Faults::default()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_does_all_of_it_loses_nothing_but_time() {
+    all_answered_despite(Faults {
+        drop: 0.1,
+        duplicate: 0.1,
+        delay: Duration::from_millis(20),
+        disconnect_every: Some(60),
+        seed: 4,
+        ..Faults::default()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_limits_the_rate_loses_nothing_but_time() {
+    all_answered_despite(Faults {
+        limit: Some(Rate {
+            per_second: 40.0,
+            burst: 4.0,
+        }),
+        ..Faults::default()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storage_node_that_is_offline_is_named_within_the_deadline() {
+    let network = Network::start(1).await;
+    let service = network.service(echo).await;
+    let destination = to(&service);
+    service.shutdown().await;
+    let circuits = network
+        .circuits(|config| {
+            impatient(config);
+            config.max_attempts = 3;
+        })
+        .await;
+    let error = circuits.request(&destination, &contents(1)).await.err();
+    let expected = RequestError::Unreachable {
+        attempts: 3,
+        blame: Blame::Loses(destination.node_id),
+    };
+    assert_eq!(error, Some(expected));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_hop_that_is_offline_is_blamed_within_the_deadline() {
+    let network = Network::start(1).await;
+    let service = network.service(echo).await;
+    let circuits = network
+        .circuits(|config| config.deadline = Duration::from_millis(200))
+        .await;
+    let destination = to(&service);
+    for relay in network.relays {
+        relay.shutdown().await;
+    }
+    until(|| circuits.connected() == 0).await;
+    let error = circuits.request(&destination, &contents(1)).await.err();
+    let expected = RequestError::Unreachable {
+        attempts: 0,
+        blame: Blame::NotConnected,
+    };
+    assert_eq!(error, Some(expected));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_ends_come_back_after_a_relay_restarts() {
+    let mut network = Network::start(1).await;
+    let service = network.service(echo).await;
+    let circuits = network.circuits(impatient).await;
+    circuits.request(&to(&service), &contents(1)).await.unwrap();
+
+    let relay = network.relays.remove(0);
+    let before = relay.peers();
+    let mut config = RelayConfig::loopback([1; 32]);
+    config.listen = relay.address().address;
+    relay.shutdown().await;
+    until(|| circuits.connected() == 0 && service.connected() == 0).await;
+    network.relays.push(Relay::start(config).await.unwrap());
+
+    let reply = circuits.request(&to(&service), &contents(2)).await.unwrap();
+    assert!(reply.contents == contents(2));
+    circuits.wait_connected().await;
+    let after = network.relays[0].peers();
+    let known: Vec<_> = after.iter().filter(|peer| before.contains(peer)).collect();
+    assert_eq!(
+        known,
+        [&service.node_id()],
+        "the client is a stranger again"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_whose_relay_is_gone_is_reported_undelivered() {
+    let mut network = Network::start(1).await;
+    let (service, intake) = network.intake().await;
+    let circuits = network.circuits(impatient).await;
+    let destination = to(&service);
+    let asked = tokio::spawn(async move { circuits.request(&destination, &contents(1)).await });
+    let incoming = tokio::task::spawn_blocking(move || intake.recv().unwrap())
+        .await
+        .unwrap();
+    network.relays.remove(0).shutdown().await;
+    until(|| service.connected() == 0).await;
+    let answered = incoming.responder.answer(b"too late");
+    assert_eq!(answered, Err(Undelivered::PeerGone));
+    assert_eq!(service.counters().undelivered, 1);
+    asked.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_given_up_gives_its_place_back() {
+    let network = Network::start(1).await;
+    let (service, intake) = network.intake().await;
+    let circuits = network.circuits(|_| {}).await;
+    let destination = to(&service);
+    let in_flight = || -> usize {
+        let links = circuits.report();
+        links.iter().map(|link| link.pace.in_flight).sum()
+    };
+    let requests = all((0..32).map(|n| {
+        let (circuits, destination) = (Arc::clone(&circuits), destination.clone());
+        async move {
+            let _ = circuits.request(&destination, &contents(n)).await;
+        }
+    }));
+    // Eight places are taken and the rest waits; then all are dropped.
+    tokio::select! {
+        biased;
+        () = requests => panic!("nobody answers"),
+        () = until(|| in_flight() == 8) => {}
+    }
+    until(|| in_flight() == 0).await;
+    serve(&intake, echo);
+    let reply = circuits.request(&destination, &contents(99)).await.unwrap();
+    assert_eq!(reply.attempts, 1);
+    assert_eq!(node_id(&network.relays[0]), circuits.report()[0].first_hop);
+}

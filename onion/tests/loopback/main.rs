@@ -1,0 +1,12 @@
+//! Both ends and stock LDK relays, over real TCP on loopback.
+
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod losses;
+#[cfg(test)]
+mod round_trips;
+#[cfg(test)]
+mod stranger;
+#[cfg(test)]
+mod support;
