@@ -1,0 +1,401 @@
+//! What an operator can set.
+//!
+//! `default.toml` is the one list of keys, their defaults and their meaning; a file, then the
+//! environment, then flags are laid over it. A key that is not in it is an error that names the
+//! nearest one that is.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use larder_onion::PeerAddress;
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use crate::NodeError;
+
+/// The commented defaults, as `larderd config print` shows them.
+pub const DEFAULTS: &str = include_str!("default.toml");
+
+/// Environment variables that set keys begin like this.
+const ENV_PREFIX: &str = "LARDERD_";
+
+/// The configuration of a storage service; see [`DEFAULTS`] for the meaning of each key.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where everything is kept.
+    pub data_dir: PathBuf,
+    /// Where Lightning peers may connect.
+    pub listen: SocketAddr,
+    /// The Lightning nodes to stay connected to.
+    pub lsps: Vec<PeerAddress>,
+    /// The least severe level that is logged.
+    pub log_level: tracing::Level,
+    /// Whether the log is for machines.
+    pub log_json: bool,
+    /// Memory for the index, bytes.
+    pub cache_bytes: u64,
+    /// Room on the disk below which inserts are refused, bytes.
+    pub free_space_floor: u64,
+    /// Threads that serve requests.
+    pub workers: usize,
+    /// Writes that may wait at once.
+    pub writes_in_flight: usize,
+    /// Lightning peers that may connect at once.
+    pub inbound_peers: usize,
+}
+
+/// The keys as they are written.
+#[derive(Deserialize)]
+struct Written {
+    data_dir: String,
+    listen: String,
+    lsps: Vec<String>,
+    payment: String,
+    log_level: String,
+    log_format: String,
+    store: WrittenStore,
+    limits: WrittenLimits,
+}
+
+#[derive(Deserialize)]
+struct WrittenStore {
+    cache_mib: u32,
+    free_space_floor_mib: u32,
+}
+
+#[derive(Deserialize)]
+struct WrittenLimits {
+    workers: u16,
+    writes_in_flight: u32,
+    inbound_peers: u32,
+}
+
+impl Config {
+    /// Puts the configuration together: the defaults, then the file (`file`, or `larderd.toml` in
+    /// the data folder if there is one), then the environment.
+    ///
+    /// `environment` is what `std::env::vars` gives, `data_dir` a folder that outdoes all others.
+    ///
+    /// # Errors
+    /// [`NodeError::Config`] with the file or variable at fault, [`NodeError::File`].
+    pub fn load(
+        file: Option<&Path>,
+        data_dir: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, NodeError> {
+        let mut table = defaults();
+        let mut variables = Table::new();
+        read_environment(&mut variables, &table, environment)?;
+        if let Some(folder) = data_dir {
+            let folder = folder.to_string_lossy().into_owned();
+            variables.insert("data_dir".to_owned(), Value::String(folder));
+        }
+        let path = match file {
+            Some(file) => Some(file.to_owned()),
+            None => {
+                let folder = variables.get("data_dir").or(table.get("data_dir"));
+                let folder = expand(folder.and_then(Value::as_str).unwrap_or_default())?;
+                Some(folder.join("larderd.toml")).filter(|path| path.exists())
+            }
+        };
+        if let Some(path) = path {
+            let text = std::fs::read_to_string(&path).map_err(|source| NodeError::File {
+                doing: "read",
+                path: path.clone(),
+                source,
+            })?;
+            let origin = path.display().to_string();
+            let written: Table = text
+                .parse()
+                .map_err(|error| wrong(&origin, format!("not TOML: {error}")))?;
+            lay_over(&mut table, &written, "", &origin)?;
+        }
+        lay_over(&mut table, &variables, "", "the environment")?;
+        Config::from_table(table)
+    }
+
+    fn from_table(table: Table) -> Result<Self, NodeError> {
+        const ORIGIN: &str = "configuration";
+        let written: Written = table
+            .try_into()
+            .map_err(|error| wrong(ORIGIN, format!("{error}").trim_end()))?;
+        let parse = |what: &str, text: &str| format!("`{text}` is no value for {what}");
+        match written.payment.as_str() {
+            "none" => {}
+            other => {
+                let text = format!(
+                    "{}: this version knows \"none\" only",
+                    parse("payment", other)
+                );
+                return Err(wrong(ORIGIN, text));
+            }
+        }
+        let lsps = written
+            .lsps
+            .iter()
+            .map(|text| {
+                text.parse()
+                    .map_err(|error| wrong("lsps", format!("`{text}`: {error}")))
+            })
+            .collect::<Result<_, _>>()?;
+        let log_level = match written.log_level.as_str() {
+            "error" => tracing::Level::ERROR,
+            "warn" => tracing::Level::WARN,
+            "info" => tracing::Level::INFO,
+            "debug" => tracing::Level::DEBUG,
+            other => return Err(wrong(ORIGIN, parse("log_level", other))),
+        };
+        let log_json = match written.log_format.as_str() {
+            "text" => false,
+            "json" => true,
+            other => return Err(wrong(ORIGIN, parse("log_format", other))),
+        };
+        let workers = match usize::from(written.limits.workers) {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            workers => workers,
+        };
+        Ok(Config {
+            data_dir: expand(&written.data_dir)?,
+            listen: written
+                .listen
+                .parse()
+                .map_err(|_| wrong(ORIGIN, parse("listen (ip:port)", &written.listen)))?,
+            lsps,
+            log_level,
+            log_json,
+            cache_bytes: u64::from(written.store.cache_mib) << 20,
+            free_space_floor: u64::from(written.store.free_space_floor_mib) << 20,
+            workers,
+            writes_in_flight: written.limits.writes_in_flight.max(1) as usize,
+            inbound_peers: written.limits.inbound_peers.max(1) as usize,
+        })
+    }
+}
+
+fn wrong(origin: &str, problem: impl Into<String>) -> NodeError {
+    NodeError::Config {
+        origin: origin.to_owned(),
+        problem: problem.into(),
+    }
+}
+
+fn defaults() -> Table {
+    #[expect(
+        clippy::expect_used,
+        reason = "the file is part of the program, and a test reads it"
+    )]
+    DEFAULTS.parse().expect("default.toml is TOML")
+}
+
+/// `~` is the home folder.
+fn expand(folder: &str) -> Result<PathBuf, NodeError> {
+    match folder.strip_prefix("~/") {
+        None => Ok(PathBuf::from(folder)),
+        Some(rest) => match std::env::var_os("HOME") {
+            Some(home) => Ok(PathBuf::from(home).join(rest)),
+            None => Err(wrong(
+                "data_dir",
+                "there is no home folder: name one with --data-dir",
+            )),
+        },
+    }
+}
+
+/// Replaces values of `table` by those of `over`, which may only have keys that are there.
+fn lay_over(table: &mut Table, over: &Table, path: &str, origin: &str) -> Result<(), NodeError> {
+    for (key, value) in over {
+        let known: Vec<String> = table.keys().cloned().collect();
+        match (table.get_mut(key), value) {
+            (Some(Value::Table(inner)), Value::Table(over)) => {
+                lay_over(inner, over, &format!("{path}{key}."), origin)?;
+            }
+            (Some(old), value) if old.same_type(value) => *old = value.clone(),
+            (Some(old), value) => {
+                let (wanted, got) = (old.type_str(), value.type_str());
+                return Err(wrong(
+                    origin,
+                    format!("`{path}{key}` takes {wanted}, not {got}"),
+                ));
+            }
+            (None, _) => {
+                let nearest = nearest(key, known.iter().map(String::as_str));
+                let text =
+                    format!("there is no key `{path}{key}`; did you mean `{path}{nearest}`?");
+                return Err(wrong(origin, text));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Turns `LARDERD_STORE_CACHE_MIB=64` into `store.cache_mib = 64`, of the type that the default has.
+fn read_environment(
+    to: &mut Table,
+    defaults: &Table,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<(), NodeError> {
+    let mut known: Vec<(String, Option<&str>, &str, &Value)> = Vec::new();
+    for (key, value) in defaults {
+        match value {
+            Value::Table(inner) => known.extend(inner.iter().map(|(inner_key, value)| {
+                (
+                    format!("{key}_{inner_key}").to_uppercase(),
+                    Some(&**key),
+                    &**inner_key,
+                    value,
+                )
+            })),
+            value => known.push((key.to_uppercase(), None, key, value)),
+        }
+    }
+    for (name, text) in environment {
+        let Some(rest) = name.strip_prefix(ENV_PREFIX) else {
+            continue;
+        };
+        let Some((_, section, key, default)) = known.iter().find(|known| known.0 == rest) else {
+            let nearest = nearest(rest, known.iter().map(|known| known.0.as_str()));
+            let text = format!("nothing is set by it; did you mean {ENV_PREFIX}{nearest}?");
+            return Err(wrong(&name, text));
+        };
+        let value = match default {
+            Value::Integer(_) => Value::Integer(
+                text.parse()
+                    .map_err(|_| wrong(&name, format!("`{text}` is not a number")))?,
+            ),
+            Value::Array(_) => Value::Array(
+                text.split(',')
+                    .map(str::trim)
+                    .filter(|item| !item.is_empty())
+                    .map(|item| Value::String(item.to_owned()))
+                    .collect(),
+            ),
+            _ => Value::String(text),
+        };
+        let table = match section {
+            None => &mut *to,
+            Some(section) => {
+                let entry = to
+                    .entry(*section)
+                    .or_insert_with(|| Value::Table(Table::new()));
+                match entry {
+                    Value::Table(table) => table,
+                    _ => continue,
+                }
+            }
+        };
+        table.insert((*key).to_owned(), value);
+    }
+    Ok(())
+}
+
+fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> &'a str {
+    known
+        .min_by_key(|known| strsim::damerau_levenshtein(known, key))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODE: &str = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
+
+    fn load(file: &str, environment: &[(&str, &str)]) -> Result<Config, NodeError> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("larderd.toml"), file).unwrap();
+        let environment = environment
+            .iter()
+            .map(|&(name, value)| (name.into(), value.into()));
+        Config::load(None, Some(folder.path()), environment)
+    }
+
+    fn problem(result: Result<Config, NodeError>) -> String {
+        result.expect_err("a wrong configuration").to_string()
+    }
+
+    #[test]
+    fn the_printed_defaults_are_the_defaults_and_every_key_is_explained() {
+        let (printed, empty) = (load(DEFAULTS, &[]), load("", &[]));
+        let without_folder = |config: Result<Config, NodeError>| {
+            format!(
+                "{:?}",
+                Config {
+                    data_dir: PathBuf::new(),
+                    ..config.unwrap()
+                }
+            )
+        };
+        // `data_dir` is the one key that the flag outdoes.
+        assert_eq!(without_folder(printed), without_folder(empty));
+        let lines: Vec<&str> = DEFAULTS.lines().collect();
+        for (above, line) in lines.iter().zip(&lines[1..]) {
+            assert!(
+                !line.contains(" = ") || above.starts_with('#'),
+                "no comment above `{line}`"
+            );
+        }
+    }
+
+    #[test]
+    fn the_file_outdoes_the_defaults_and_the_environment_the_file() {
+        let lsp = format!("{NODE}@127.0.0.1:9735");
+        let file = format!("lsps = [\"{lsp}\"]\n[store]\ncache_mib = 8\n[limits]\nworkers = 3\n");
+        let config = load(
+            &file,
+            &[("LARDERD_STORE_CACHE_MIB", "16"), ("PATH", "/bin")],
+        )
+        .unwrap();
+        assert_eq!(
+            (config.cache_bytes, config.workers, config.lsps.len()),
+            (16 << 20, 3, 1)
+        );
+        let two = format!("{lsp}, {lsp}");
+        assert_eq!(
+            load(&file, &[("LARDERD_LSPS", &two)]).unwrap().lsps.len(),
+            2
+        );
+    }
+
+    #[test]
+    fn a_misspelt_key_is_refused_with_the_nearest_right_one() {
+        assert!(problem(load("lisen = \"127.0.0.1:1\"", &[])).contains("did you mean `listen`?"));
+        let text = problem(load("[store]\ncash_mib = 1", &[]));
+        assert!(
+            text.contains("`store.cash_mib`; did you mean `store.cache_mib`?"),
+            "{text}"
+        );
+        let text = problem(load("", &[("LARDERD_STORE_CASH_MIB", "1")]));
+        assert!(
+            text.contains("did you mean LARDERD_STORE_CACHE_MIB?"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_wrong_value_is_refused_with_the_key_it_was_for() {
+        for (file, part) in [
+            ("listen = 5", "`listen` takes string, not integer"),
+            ("listen = \"nowhere\"", "listen (ip:port)"),
+            ("lsps = [\"nobody\"]", "node_id@ip:port"),
+            ("payment = \"gold\"", "payment"),
+            ("log_level = \"loud\"", "log_level"),
+            ("[store]\ncache_mib = -1", "cache_mib"),
+            ("store = 1", "`store` takes table, not integer"),
+            ("[[[", "not TOML"),
+        ] {
+            let text = problem(load(file, &[]));
+            assert!(text.contains(part), "{file}: {text}");
+        }
+        let text = problem(load("", &[("LARDERD_LIMITS_WORKERS", "many")]));
+        assert!(
+            text.contains("LARDERD_LIMITS_WORKERS: `many` is not a number"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_file_that_was_named_must_exist() {
+        let result = Config::load(Some(Path::new("/nowhere/larderd.toml")), None, []);
+        assert!(matches!(result, Err(NodeError::File { .. })));
+    }
+}

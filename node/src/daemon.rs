@@ -1,0 +1,153 @@
+//! The program `larderd`.
+//!
+//! Exit codes: 0 stopped on request, 1 could not start or failed, 2 wrong usage.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use larder_onion::PeerAddress;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::{Config, DEFAULTS};
+use crate::{Node, NodeError};
+
+/// A storage node for Larder, beside an LSP. Without arguments: makes a data folder, listens on
+/// loopback and prints its address.
+#[derive(Parser)]
+#[command(name = "larderd", version)]
+struct Args {
+    /// Everything this node keeps [default: ~/.larderd]
+    #[arg(long, value_name = "FOLDER")]
+    data_dir: Option<PathBuf>,
+    /// The configuration [default: larderd.toml in the data folder, if there is one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where Lightning peers may connect, as ip:port
+    #[arg(long, value_name = "SOCKET")]
+    listen: Option<SocketAddr>,
+    /// A Lightning node to stay connected to, as node_id@ip:port; may be repeated
+    #[arg(long = "lsp", value_name = "PEER")]
+    lsps: Vec<PeerAddress>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// About the configuration
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Print a commented configuration; every line shows the default
+    Print,
+}
+
+/// Runs the program with these arguments, the first of which is its name.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args = match Args::try_parse_from(args) {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version are no failures, and go to standard output.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    if let Some(Command::Config {
+        command: ConfigCommand::Print,
+    }) = args.command
+    {
+        print!("{DEFAULTS}");
+        return ExitCode::SUCCESS;
+    }
+    match load(&args).and_then(serve) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("larderd: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn load(args: &Args) -> Result<Config, NodeError> {
+    let mut config = Config::load(
+        args.config.as_deref(),
+        args.data_dir.as_deref(),
+        std::env::vars(),
+    )?;
+    if let Some(listen) = args.listen {
+        config.listen = listen;
+    }
+    if !args.lsps.is_empty() {
+        config.lsps.clone_from(&args.lsps);
+    }
+    Ok(config)
+}
+
+fn serve(config: Config) -> Result<(), NodeError> {
+    let log = tracing_subscriber::fmt()
+        .with_max_level(config.log_level)
+        .with_writer(std::io::stderr)
+        .with_target(false);
+    // A second subscriber in one process is a test's; the first one stays.
+    let _ = if config.log_json {
+        log.json().try_init()
+    } else {
+        log.try_init()
+    };
+
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(config.workers)
+        .enable_all()
+        .build()
+        .map_err(NodeError::Thread)?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).map_err(NodeError::Thread)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(NodeError::Thread)?;
+        let node = Node::start(&config).await?;
+        print_banner(&node, &config);
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        let seen = node.seen();
+        node.shutdown().await;
+        tracing::info!(
+            arrived = seen.arrived,
+            dropped = seen.dropped,
+            malformed = seen.malformed,
+            inserts = seen.inserts,
+            deletes = seen.deletes,
+            lookups = seen.lookups,
+            answered = seen.answered,
+            undelivered = seen.undelivered,
+            "stopped"
+        );
+        Ok(())
+    })
+}
+
+/// What an operator needs, on standard output, where a program can read it too.
+fn print_banner(node: &Node, config: &Config) {
+    println!("address  {}", node.address());
+    if let Some(peer) = node.listens() {
+        println!("listens  {peer}");
+    }
+    println!("data     {}", config.data_dir.display());
+    match config.lsps.len() {
+        0 => println!("lsp      none: clients reach this node only by connecting to it"),
+        _ => config
+            .lsps
+            .iter()
+            .for_each(|lsp| println!("lsp      {lsp}")),
+    }
+    println!("ready");
+}

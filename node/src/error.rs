@@ -1,0 +1,48 @@
+//! Why the storage service does not start, for its operator.
+
+use std::path::PathBuf;
+
+use larder_onion::OnionError;
+use larder_store::StoreError;
+
+/// Why the storage service does not start; each says what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// The configuration is wrong.
+    #[error("{origin}: {problem}")]
+    Config {
+        /// The file, variable or flag at fault.
+        origin: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A file of the data folder cannot be read or written.
+    #[error("cannot {doing} {path}: {source}")]
+    File {
+        /// What was attempted.
+        doing: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The seed file can be read by others, who could pose as this node.
+    #[error("{0} can be read by other users: `chmod 600` it, and make a new one if anybody did")]
+    SeedExposed(PathBuf),
+    /// The seed file is not one.
+    #[error(
+        "{0} is not a seed: 64 hexadecimal digits. Restore it from a backup; with another \
+             seed this node has another address and its clients do not find it"
+    )]
+    BadSeed(PathBuf),
+    /// The store cannot be opened.
+    #[error("the store: {0}")]
+    Store(#[from] StoreError),
+    /// The Lightning side cannot be started.
+    #[error("the network: {0}")]
+    Onion(#[from] OnionError),
+    /// The system has no thread left.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+}

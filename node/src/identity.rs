@@ -1,0 +1,190 @@
+//! The seed, and the keys made from it.
+//!
+//! One file of 64 hexadecimal digits, readable by its owner only. Whoever has it can pose as this
+//! storage node; whoever loses it loses the node's address. From the seed come
+//!
+//! ```text
+//! HMAC-SHA256(seed, "larder/node/server-key")    signs the parameter record
+//! HMAC-SHA256(seed, "larder/node/receipt-key")   signs receipts
+//! HMAC-SHA256(seed, "larder/node/onion-seed")    makes the Lightning node id
+//! ```
+
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use hmac::{Hmac, Mac};
+use secp256k1::{Keypair, SECP256K1, SecretKey};
+use sha2::Sha256;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::NodeError;
+
+/// Everything secret about a storage node.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct Identity([u8; 32]);
+
+impl Identity {
+    /// Takes a seed.
+    #[must_use]
+    pub fn from_seed(seed: [u8; 32]) -> Self {
+        Identity(seed)
+    }
+
+    /// Reads the seed file, or makes one if there is none.
+    ///
+    /// # Errors
+    /// [`NodeError`] when the file cannot be read, can be read by others, or is no seed.
+    pub fn load_or_create(path: &Path) -> Result<Self, NodeError> {
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => {
+                Err(NodeError::SeedExposed(path.to_owned()))
+            }
+            Ok(_) => Self::load(path),
+            Err(error) if error.kind() == ErrorKind::NotFound => Self::create(path),
+            Err(source) => Err(NodeError::File {
+                doing: "read",
+                path: path.to_owned(),
+                source,
+            }),
+        }
+    }
+
+    fn load(path: &Path) -> Result<Self, NodeError> {
+        let fail = |source| NodeError::File {
+            doing: "read",
+            path: path.to_owned(),
+            source,
+        };
+        let mut text = Zeroizing::new(String::new());
+        let mut file = fs::File::open(path).map_err(fail)?.take(1_024);
+        file.read_to_string(&mut text).map_err(fail)?;
+        let bad = || NodeError::BadSeed(path.to_owned());
+        let mut digits = text.trim_end().chars();
+        let mut nibble = || {
+            digits
+                .next()
+                .and_then(|digit| digit.to_digit(16))
+                .ok_or_else(bad)
+        };
+        let mut identity = Identity([0; 32]);
+        for byte in &mut identity.0 {
+            *byte = (nibble()? << 4 | nibble()?) as u8;
+        }
+        if digits.next().is_some() {
+            Err(bad())
+        } else {
+            Ok(identity)
+        }
+    }
+
+    /// Durable before it is used: an address must not be handed out whose seed can get lost.
+    fn create(path: &Path) -> Result<Self, NodeError> {
+        let fail = |source| NodeError::File {
+            doing: "create",
+            path: path.to_owned(),
+            source,
+        };
+        let mut identity = Identity([0; 32]);
+        getrandom::fill(&mut identity.0).map_err(|error| fail(error.into()))?;
+        let mut text = Zeroizing::new(String::with_capacity(65));
+        for byte in identity.0 {
+            for nibble in [byte >> 4, byte & 15] {
+                text.extend(char::from_digit(nibble.into(), 16));
+            }
+        }
+        text.push('\n');
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(fail)?;
+        file.write_all(text.as_bytes())
+            .and_then(|()| file.sync_all())
+            .map_err(fail)?;
+        if let Some(folder) = path.parent() {
+            fs::File::open(folder)
+                .and_then(|folder| folder.sync_all())
+                .map_err(fail)?;
+        }
+        Ok(identity)
+    }
+
+    pub(crate) fn server_keypair(&self) -> Keypair {
+        self.keypair("larder/node/server-key")
+    }
+
+    pub(crate) fn receipt_keypair(&self) -> Keypair {
+        self.keypair("larder/node/receipt-key")
+    }
+
+    pub(crate) fn onion_seed(&self) -> [u8; 32] {
+        self.derive("larder/node/onion-seed")
+    }
+
+    fn keypair(&self, purpose: &str) -> Keypair {
+        let mut bytes = self.derive(purpose);
+        #[expect(
+            clippy::expect_used,
+            reason = "fails for one seed in 2^128, and then for ever"
+        )]
+        let secret = SecretKey::from_slice(&bytes).expect("a scalar");
+        bytes.zeroize();
+        Keypair::from_secret_key(SECP256K1, &secret)
+    }
+
+    fn derive(&self, purpose: &str) -> [u8; 32] {
+        #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("any length will do");
+        mac.update(purpose.as_bytes());
+        mac.finalize().into_bytes().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_file_is_made_once_for_its_owner_only_and_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("seed");
+        let made = Identity::load_or_create(&path).unwrap();
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert_eq!(Identity::load_or_create(&path).unwrap().0, made.0);
+        assert_ne!(made.0, [0; 32]);
+    }
+
+    #[test]
+    fn a_seed_that_others_can_read_or_that_is_none_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("seed");
+        Identity::load_or_create(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(matches!(
+            Identity::load_or_create(&path),
+            Err(NodeError::SeedExposed(_))
+        ));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        for text in ["", "abc", &"g".repeat(64), &"a".repeat(66)] {
+            fs::write(&path, text).unwrap();
+            assert!(matches!(
+                Identity::load_or_create(&path),
+                Err(NodeError::BadSeed(_))
+            ));
+        }
+    }
+
+    #[test]
+    fn the_three_secrets_differ() {
+        let identity = Identity::from_seed([1; 32]);
+        let (server, receipt) = (identity.server_keypair(), identity.receipt_keypair());
+        assert_ne!(server.secret_bytes(), receipt.secret_bytes());
+        assert_ne!(server.secret_bytes(), identity.onion_seed());
+    }
+}

@@ -1,0 +1,7 @@
+//! `larderd`, the storage node's daemon.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    larder_node::daemon::run(std::env::args_os())
+}

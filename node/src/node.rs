@@ -1,0 +1,243 @@
+//! A running storage node: start, threads, graceful shutdown.
+//!
+//! | threads | what they do |
+//! | --- | --- |
+//! | the async runtime's | sockets and timers, nothing else |
+//! | `larder-serve-n`, one per core | peel a request, serve reads, hand writes on |
+//! | `larder-commit`, one | group commit |
+//! | `larder-answer-n`, one per core | sign and send the answers of writes |
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use larder_onion::{Intake, PeerAddress, Service, ServiceConfig};
+use larder_protocol::{Address, NodeId};
+use larder_store::{Committer, Limits, Options, SledEngine, Usage};
+
+use crate::answer::Signer;
+use crate::identity::Identity;
+use crate::pipeline::{Gate, Pipeline, Tally};
+use crate::{Config, NodeError};
+
+/// How long a shutdown waits for writes under way.
+const SHUTDOWN: Duration = Duration::from_secs(30);
+
+/// A running storage node.
+pub struct Node {
+    pipeline: Arc<Pipeline>,
+    service: Service,
+    threads: Vec<JoinHandle<()>>,
+    address: Address,
+    stopping: Arc<AtomicBool>,
+}
+
+/// What the node saw since its start: plain numbers, no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Seen {
+    /// Onion messages that arrived.
+    pub arrived: u64,
+    /// Of those, dropped for want of room or because they were no requests.
+    pub dropped: u64,
+    /// Requests for the parameter record.
+    pub info: u64,
+    /// Inserts.
+    pub inserts: u64,
+    /// Deletes.
+    pub deletes: u64,
+    /// Look-ups.
+    pub lookups: u64,
+    /// Requests that could not be read.
+    pub malformed: u64,
+    /// Answers queued for a peer.
+    pub answered: u64,
+    /// Answers that found no room.
+    pub undelivered: u64,
+}
+
+impl Node {
+    /// Opens the data folder, making it on the first start, and serves from the current tokio
+    /// runtime on.
+    ///
+    /// # Errors
+    /// [`NodeError`], each with what to do.
+    pub async fn start(config: &Config) -> Result<Self, NodeError> {
+        create_folder(&config.data_dir)?;
+        let identity = Identity::load_or_create(&config.data_dir.join("seed"))?;
+        let options = Options {
+            cache_bytes: config.cache_bytes,
+            free_space_floor: config.free_space_floor,
+            ..Options::default()
+        };
+        let engine = Arc::new(SledEngine::open(&config.data_dir.join("store"), options)?);
+        let limits = Limits {
+            queue: config.writes_in_flight,
+            ..Limits::default()
+        };
+        let committer = Committer::start(engine.clone(), limits)?;
+
+        let (service, intake) = Service::start(ServiceConfig {
+            listen: Some(config.listen),
+            connect_to: config.lsps.clone(),
+            max_inbound_peers: config.inbound_peers,
+            ..ServiceConfig::new(identity.onion_seed())
+        })
+        .await?;
+        let node_id = same_id(service.node_id());
+        let signer = Signer::unpaid(&identity, node_id);
+        let introductions = config.lsps.iter().map(|lsp| same_id(lsp.node_id)).collect();
+        let address = Address::new(signer.server_key, node_id, introductions);
+
+        let (written, outcomes) = channel();
+        let pipeline = Arc::new(Pipeline {
+            engine,
+            signer,
+            committer,
+            written,
+            writes: Gate::new(config.writes_in_flight),
+            tally: Tally::default(),
+        });
+        let stopping = Arc::new(AtomicBool::new(false));
+        let outcomes = Arc::new(Mutex::new(outcomes));
+        let mut threads = Vec::new();
+        for number in 0..config.workers {
+            let (pipeline_, intake, stopping) =
+                (pipeline.clone(), intake.clone(), stopping.clone());
+            threads.push(spawn(format!("larder-serve-{number}"), move || {
+                serve(&pipeline_, &intake, &stopping);
+            })?);
+            // The channel ends with the pipeline, so these threads must not keep it alive.
+            let (pipeline, outcomes) = (Arc::downgrade(&pipeline), outcomes.clone());
+            threads.push(spawn(format!("larder-answer-{number}"), move || {
+                loop {
+                    let next = outcomes
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .recv();
+                    let (Ok(written), Some(pipeline)) = (next, pipeline.upgrade()) else {
+                        return;
+                    };
+                    written.answer(&pipeline.signer);
+                }
+            })?);
+        }
+        Ok(Node {
+            pipeline,
+            service,
+            threads,
+            address,
+            stopping,
+        })
+    }
+
+    /// What clients need to find this node.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The Lightning node id.
+    #[must_use]
+    pub fn node_id(&self) -> NodeId {
+        self.address.node_id()
+    }
+
+    /// Where Lightning peers may connect.
+    #[must_use]
+    pub fn listens(&self) -> Option<PeerAddress> {
+        self.service.address()
+    }
+
+    /// Waits until all configured LSPs are connected.
+    pub async fn wait_connected(&self) {
+        self.service.wait_connected().await;
+    }
+
+    /// Plain numbers since the start.
+    #[must_use]
+    pub fn seen(&self) -> Seen {
+        let (network, tally) = (self.service.counters(), &self.pipeline.tally);
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Seen {
+            arrived: network.arrived,
+            dropped: network.dropped + network.rejected + read(&tally.shed),
+            info: read(&tally.info),
+            inserts: read(&tally.inserts),
+            deletes: read(&tally.deletes),
+            lookups: read(&tally.lookups),
+            malformed: read(&tally.malformed),
+            answered: network.answered,
+            undelivered: network.undelivered,
+        }
+    }
+
+    /// What is stored, and the room it takes.
+    ///
+    /// # Errors
+    /// [`NodeError::Store`].
+    pub fn usage(&self) -> Result<Usage, NodeError> {
+        Ok(self.pipeline.engine.usage()?)
+    }
+
+    /// Takes no more requests, finishes and answers the writes under way (for at most 30 seconds),
+    /// and closes the store. What was acknowledged is durable in any case.
+    pub async fn shutdown(self) {
+        self.stopping.store(true, Ordering::Release);
+        let writes = self.pipeline.writes.clone();
+        let finished = tokio::task::spawn_blocking(move || writes.wait_empty(SHUTDOWN)).await;
+        if !matches!(finished, Ok(true)) {
+            tracing::warn!(
+                "writes were still under way when the node stopped; none was acknowledged"
+            );
+        }
+        self.service.shutdown().await;
+        drop(self.pipeline);
+        let threads = self.threads;
+        let joined = tokio::task::spawn_blocking(move || threads.into_iter().all(ends_well)).await;
+        if !matches!(joined, Ok(true)) {
+            tracing::error!("a thread of the node has panicked: please report it");
+        }
+    }
+}
+
+#[expect(clippy::expect_used, reason = "both are compressed points")]
+fn same_id(id: larder_onion::NodeId) -> NodeId {
+    NodeId::from_slice(&id.to_bytes()).expect("a point")
+}
+
+fn ends_well(thread: JoinHandle<()>) -> bool {
+    thread.join().is_ok()
+}
+
+fn serve(pipeline: &Pipeline, intake: &Intake, stopping: &AtomicBool) {
+    while let Some(incoming) = intake.recv() {
+        // What comes in while the node stops is left to the client's retry.
+        if !stopping.load(Ordering::Acquire) {
+            pipeline.serve(incoming);
+        }
+    }
+}
+
+fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, NodeError> {
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(run)
+        .map_err(NodeError::Thread)
+}
+
+fn create_folder(folder: &Path) -> Result<(), NodeError> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|source| NodeError::File {
+            doing: "create the data folder",
+            path: folder.to_owned(),
+            source,
+        })
+}
