@@ -75,9 +75,6 @@ impl CircuitsConfig {
     }
 }
 
-/// After an attempt was given up, its request waits no longer than this for the next.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
-
 /// An answer.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Reply {
@@ -225,7 +222,7 @@ impl Circuits {
                 Err(_) => attempts.give_up(&context),
             }
             // The place is free for others while this request backs off.
-            let backoff = (patience * progress.backoff()).min(LONGEST_BACKOFF);
+            let backoff = patience * progress.backoff();
             if let Ok(answer) = timeout(backoff, attempts.answer()).await {
                 return Ok(progress.reply(answer));
             }
@@ -323,9 +320,10 @@ struct Progress {
 }
 
 impl Progress {
-    /// Timeouts to wait before the next attempt: none, then one, then three, then seven.
+    /// Timeouts to wait before the next attempt: none, one, three, seven and no more. The
+    /// pacers keep retries from storming; this is for a storage node that is down.
     fn backoff(&self) -> u32 {
-        (1 << self.sent.saturating_sub(1).min(16)) - 1
+        (1 << self.sent.saturating_sub(1).min(3)) - 1
     }
 
     fn reply(&self, answer: Answer) -> Reply {
