@@ -1,1 +1,107 @@
-//! placeholder
+//! The tool `larder`: store, read, delete and restore by hand, and the demo.
+//!
+//! One file per command under `commands`; [`wallet`] is the folder they work on. Results go to
+//! standard output, everything else to standard error; `--json` makes every result one JSON
+//! object. Exit codes: 0 done, 1 failed, 2 usage, 3 out of tokens, 4 conflict, 5 unreachable.
+
+mod commands;
+mod error;
+mod output;
+mod progress;
+mod wallet;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{delete, demo, get, init, list, put, relay, restore, status};
+use crate::error::CliError;
+use crate::output::Output;
+
+/// A high-privacy key-value store for Lightning wallets.
+#[derive(Parser)]
+#[command(name = "larder", version)]
+struct Args {
+    /// The wallet's folder
+    #[arg(
+        long,
+        global = true,
+        env = "LARDER_WALLET",
+        value_name = "FOLDER",
+        default_value = "larder-wallet"
+    )]
+    wallet: PathBuf,
+    /// Print one JSON object instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The whole life over real sockets: relay, storage node, wallet; store, lose all, restore
+    Demo(demo::Args),
+    /// Make a wallet: a new root key, or one you kept
+    Init(init::Args),
+    /// Store a file under a name
+    Put(put::Args),
+    /// Read what is stored under a name
+    Get(get::Args),
+    /// Delete what is stored under a name
+    Delete(delete::Args),
+    /// List the names
+    List,
+    /// Find everything again, from the root key alone
+    Restore(restore::Args),
+    /// Say how the wallet and its storage node are
+    Status,
+    /// Run a relay on loopback that plays the LSP, to try things out
+    Relay(relay::Args),
+}
+
+/// Runs the program with these arguments, the first of which is its name.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args = match Args::try_parse_from(args) {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version are no failures, and go to standard output.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let output = Output { json: args.json };
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("larder: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(perform(args, &output)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output.error(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+async fn perform(args: Args, output: &Output) -> Result<(), CliError> {
+    match args.command {
+        Command::Demo(demo) => Box::pin(demo::run(demo, output)).await,
+        Command::Init(init) => init::run(init, &args.wallet, output),
+        Command::Put(put) => Box::pin(put::run(put, &args.wallet, output)).await,
+        Command::Get(get) => Box::pin(get::run(get, &args.wallet, output)).await,
+        Command::Delete(delete) => Box::pin(delete::run(delete, &args.wallet, output)).await,
+        Command::List => list::run(&args.wallet, output),
+        Command::Restore(restore) => Box::pin(restore::run(restore, &args.wallet, output)).await,
+        Command::Status => Box::pin(status::run(&args.wallet, output)).await,
+        Command::Relay(relay) => Box::pin(relay::run(relay, output)).await,
+    }
+}

@@ -48,5 +48,5 @@ pub use provider::{Evidence, Looked, Provider, Removed, Written};
 pub use root::RootKey;
 pub use schedule::{Lane, Purpose, Schedule, Slot};
 pub use sequence::{Position, Sequence};
-pub use transport::{Transport, Unreachable};
+pub use transport::{OnionTransport, Spent, Transport, Unreachable};
 pub use walk::{Found, Progress, Step, Walk};

@@ -3,6 +3,11 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use larder_onion::{Circuits, Destination};
+use larder_protocol::Address;
 
 /// A future that may move between threads; `Transport` is used as a trait object.
 pub type Exchange<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, Unreachable>> + Send + 'a>>;
@@ -28,3 +33,67 @@ impl fmt::Display for Unreachable {
 }
 
 impl std::error::Error for Unreachable {}
+
+/// The default way: onion messages along circuits, through the wallet's LSP.
+///
+/// Several providers may share the circuits.
+pub struct OnionTransport {
+    circuits: Arc<Circuits>,
+    destination: Destination,
+    requests: AtomicU64,
+    attempts: AtomicU64,
+}
+
+/// What a transport has spent since it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Spent {
+    /// Round trips: requests that were answered.
+    pub round_trips: u64,
+    /// Messages that were sent for them beyond one each.
+    pub retries: u64,
+}
+
+impl OnionTransport {
+    /// To the storage node with this address, along these circuits.
+    #[must_use]
+    pub fn new(circuits: Arc<Circuits>, address: &Address) -> Self {
+        let destination = Destination {
+            node_id: same_id(address.node_id()),
+            introductions: address.introductions().iter().map(|&id| same_id(id)).collect(),
+        };
+        OnionTransport {
+            circuits,
+            destination,
+            requests: AtomicU64::new(0),
+            attempts: AtomicU64::new(0),
+        }
+    }
+
+    /// What it has spent so far.
+    #[must_use]
+    pub fn spent(&self) -> Spent {
+        let round_trips = self.requests.load(Ordering::Relaxed);
+        let attempts = self.attempts.load(Ordering::Relaxed);
+        Spent { round_trips, retries: attempts.saturating_sub(round_trips) }
+    }
+}
+
+impl Transport for OnionTransport {
+    fn exchange(&self, contents: Vec<u8>) -> Exchange<'_> {
+        Box::pin(async move {
+            match self.circuits.request(&self.destination, &contents).await {
+                Ok(reply) => {
+                    self.requests.fetch_add(1, Ordering::Relaxed);
+                    self.attempts.fetch_add(reply.attempts.into(), Ordering::Relaxed);
+                    Ok(reply.contents)
+                }
+                Err(error) => Err(Unreachable { advice: error.to_string() }),
+            }
+        })
+    }
+}
+
+#[expect(clippy::expect_used, reason = "both are compressed points")]
+fn same_id(id: larder_protocol::NodeId) -> larder_onion::NodeId {
+    larder_onion::NodeId::from_slice(id.as_bytes()).expect("a point")
+}

@@ -1,0 +1,11 @@
+//! One file per command.
+
+pub(crate) mod delete;
+pub(crate) mod demo;
+pub(crate) mod get;
+pub(crate) mod init;
+pub(crate) mod list;
+pub(crate) mod put;
+pub(crate) mod relay;
+pub(crate) mod restore;
+pub(crate) mod status;

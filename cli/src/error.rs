@@ -1,0 +1,51 @@
+//! What a user is told, and with which exit code.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use larder_node::NodeError;
+use larder_onion::OnionError;
+use larder_recovery::RecoveryError;
+
+/// Why a command failed, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    #[error("{0}")]
+    Usage(String),
+    #[error("{0}")]
+    Failed(String),
+    #[error("cannot {doing} {path}: {source}")]
+    File {
+        doing: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    #[error(transparent)]
+    Onion(#[from] OnionError),
+}
+
+impl CliError {
+    /// For `map_err` on what the system says about a file.
+    pub(crate) fn file(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CliError {
+        let path = path.to_owned();
+        move |source| CliError::File {
+            doing,
+            path,
+            source,
+        }
+    }
+
+    /// 1 failed, 2 usage, 4 conflict, 5 unreachable; 3, out of tokens, is for paid nodes.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            CliError::Usage(_) => 2,
+            CliError::Recovery(RecoveryError::Conflict { .. }) => 4,
+            CliError::Recovery(RecoveryError::Unreachable(_)) => 5,
+            _ => 1,
+        }
+    }
+}
