@@ -21,18 +21,20 @@ use std::sync::{Arc, PoisonError, RwLock};
 use larder_protocol::Key;
 use rustix::fs::{FlockOperation, flock};
 use sled::transaction::TransactionError;
-use sled::{Batch, Db, Transactional, Tree};
+use sled::{Batch, Db, IVec, Transactional, Tree};
 
+use crate::books::{Books, Tally};
 use crate::medium::{Medium, sync_folder};
-use crate::record::{Identity, Record, Sequence, Tally, Tombstone, decode, encode};
+use crate::record::{Identity, Record, Sequence, Tombstone, decode, encode};
 use crate::{Place, StoreError};
 
 /// Large enough for any value; see the module's documentation.
 const SEGMENT_LEN: usize = 8 << 20;
 
-const INDEX: &str = "index";
+/// The trees' names, and what those of the epochs begin with.
+pub(crate) const INDEX: &str = "index";
 const META: &str = "meta";
-const TOMBSTONES: &str = "tombstones/";
+pub(crate) const TOMBSTONES: &str = "tombstones/";
 const TALLY: &str = "tally/";
 const IDENTITY: &[u8] = b"store";
 const SEQUENCE: &[u8] = b"commits";
@@ -50,31 +52,6 @@ pub(crate) struct Change {
     pub(crate) key: Key,
     pub(crate) before: State,
     pub(crate) after: State,
-}
-
-/// What the trees ought to hold after the last commit. Owned by the one writer.
-#[derive(Clone, Default)]
-pub(crate) struct Books {
-    pub(crate) commits: u64,
-    tallies: BTreeMap<String, Tally>,
-}
-
-impl Books {
-    pub(crate) fn blobs(&self) -> u64 {
-        self.tallies.get(INDEX).map_or(0, |tally| tally.count)
-    }
-
-    pub(crate) fn tombstones(&self) -> u64 {
-        let epochs = self.tallies.iter();
-        epochs
-            .filter(|(tree, _)| tree.starts_with(TOMBSTONES))
-            .map(|(_, tally)| tally.count)
-            .sum()
-    }
-
-    fn of(&mut self, tree: &str) -> &mut Tally {
-        self.tallies.entry(tree.to_owned()).or_default()
-    }
 }
 
 /// sled, opened.
@@ -150,35 +127,30 @@ impl Index {
         &self,
         mut visit: impl FnMut(&Record) -> Result<(), StoreError>,
     ) -> Result<Books, StoreError> {
-        let mut books = Books::default();
         let Some(sequence) = self.meta.get(SEQUENCE)? else {
             return Err(damaged("its number of commits is missing"));
         };
-        books.commits = decode::<Sequence>(&sequence)?.commits;
+        let Sequence { commits } = decode(&sequence)?;
+        let mut books = Books::after(commits);
         for entry in self.meta.scan_prefix(TALLY) {
             let (name, tally) = entry?;
-            let tree = String::from_utf8_lossy(&name[TALLY.len()..]).into_owned();
-            books.tallies.insert(tree, decode(&tally)?);
+            *books.tally(name.subslice(TALLY.len(), name.len() - TALLY.len())) = decode(&tally)?;
         }
 
-        let mut found = Books {
-            commits: books.commits,
-            ..Books::default()
-        };
+        let mut found = Books::after(commits);
         for entry in &self.index {
             let (key, value) = entry?;
             visit(&decode(&value)?)?;
-            found.of(INDEX).add(&key, &value);
+            found.tally(self.index.name()).add(&key, &value);
         }
-        for (epoch, tree) in self.tombstone_trees() {
+        for tree in self.tombstone_trees() {
             for entry in &tree {
                 let (name, value) = entry?;
-                found.of(&tombstone_tree(epoch)).add(&name, &value);
+                found.tally(tree.name()).add(&name, &value);
             }
         }
-        // A tree that a cut left empty has no tally yet, and one that lost all has no entry.
-        books.tallies.retain(|_, tally| *tally != Tally::default());
-        if found.tallies == books.tallies {
+        let books = books.without_empty_trees();
+        if found == books {
             Ok(books)
         } else {
             Err(damaged(
@@ -193,7 +165,8 @@ impl Index {
             return Ok(State::Present(decode(&record)?));
         }
         let name = Tombstone::name(key);
-        for (_, tree) in self.tombstone_trees().into_iter().rev() {
+        // Most of what is asked for was deleted of late.
+        for tree in self.tombstone_trees().into_iter().rev() {
             if let Some(tombstone) = tree.get(name)? {
                 let Tombstone { epoch } = decode(&tombstone)?;
                 return Ok(State::Deleted { epoch });
@@ -204,66 +177,27 @@ impl Index {
 
     /// Applies a batch as a whole, durably, and enters it into the books.
     pub(crate) fn apply(&self, books: &mut Books, changes: &[Change]) -> Result<(), StoreError> {
-        let mut next = books.clone();
-        next.commits += 1;
-        let mut batches: BTreeMap<String, (Tree, Batch)> = BTreeMap::new();
-        let mut write =
-            |tree: &Tree, name: &str, key: &[u8], old: Option<Vec<u8>>, new: Option<Vec<u8>>| {
-                let (_, batch) = batches
-                    .entry(name.to_owned())
-                    .or_insert_with(|| (tree.clone(), Batch::default()));
-                let tally = next.of(name);
-                if let Some(old) = old {
-                    tally.subtract(key, &old);
-                    batch.remove(key);
-                }
-                if let Some(new) = new {
-                    tally.add(key, &new);
-                    batch.insert(key, new);
-                }
-            };
+        let mut writes = Writes::new(books);
         for Change { key, before, after } in changes {
-            let record = |state: &State| match state {
-                State::Present(record) => Some(encode(record)),
-                State::Absent | State::Deleted { .. } => None,
-            };
-            let (old, new) = (record(before), record(after));
-            if old.is_some() || new.is_some() {
-                write(&self.index, INDEX, key.as_bytes(), old, new);
+            if let State::Present(record) = before {
+                writes.remove(&self.index, key.as_bytes(), &encode(record));
             }
-            if let State::Deleted { epoch } = *after {
-                let tree = self.tombstones_of(epoch)?;
-                let tombstone = encode(&Tombstone { epoch });
-                let name = tombstone_tree(epoch);
-                write(&tree, &name, &Tombstone::name(key), None, Some(tombstone));
-            }
-        }
-
-        let mut meta = Batch::default();
-        meta.insert(
-            SEQUENCE,
-            encode(&Sequence {
-                commits: next.commits,
-            }),
-        );
-        for name in batches.keys() {
-            let tally = next.tallies.get(name).copied().unwrap_or_default();
-            meta.insert(format!("{TALLY}{name}").as_bytes(), encode(&tally));
-        }
-        batches.insert(META.to_owned(), (self.meta.clone(), meta));
-
-        let (trees, batches): (Vec<Tree>, Vec<Batch>) = batches.into_values().unzip();
-        trees[..]
-            .transaction(|trees| {
-                for (tree, batch) in trees.iter().zip(&batches) {
-                    tree.apply_batch(batch)?;
+            match after {
+                State::Absent => {}
+                State::Present(record) => {
+                    writes.insert(&self.index, key.as_bytes(), encode(record));
                 }
-                Ok(())
-            })
-            .map_err(|error| match error {
-                TransactionError::Storage(error) => StoreError::from(error),
-                TransactionError::Abort(()) => damaged("its transaction aborted"),
-            })?;
+                State::Deleted { epoch } => {
+                    let tombstone = encode(&Tombstone { epoch: *epoch });
+                    writes.insert(
+                        &self.tombstones_of(*epoch)?,
+                        &Tombstone::name(key),
+                        tombstone,
+                    );
+                }
+            }
+        }
+        let next = writes.apply(&self.meta)?;
         self.sync()?;
         *books = next;
         Ok(())
@@ -300,15 +234,75 @@ impl Index {
         Ok(tree)
     }
 
-    fn tombstone_trees(&self) -> Vec<(u32, Tree)> {
+    /// From the earliest epoch to the latest.
+    fn tombstone_trees(&self) -> Vec<Tree> {
         let trees = self
             .tombstones
             .read()
             .unwrap_or_else(PoisonError::into_inner);
-        trees
-            .iter()
-            .map(|(epoch, tree)| (*epoch, tree.clone()))
-            .collect()
+        trees.values().cloned().collect()
+    }
+}
+
+/// A transaction in the making: writes to any trees, and what they do to the books.
+struct Writes {
+    batches: BTreeMap<IVec, (Tree, Batch)>,
+    books: Books,
+}
+
+impl Writes {
+    /// The next commit after those in `books`.
+    fn new(books: &Books) -> Self {
+        let mut books = books.clone();
+        books.commits += 1;
+        Writes {
+            batches: BTreeMap::new(),
+            books,
+        }
+    }
+
+    /// Writes an entry that is not there yet.
+    fn insert(&mut self, tree: &Tree, key: &[u8], value: Vec<u8>) {
+        self.books.tally(tree.name()).add(key, &value);
+        self.batch(tree).insert(key, value);
+    }
+
+    /// Removes an entry that has this value.
+    fn remove(&mut self, tree: &Tree, key: &[u8], value: &[u8]) {
+        self.books.tally(tree.name()).subtract(key, value);
+        self.batch(tree).remove(key);
+    }
+
+    fn batch(&mut self, tree: &Tree) -> &mut Batch {
+        let (_, batch) = self
+            .batches
+            .entry(tree.name())
+            .or_insert_with(|| (tree.clone(), Batch::default()));
+        batch
+    }
+
+    /// Applies all of it or nothing, tallies included; returns the new books.
+    fn apply(mut self, meta: &Tree) -> Result<Books, StoreError> {
+        let commits = self.books.commits;
+        let mut entries = Batch::default();
+        entries.insert(SEQUENCE, encode(&Sequence { commits }));
+        for tree in self.batches.keys() {
+            let tally: &Tally = self.books.tally(tree.clone());
+            entries.insert([TALLY.as_bytes(), tree].concat(), encode(tally));
+        }
+        let batches = self.batches.into_values().chain([(meta.clone(), entries)]);
+        let (trees, batches): (Vec<Tree>, Vec<Batch>) = batches.unzip();
+        let applied = trees[..].transaction(|trees| {
+            for (tree, batch) in trees.iter().zip(&batches) {
+                tree.apply_batch(batch)?;
+            }
+            Ok(())
+        });
+        match applied {
+            Ok(()) => Ok(self.books),
+            Err(TransactionError::Storage(error)) => Err(error.into()),
+            Err(TransactionError::Abort(())) => Err(damaged("its transaction aborted")),
+        }
     }
 }
 

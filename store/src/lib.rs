@@ -23,9 +23,11 @@
 //!
 //! The byte-level format is `docs/store-format.md`.
 
+mod books;
 mod committer;
 mod engine;
 mod error;
+mod folder;
 mod free_slots;
 mod in_flight;
 mod index;
@@ -35,6 +37,8 @@ mod medium;
 #[cfg(test)]
 mod power_cut;
 mod record;
+#[cfg(test)]
+mod refusing_disk;
 mod sled_engine;
 mod slot_file;
 

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use larder_protocol::BlobHash;
 use tempfile::TempDir;
 
-use crate::index::{Books, Change, Index, State};
+use crate::books::Books;
+use crate::index::{Change, Index, State};
 use crate::medium::Disk;
 use crate::record::{Record, TAIL_LEN};
 use crate::slot_file::{SLOT_LEN, SlotFile};

@@ -1,4 +1,4 @@
-//! A simulated power cut, and a disk that refuses.
+//! A simulated power cut.
 //!
 //! The method: a fake [`Medium`] that needs no privileges. sled opens and writes its file
 //! itself, but what makes a file durable passes through `Medium::sync`, so the fake knows
@@ -21,11 +21,11 @@ use tempfile::TempDir;
 
 use crate::medium::{Disk, Medium};
 use crate::suite::sample::{blob, key};
-use crate::{Effect, Engine, Options, Outcome, Reading, SledEngine, StoreError};
+use crate::{Effect, Engine, Options, Reading, SledEngine, StoreError};
 
 const SECTOR: usize = 512;
 
-fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options {
         cache_bytes: 4 << 20,
         free_space_floor: 0,
@@ -162,7 +162,7 @@ fn copy_folder(
 
 /// Batch `n` inserts three blobs and deletes one of batch `n - 2`, under the last epoch's
 /// tree of tombstones.
-fn batch(n: u64) -> Vec<Effect> {
+pub(crate) fn batch(n: u64) -> Vec<Effect> {
     let mut effects: Vec<Effect> = (0..3)
         .map(|i| Effect::Insert {
             key: key(n * 3 + i),
@@ -191,7 +191,7 @@ fn work(disk: &Arc<CutDisk>, batches: &mut u64) {
 }
 
 /// What is wrong with a store after `batches` were acknowledged, if anything.
-fn verdict(folder: &Path, batches: u64) -> Result<u64, String> {
+pub(crate) fn verdict(folder: &Path, batches: u64) -> Result<u64, String> {
     let engine = SledEngine::open(folder, options()).map_err(|error| error.to_string())?;
     let read = |number| engine.read(&key(number)).map_err(|error| error.to_string());
     // The batch in flight is there as a whole, or not at all.
@@ -292,150 +292,5 @@ fn a_disk_that_lies_about_the_slots_syncs_is_found_out() {
     assert!(
         caught > 0,
         "the simulated disk lost nothing, so it proves nothing"
-    );
-}
-
-/// A disk that answers one operation with an error.
-struct RefusingDisk {
-    refuses: Refusal,
-    armed: Mutex<bool>,
-}
-
-#[derive(Clone, Copy, PartialEq, Debug)]
-enum Refusal {
-    Write,
-    SyncOf(&'static str),
-    Room,
-}
-
-impl RefusingDisk {
-    fn new(refuses: Refusal) -> Arc<Self> {
-        Arc::new(RefusingDisk {
-            refuses,
-            armed: Mutex::new(false),
-        })
-    }
-
-    fn arm(&self, armed: bool) {
-        *self.armed.lock().unwrap() = armed;
-    }
-
-    fn ask(&self, operation: Refusal, errno: rustix::io::Errno) -> io::Result<()> {
-        if *self.armed.lock().unwrap() && operation == self.refuses {
-            return Err(errno.into());
-        }
-        Ok(())
-    }
-}
-
-impl Medium for RefusingDisk {
-    fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.ask(Refusal::Write, rustix::io::Errno::NOSPC)?;
-        Disk.write_at(file, bytes, offset)
-    }
-
-    fn sync(&self, file: &File, path: &Path) -> io::Result<()> {
-        for name in ["db", "blobs.slots"] {
-            if path.ends_with(name) {
-                self.ask(Refusal::SyncOf(name), rustix::io::Errno::IO)?;
-            }
-        }
-        Disk.sync(file, path)
-    }
-
-    fn lengthen(&self, file: &File, from: u64, to: u64) -> io::Result<()> {
-        self.ask(Refusal::Room, rustix::io::Errno::NOSPC)?;
-        Disk.lengthen(file, from, to)
-    }
-
-    fn free_bytes(&self, folder: &Path) -> io::Result<u64> {
-        Disk.free_bytes(folder)
-    }
-}
-
-#[test]
-fn after_a_failed_write_or_sync_nothing_is_acknowledged_until_reopened() {
-    for refusal in [
-        Refusal::Write,
-        Refusal::SyncOf("blobs.slots"),
-        Refusal::SyncOf("db"),
-    ] {
-        let folder = TempDir::new().unwrap();
-        let disk = RefusingDisk::new(refusal);
-        let medium: Arc<dyn Medium> = Arc::<RefusingDisk>::clone(&disk);
-        let engine = SledEngine::open_on(folder.path(), options(), medium).unwrap();
-        engine.commit(batch(0)).unwrap();
-
-        disk.arm(true);
-        let error = engine.commit(batch(1)).unwrap_err();
-        assert!(
-            matches!(error, StoreError::Io { .. }),
-            "{refusal:?}: {error}"
-        );
-        disk.arm(false);
-        // The disk has recovered, but nobody knows what it forgot.
-        assert!(matches!(engine.commit(batch(2)), Err(StoreError::Stopped)));
-        // What was durable is served on; what may not be is not spoken of.
-        assert_eq!(engine.read(&key(0)).unwrap(), Reading::Found(blob(0)));
-        match engine.read(&key(3)) {
-            Ok(Reading::Absent) => assert_ne!(refusal, Refusal::SyncOf("db")),
-            Err(StoreError::Stopped) => assert_eq!(refusal, Refusal::SyncOf("db")),
-            other => panic!("{refusal:?}: {other:?}"),
-        }
-
-        drop(engine);
-        verdict(folder.path(), 1).unwrap_or_else(|what| panic!("{refusal:?}: {what}"));
-        let engine = SledEngine::open(folder.path(), options()).unwrap();
-        assert!(engine.commit(batch(5)).is_ok());
-    }
-}
-
-#[test]
-fn a_full_disk_refuses_inserts_and_takes_deletes() {
-    let folder = TempDir::new().unwrap();
-    let disk = RefusingDisk::new(Refusal::Room);
-    let medium: Arc<dyn Medium> = Arc::<RefusingDisk>::clone(&disk);
-    let engine = SledEngine::open_on(folder.path(), options(), medium).unwrap();
-    engine.commit(batch(0)).unwrap();
-    engine.commit(batch(1)).unwrap();
-    disk.arm(true);
-    // Two of the eight slots are left.
-    let outcomes = engine.commit(batch(2)).unwrap();
-    let expected = [
-        Outcome::Inserted,
-        Outcome::Inserted,
-        Outcome::Full,
-        Outcome::Removed,
-    ];
-    assert_eq!(outcomes, expected);
-    let insert = |number| Effect::Insert {
-        key: key(number),
-        blob: blob(number),
-    };
-    // The delete's slot is free again, and the only one.
-    let outcomes = engine.commit(vec![insert(100), insert(101)]).unwrap();
-    assert_eq!(outcomes, [Outcome::Inserted, Outcome::Full]);
-    disk.arm(false);
-    assert_eq!(
-        engine.commit(vec![insert(101)]).unwrap(),
-        [Outcome::Inserted]
-    );
-}
-
-#[test]
-fn below_the_floor_inserts_are_refused_and_deletes_are_not() {
-    let folder = TempDir::new().unwrap();
-    let engine = SledEngine::open(folder.path(), options()).unwrap();
-    engine.commit(batch(0)).unwrap();
-    drop(engine);
-    let floor = Options {
-        free_space_floor: u64::MAX,
-        ..options()
-    };
-    let engine = SledEngine::open(folder.path(), floor).unwrap();
-    let effects = batch(2).split_off(2);
-    assert_eq!(
-        engine.commit(effects).unwrap(),
-        [Outcome::Full, Outcome::Removed]
     );
 }

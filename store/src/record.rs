@@ -7,7 +7,7 @@
 //! | --- | --- | --- | --- |
 //! | [`Record`] | `index` | key 33 | slot u64, SHA-256 of the blob 32, the blob's last 49 bytes |
 //! | [`Tombstone`] | `tombstones/EEEEEEEE` (epoch, hex) | hash of the key 32 | epoch u32 |
-//! | [`Tally`] | `meta` | `tally/` and the tree's name | count u64, digest u128 |
+//! | [`Tally`](crate::books::Tally) | `meta` | `tally/` and the tree's name | count u64, digest u128 |
 //! | [`Identity`] | `meta` | `store` | format u32, store id 16 |
 //! | [`Sequence`] | `meta` | `commits` | commits u64 |
 
@@ -83,40 +83,6 @@ pub(crate) struct Identity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct Sequence {
     pub(crate) commits: u64,
-}
-
-/// What a tree ought to hold: the number of its entries, and the sum (mod 2^128) of their
-/// SHA-256 hashes' first 16 bytes.
-///
-/// Kept by every commit and checked at every opening: sled takes a damaged log for one
-/// that ended early, and would go on without what it lost.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
-pub(crate) struct Tally {
-    pub(crate) count: u64,
-    digest: u128,
-}
-
-impl Tally {
-    pub(crate) fn add(&mut self, key: &[u8], value: &[u8]) {
-        self.count = self.count.wrapping_add(1);
-        self.digest = self.digest.wrapping_add(Self::digest(key, value));
-    }
-
-    pub(crate) fn subtract(&mut self, key: &[u8], value: &[u8]) {
-        self.count = self.count.wrapping_sub(1);
-        self.digest = self.digest.wrapping_sub(Self::digest(key, value));
-    }
-
-    fn digest(key: &[u8], value: &[u8]) -> u128 {
-        // Keys of one tree have one length, so nothing need separate them from values.
-        let hash = Sha256::new()
-            .chain_update(key)
-            .chain_update(value)
-            .finalize();
-        let mut first = [0; 16];
-        first.copy_from_slice(&hash[..16]);
-        u128::from_le_bytes(first)
-    }
 }
 
 /// The bytes of a value.

@@ -17,22 +17,22 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::fs::{self, File};
+use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use larder_protocol::{Blob, Key};
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 
+use crate::books::Books;
+use crate::folder;
 use crate::free_slots::FreeSlots;
 use crate::in_flight::InFlight;
-use crate::index::{Books, Change, Index, State};
-use crate::medium::{Disk, Medium, sync_folder};
-use crate::record::{Identity, Record, TAIL_LEN};
-use crate::slot_file::{FORMAT, SLOT_LEN, SlotFile};
+use crate::index::{Change, INDEX, Index, State, TOMBSTONES};
+use crate::medium::{Disk, Medium};
+use crate::record::{Record, TAIL_LEN};
+use crate::slot_file::{SLOT_LEN, SlotFile};
 use crate::{Effect, Engine, Outcome, Place, Reading, Stat, StoreError, Usage};
 
 /// How a store is opened; none of it is written down.
@@ -106,9 +106,8 @@ impl SledEngine {
         options: Options,
         medium: Arc<dyn Medium>,
     ) -> Result<Self, StoreError> {
-        fs::create_dir_all(folder).map_err(StoreError::io("create the store's folder"))?;
-        let lock = lock(folder)?;
-        let (index, slots) = guarded(|| open_files(folder, &options, &medium))?;
+        let lock = folder::lock(folder)?;
+        let (index, slots) = guarded(|| folder::open(folder, options.cache_bytes, &medium))?;
 
         let (capacity, _) = slots.extent()?;
         let mut free = FreeSlots::all(capacity);
@@ -140,8 +139,8 @@ impl SledEngine {
             slots,
             index,
             in_flight: InFlight::default(),
-            blobs: AtomicU64::new(books.blobs()),
-            tombstones: AtomicU64::new(books.tombstones()),
+            blobs: AtomicU64::new(books.count(INDEX)),
+            tombstones: AtomicU64::new(books.count(TOMBSTONES)),
             writer: Mutex::new(Writer {
                 free,
                 books,
@@ -202,9 +201,10 @@ impl SledEngine {
                 writer.free.release(record.slot);
             }
         }
-        self.blobs.store(writer.books.blobs(), Ordering::Relaxed);
+        self.blobs
+            .store(writer.books.count(INDEX), Ordering::Relaxed);
         self.tombstones
-            .store(writer.books.tombstones(), Ordering::Relaxed);
+            .store(writer.books.count(TOMBSTONES), Ordering::Relaxed);
         Ok(outcomes)
     }
 
@@ -359,79 +359,6 @@ impl Engine for SledEngine {
             free_bytes: self.free_bytes()?,
         })
     }
-}
-
-/// Takes the folder for this process.
-fn lock(folder: &Path) -> Result<File, StoreError> {
-    let file = File::create(folder.join("lock")).map_err(StoreError::io("create the lock"))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(Errno::WOULDBLOCK) => Err(StoreError::Locked),
-        Err(error) => Err(StoreError::io("lock the store's folder")(error)),
-    }
-}
-
-/// Opens both files, or creates the store: the index first, so that a slot file without
-/// an index is always a loss.
-fn open_files(
-    folder: &Path,
-    options: &Options,
-    medium: &Arc<dyn Medium>,
-) -> Result<(Index, SlotFile), StoreError> {
-    let index = Index::open(
-        &folder.join("index"),
-        options.cache_bytes,
-        Arc::clone(medium),
-    )?;
-    let create = |store_id| {
-        SlotFile::create(folder, store_id).map_err(StoreError::io("create the slot file"))
-    };
-    let exists = SlotFile::path(folder)
-        .try_exists()
-        .map_err(StoreError::io("look for the slot file"))?;
-    let identity = match (index.identity()?, exists) {
-        (Some(identity), true) => identity,
-        (None, true) => return Err(StoreError::corrupt(Place::Index, "it lost everything")),
-        (Some(identity), false) => {
-            // A founding that was cut short; unless there was something to lose.
-            if index.audit(|_| Ok(()))?.commits > 0 {
-                return Err(StoreError::corrupt(Place::SlotFile, "it is missing"));
-            }
-            create(identity.store_id)?;
-            identity
-        }
-        (None, false) => {
-            let mut store_id = [0; 16];
-            getrandom::fill(&mut store_id).map_err(StoreError::io("draw a store id"))?;
-            let identity = Identity {
-                format: FORMAT,
-                store_id,
-            };
-            index.found(identity)?;
-            create(store_id)?;
-            // The folder itself may be as new as what is in it.
-            sync_folder(
-                folder
-                    .parent()
-                    .filter(|up| !up.as_os_str().is_empty())
-                    .unwrap_or(Path::new(".")),
-            )
-            .map_err(StoreError::io("make the store's folder durable"))?;
-            identity
-        }
-    };
-    if identity.format != FORMAT {
-        return Err(StoreError::UnknownFormat {
-            found: identity.format,
-            supported: FORMAT,
-        });
-    }
-    let slots = SlotFile::open(folder, Arc::clone(medium))?;
-    if slots.store_id() != identity.store_id {
-        let what = "it belongs to another store than the index";
-        return Err(StoreError::corrupt(Place::SlotFile, what));
-    }
-    Ok((index, slots))
 }
 
 fn record_of(slot: u64, blob: &Blob) -> Record {
