@@ -355,3 +355,86 @@ fn remove_unfinished_snapshots(folder: &Path) -> std::io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use larder_protocol::BlobHash;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::medium::Disk;
+    use crate::record::TAIL_LEN;
+    use crate::suite::sample::key;
+
+    fn record(n: u64) -> Record {
+        Record::new(n, BlobHash([0; 32]), [0; TAIL_LEN])
+    }
+
+    /// An index with two records and a tombstone.
+    fn index(folder: &Path) -> Index {
+        let index = Index::open(folder, 1 << 20, Arc::new(Disk)).unwrap();
+        let identity = Identity {
+            format: 1,
+            store_id: [0; 16],
+        };
+        index.found(identity).unwrap();
+        let change = |n, after| Change {
+            key: key(n),
+            before: State::Absent,
+            after,
+        };
+        let changes = [
+            change(1, State::Present(record(1))),
+            change(2, State::Present(record(2))),
+            change(3, State::Deleted { epoch: 4 }),
+        ];
+        index.apply(&mut Books::after(0), &changes).unwrap();
+        index
+    }
+
+    #[test]
+    fn whatever_sled_loses_or_brings_back_is_reported() {
+        // Where sled reads a segment's damage as its end, entries go missing without an error.
+        let losses: [fn(&Index) -> sled::Result<()>; 5] = [
+            |it| it.index.remove(key(1).as_bytes()).map(drop),
+            |it| {
+                it.index
+                    .insert(key(9).as_bytes(), encode(&record(9)))
+                    .map(drop)
+            },
+            |it| {
+                it.index
+                    .insert(key(1).as_bytes(), encode(&record(7)))
+                    .map(drop)
+            },
+            |it| it.db.drop_tree(tombstone_tree(4)).map(|_| ()),
+            |it| it.meta.remove(SEQUENCE).map(drop),
+        ];
+        for (number, lose) in losses.into_iter().enumerate() {
+            let folder = TempDir::new().unwrap();
+            let intact = index(folder.path());
+            assert_eq!(intact.audit(|_| Ok(())).unwrap().commits, 1);
+            lose(&intact).unwrap();
+            drop(intact);
+            let reopened = Index::open(folder.path(), 1 << 20, Arc::new(Disk)).unwrap();
+            let audit = reopened.audit(|_| Ok(()));
+            assert!(
+                matches!(audit, Err(StoreError::Corrupt { .. })),
+                "loss {number}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_snapshot_that_sled_left_unfinished_does_not_keep_it_from_opening() {
+        let folder = TempDir::new().unwrap();
+        drop(index(folder.path()));
+        fs::write(
+            folder.path().join("snap.FFFFFFFFFFFFFFFF.generating"),
+            b"half",
+        )
+        .unwrap();
+        let reopened = Index::open(folder.path(), 1 << 20, Arc::new(Disk)).unwrap();
+        assert_eq!(reopened.state(&key(1)).unwrap(), State::Present(record(1)));
+    }
+}
