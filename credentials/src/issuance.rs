@@ -15,7 +15,7 @@ use crate::bytes::Reader;
 use crate::error::{HolderError, Malformed};
 use crate::generators::GENERATORS;
 use crate::group::{Encoding, Point};
-use crate::operation::References;
+use crate::operation::{OpCode, References, Status};
 use crate::parameters::Parameters;
 use crate::request::tag;
 use crate::statement::{self, Issued};
@@ -77,11 +77,15 @@ impl Issuance {
     }
 }
 
-/// What an issuance proof is bound to, beside what it signs.
+/// What an issuance proof is bound to, beside what it signs: all that its row says, so
+/// that an issuer cannot take back one byte of it.
 pub(crate) struct IssuanceContext<'a> {
+    pub(crate) core_hash: &'a [u8; 32],
     pub(crate) op_digest: &'a [u8; 32],
-    pub(crate) references: &'a References,
+    pub(crate) op: OpCode,
+    pub(crate) status: Status,
     pub(crate) cost: i64,
+    pub(crate) references: &'a References,
 }
 
 impl IssuanceContext<'_> {
@@ -90,10 +94,12 @@ impl IssuanceContext<'_> {
         tag(
             "issue",
             &[
+                self.core_hash,
                 self.op_digest,
-                &parameters.encode(),
-                &self.references.encode(),
+                &[self.op.code(), self.status.0],
                 &self.cost.to_le_bytes(),
+                &self.references.encode(),
+                &parameters.encode(),
                 &adjust.to_le_bytes(),
             ],
         )

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 
 use crate::epoch::Epoch;
 use crate::error::Refusal;
 use crate::issuer_key::{IssuerKey, MasterSecret};
 use crate::parameters::{Parameters, Record};
-use crate::range_proof::{self, RangeClaim};
+use crate::range_proof::{self, RangeBatch, RangeClaim};
 use crate::request::{Request, spend_tag};
 use crate::service::Service;
 use crate::statement;
@@ -100,8 +101,9 @@ impl Issuer {
     /// [`Refusal::BadProof`], [`Refusal::Malformed`] for a bad point or scalar,
     /// [`Refusal::WrongEpoch`] when a key is needed that is no longer live.
     pub fn verify(&self, request: &Request) -> Result<(), Refusal> {
-        let pending = self.verify_all_but_range(request)?;
-        if range_proof::verify([&pending]) {
+        let mut ranges = RangeBatch::default();
+        self.verify_all_but_range(request, &mut ranges)?;
+        if ranges.verify(0..1) {
             Ok(())
         } else {
             Err(Refusal::BadProof)
@@ -115,22 +117,26 @@ impl Issuer {
     /// Returns one result a request, in order; the errors are those of [`Self::verify`].
     #[must_use]
     pub fn verify_batch(&self, requests: &[&Request]) -> Vec<Result<(), Refusal>> {
-        let mut results = Vec::with_capacity(requests.len());
-        let mut pending = Vec::with_capacity(requests.len());
-        for (place, request) in requests.iter().enumerate() {
-            match self.verify_all_but_range(request) {
-                Ok(range) => {
-                    pending.push((place, range));
-                    results.push(Ok(()));
-                }
-                Err(refusal) => results.push(Err(refusal)),
-            }
+        let mut ranges = RangeBatch::default();
+        let mut results: Vec<_> = requests
+            .iter()
+            .map(|request| self.verify_all_but_range(request, &mut ranges))
+            .collect();
+        let good_so_far: Vec<usize> = (0..results.len())
+            .filter(|place| results[*place].is_ok())
+            .collect();
+        for bad in bad_ranges(&ranges, 0..ranges.len()) {
+            results[good_so_far[bad]] = Err(Refusal::BadProof);
         }
-        reject_bad_ranges(&pending, &mut results);
         results
     }
 
-    fn verify_all_but_range(&self, request: &Request) -> Result<PendingRange, Refusal> {
+    /// Everything but the range proof, which is added to `ranges` if all else is good.
+    fn verify_all_but_range(
+        &self,
+        request: &Request,
+        ranges: &mut RangeBatch,
+    ) -> Result<(), Refusal> {
         let head = &request.head;
         let service = self.record.service();
         let output = self.parameters(head.out_epoch)?;
@@ -156,7 +162,8 @@ impl Issuer {
             .map_err(|_| Refusal::BadProof)?;
         let claim =
             RangeClaim::new(service.range(), &context, &outputs).map_err(|_| Refusal::BadProof)?;
-        Ok((claim, range_proof))
+        ranges.push(claim, range_proof);
+        Ok(())
     }
 }
 
@@ -166,21 +173,16 @@ impl fmt::Debug for Issuer {
     }
 }
 
-type PendingRange = (
-    RangeClaim,
-    tari_bulletproofs_plus::ristretto::RistrettoRangeProof,
-);
-
-fn reject_bad_ranges(pending: &[(usize, PendingRange)], results: &mut [Result<(), Refusal>]) {
-    if pending.is_empty() || range_proof::verify(pending.iter().map(|(_, range)| range)) {
-        return;
+/// The places of the proofs that do not hold, by halving.
+fn bad_ranges(ranges: &RangeBatch, part: Range<usize>) -> Vec<usize> {
+    if ranges.verify(part.clone()) {
+        return Vec::new();
     }
-    match pending {
-        [(place, _)] => results[*place] = Err(Refusal::BadProof),
-        _ => {
-            let (left, right) = pending.split_at(pending.len() / 2);
-            reject_bad_ranges(left, results);
-            reject_bad_ranges(right, results);
-        }
+    if part.len() == 1 {
+        return vec![part.start];
     }
+    let middle = part.start + part.len() / 2;
+    let mut bad = bad_ranges(ranges, part.start..middle);
+    bad.extend(bad_ranges(ranges, middle..part.end));
+    bad
 }

@@ -22,6 +22,7 @@ use crate::error::{Malformed, Refusal};
 use crate::generators::GENERATORS;
 use crate::group::Point;
 use crate::issuance::{Issuance, IssuanceContext, Mac, adjusted};
+use crate::operation::Status;
 use crate::parameters::Parameters;
 use crate::prf::PrfKey;
 use crate::request::{Presentation, Request};
@@ -128,11 +129,19 @@ impl IssuerKey {
     /// # Errors
     ///
     /// The outputs are not points, which a verified request excludes.
-    pub fn issue(&self, request: &Request, adjust: u64) -> Result<Issuance, Refusal> {
+    pub fn issue(
+        &self,
+        request: &Request,
+        status: Status,
+        adjust: u64,
+    ) -> Result<Issuance, Refusal> {
         let context = IssuanceContext {
+            core_hash: request.core_hash(),
             op_digest: request.op_digest(),
-            references: request.references(),
+            op: request.op(),
+            status,
             cost: request.cost(),
+            references: request.references(),
         };
         let attributes = adjusted(request.outputs()?, adjust);
         let tag = context.tag(&self.parameters, adjust);

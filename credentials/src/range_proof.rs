@@ -7,6 +7,7 @@
 //! issuer verifies, and handles nothing secret here. Weights of a batch are derived after
 //! absorbing the complete proofs of all its members, so no prover can predict them.
 
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use curve25519_dalek::RistrettoPoint;
@@ -111,23 +112,35 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<RistrettoRangeProof, Malformed> {
     }
 }
 
-/// Whether all of these proofs hold, with one multiscalar multiplication for all.
-pub(crate) fn verify<'a>(
-    batch: impl IntoIterator<Item = &'a (RangeClaim, RistrettoRangeProof)>,
-) -> bool {
-    let mut transcripts = Vec::new();
-    let mut statements = Vec::new();
-    let mut proofs = Vec::new();
-    for (claim, proof) in batch {
-        transcripts.push(claim.transcript.clone());
-        statements.push(claim.statement.clone());
-        proofs.push(proof.clone());
+/// Range proofs that are verified together.
+#[derive(Default)]
+pub(crate) struct RangeBatch {
+    transcripts: Vec<Transcript>,
+    statements: Vec<RangeStatement<RistrettoPoint>>,
+    proofs: Vec<RistrettoRangeProof>,
+}
+
+impl RangeBatch {
+    pub(crate) fn push(&mut self, claim: RangeClaim, proof: RistrettoRangeProof) {
+        self.transcripts.push(claim.transcript);
+        self.statements.push(claim.statement);
+        self.proofs.push(proof);
     }
-    RistrettoRangeProof::verify_batch(
-        &mut transcripts,
-        &statements,
-        &proofs,
-        VerifyAction::VerifyOnly,
-    )
-    .is_ok()
+
+    pub(crate) fn len(&self) -> usize {
+        self.proofs.len()
+    }
+
+    /// Whether all proofs in this part of the batch hold, with one multiscalar
+    /// multiplication for all. An empty part holds.
+    pub(crate) fn verify(&self, part: Range<usize>) -> bool {
+        part.is_empty()
+            || RistrettoRangeProof::verify_batch(
+                &mut self.transcripts[part.clone()].to_vec(),
+                &self.statements[part.clone()],
+                &self.proofs[part],
+                VerifyAction::VerifyOnly,
+            )
+            .is_ok()
+    }
 }

@@ -116,12 +116,6 @@ impl Shape {
             equations,
         }
     }
-
-    /// The number of bytes of a compact proof: the challenge and one response a scalar.
-    #[cfg(test)]
-    pub(crate) fn proof_bytes(&self) -> usize {
-        32 * (1 + self.scalars)
-    }
 }
 
 /// One statement: a shape, its variable points and its parameters.

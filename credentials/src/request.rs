@@ -20,6 +20,7 @@
 //! are checked by [`Issuer::verify`](crate::Issuer::verify).
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use crate::PROTOCOL;
 use crate::bytes::Reader;
@@ -133,6 +134,8 @@ pub struct Request {
     parameters: Vec<u8>,
     core_hash: [u8; 32],
     length: usize,
+    /// The outputs as points, once somebody has needed them.
+    points: OnceLock<Result<[Point; 2], Malformed>>,
 }
 
 impl Request {
@@ -203,6 +206,7 @@ impl Request {
             parameters: parameters.to_vec(),
             core_hash: core_hash(core),
             length: core.len(),
+            points: OnceLock::new(),
         })
     }
 
@@ -262,7 +266,8 @@ impl Request {
 
     pub(crate) fn outputs(&self) -> Result<[Point; 2], Malformed> {
         let [first, second] = &self.head.outputs;
-        Ok([Point::decode(first)?, Point::decode(second)?])
+        let decode = || Ok([Point::decode(first)?, Point::decode(second)?]);
+        *self.points.get_or_init(decode)
     }
 }
 

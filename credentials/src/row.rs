@@ -190,9 +190,12 @@ impl Row {
             return Err(HolderError::RowMismatch);
         }
         let context = IssuanceContext {
+            core_hash: &self.core_hash,
             op_digest: &self.op_digest,
-            references: &self.references,
+            op: self.op,
+            status: self.status,
             cost: self.cost,
+            references: &self.references,
         };
         let parameters = record.parameters(self.out_epoch)?;
         let [t_1, t_2] = issuance::check(&self.issuance, &context, parameters, outputs)?;

@@ -202,8 +202,9 @@ impl<S: Storage, T: Tariff> Ledger<S, T> {
             drop(transaction);
             return self.halt();
         };
-        let issuance = self.issuer.current_key().issue(&request, outcome.adjust)?;
-        let row = Row::new(&request, outcome.status, issuance);
+        let Outcome { status, adjust } = outcome;
+        let issuance = self.issuer.current_key().issue(&request, status, adjust)?;
+        let row = Row::new(&request, status, issuance);
         let mut record = || {
             transaction.put_supply(supply)?;
             transaction.insert_row(&row)?;

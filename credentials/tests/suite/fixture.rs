@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::num::NonZeroU64;
 
 use larder_credentials::ledger::memory::{Memory, MemoryTransaction};
-use larder_credentials::ledger::{LedgerError, Outcome, Storage, Tariff};
+use larder_credentials::ledger::{LedgerError, Outcome, Storage, Supply, Tariff, Transaction as _};
 use larder_credentials::{
     AdjustRule, ClaimSecret, Epoch, InFlight, Issuer, Ledger, MasterSecret, OpCode, Record,
     Refusal, Replaced, Reply, Request, Root, Service, Settled, Spending, Status, Unspent,
@@ -143,4 +143,11 @@ pub(crate) fn refusal<T: std::fmt::Debug, E: std::fmt::Debug>(
 
 pub(crate) fn amounts(pair: &Unspent) -> [u64; 2] {
     [0, 1].map(|i| pair.credentials()[i].amount())
+}
+
+/// What the ledger believes is outstanding.
+pub(crate) fn supply(ledger: &TestLedger) -> Supply {
+    let Ok(mut transaction) = ledger.storage().begin();
+    let Ok(supply) = transaction.supply();
+    supply
 }
