@@ -63,6 +63,7 @@ pub(super) fn spend(
             &*stored_1,
             &*stored_2,
             &*draft.witness(),
+            spending.entropy(),
         ],
     );
     let shown_1 = Shown::new(first, input, &mut randomness)?;

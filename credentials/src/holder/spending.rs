@@ -11,6 +11,7 @@ pub struct Spending<'a> {
     parameters: &'a [u8],
     cost: u64,
     outputs: Option<[u64; 2]>,
+    entropy: &'a [u8],
 }
 
 impl<'a> Spending<'a> {
@@ -34,7 +35,16 @@ impl<'a> Spending<'a> {
             parameters,
             cost,
             outputs: None,
+            entropy: &[],
         }
+    }
+
+    /// Mixes fresh randomness into the proofs. The request then differs from every other
+    /// one on the same pair, so that *performed* can only mean: performed now. It can be
+    /// rebuilt only with the same entropy.
+    #[must_use]
+    pub fn with_entropy(self, entropy: &'a [u8; 32]) -> Self {
+        Spending { entropy, ..self }
     }
 
     /// Divides what is left this way. Otherwise the first output takes all that fits.
@@ -52,6 +62,10 @@ impl<'a> Spending<'a> {
 
     pub(super) fn parameters(&self) -> &'a [u8] {
         self.parameters
+    }
+
+    pub(super) fn entropy(&self) -> &'a [u8] {
+        self.entropy
     }
 
     /// The cost as it travels.

@@ -38,6 +38,9 @@ pub enum Stop<E> {
     Holder(HolderError),
 }
 
+/// `entropy` has to be fresh: with it a performed transfer is a new one, not the replay of
+/// one that was itself spent long ago.
+///
 /// Presents `start` with a transfer; while the answer is a row, opens it and goes on with
 /// the pair it holds; ends when a transfer is performed. One exchange a step, `fee` tokens
 /// in all. A tip that holds fewer tokens than the fee is refused by the issuer; it is then
@@ -51,6 +54,7 @@ pub fn walk<E>(
     root: &Root,
     record: &Record,
     fee: u64,
+    entropy: &[u8; 32],
     longest: usize,
     mut exchange: impl FnMut(&[u8]) -> Result<Reply, E>,
 ) -> Result<Walked, Box<Interrupted<E>>> {
@@ -60,7 +64,8 @@ pub fn walk<E>(
     for steps in 0..=longest {
         // A pair that is spent shows its row whatever it offers to pay.
         let affordable = u64::try_from(pair.total()).map_or(fee, |total| total.min(fee));
-        let in_flight = match pair.spend(root, record, &Spending::transfer(affordable)) {
+        let transfer = Spending::transfer(affordable).with_entropy(entropy);
+        let in_flight = match pair.spend(root, record, &transfer) {
             Ok(in_flight) => in_flight,
             Err(failed) => return interrupted(Some(failed.pair), Stop::Holder(failed.error)),
         };

@@ -6,7 +6,14 @@
     reason = "tests say what they expect by panicking when it is not so"
 )]
 
+mod claims;
+mod conservation;
+mod crash;
+mod decoders;
+mod epochs;
 mod fixture;
+mod refunds;
+mod refusals;
 mod replay;
 mod round_trip;
 mod tampering;

@@ -1,0 +1,207 @@
+//! A crash between any two steps of the transaction leaves all or nothing.
+
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use larder_credentials::ledger::memory::{Memory, MemoryTransaction};
+use larder_credentials::ledger::{Claim, LedgerError, Outcome, Storage, Supply, Transaction};
+use larder_credentials::{
+    ClaimTag, Epoch, InFlight, Ledger, Reference, Reply, Row, Spending, Unspent,
+};
+
+use crate::fixture::*;
+
+/// The process died here.
+#[derive(Debug, PartialEq, Eq)]
+struct Crash;
+
+/// Storage that dies at the step where its fuse ends; steps count from one.
+#[derive(Default)]
+struct Crashing {
+    inner: Memory,
+    fuse: AtomicU32,
+}
+
+const NEVER: u32 = 0;
+
+impl Crashing {
+    /// Whether this step is survived.
+    fn step(&self) -> Result<(), Crash> {
+        match self.fuse.load(Ordering::Relaxed) {
+            NEVER => Ok(()),
+            1 => Err(Crash),
+            left => {
+                self.fuse.store(left - 1, Ordering::Relaxed);
+                Ok(())
+            }
+        }
+    }
+}
+
+struct CrashingTransaction<'s> {
+    inner: MemoryTransaction<'s>,
+    storage: &'s Crashing,
+}
+
+fn sure<T>(Ok(value): Result<T, Infallible>) -> T {
+    value
+}
+
+impl Storage for Crashing {
+    type Error = Crash;
+    type Transaction<'s> = CrashingTransaction<'s>;
+
+    fn begin(&self) -> Result<CrashingTransaction<'_>, Crash> {
+        self.step()?;
+        Ok(CrashingTransaction {
+            inner: sure(self.inner.begin()),
+            storage: self,
+        })
+    }
+}
+
+impl Transaction for CrashingTransaction<'_> {
+    type Error = Crash;
+
+    fn row(&mut self, reference: &Reference) -> Result<Option<Row>, Crash> {
+        self.storage.step()?;
+        Ok(sure(self.inner.row(reference)))
+    }
+    fn insert_row(&mut self, row: &Row) -> Result<(), Crash> {
+        self.storage.step()?;
+        sure(self.inner.insert_row(row));
+        self.storage.step()
+    }
+    fn drop_rows_before(&mut self, oldest: Epoch) -> Result<(), Crash> {
+        self.storage.step()?;
+        sure(self.inner.drop_rows_before(oldest));
+        Ok(())
+    }
+    fn claim(&mut self, tag: &ClaimTag) -> Result<Option<Claim>, Crash> {
+        self.storage.step()?;
+        Ok(sure(self.inner.claim(tag)))
+    }
+    fn put_claim(&mut self, tag: &ClaimTag, claim: Claim) -> Result<(), Crash> {
+        self.storage.step()?;
+        sure(self.inner.put_claim(tag, claim));
+        self.storage.step()
+    }
+    fn drop_claim(&mut self, tag: &ClaimTag) -> Result<(), Crash> {
+        self.storage.step()?;
+        sure(self.inner.drop_claim(tag));
+        Ok(())
+    }
+    fn supply(&mut self) -> Result<Supply, Crash> {
+        self.storage.step()?;
+        Ok(sure(self.inner.supply()))
+    }
+    fn put_supply(&mut self, supply: Supply) -> Result<(), Crash> {
+        self.storage.step()?;
+        sure(self.inner.put_supply(supply));
+        self.storage.step()
+    }
+    fn commit(self) -> Result<(), Crash> {
+        self.storage.step()?;
+        sure(self.inner.commit());
+        // The second way to die here: durable, but the reply is never sent.
+        self.storage.step()
+    }
+}
+
+type CrashingLedger = Ledger<Crashing, Prices>;
+
+/// What the service writes in the same transaction: a counter under a key of its own.
+const EFFECTS: ClaimTag = ClaimTag([0xee; 32]);
+
+fn count_effect(
+    transaction: &mut CrashingTransaction<'_>,
+    _: &larder_credentials::Request,
+) -> Result<Outcome, Crash> {
+    let amount = transaction.claim(&EFFECTS)?.map_or(0, |claim| claim.amount) + 1;
+    let counter = Claim {
+        payment: [0; 32],
+        amount,
+        paid: false,
+        consumed: false,
+    };
+    transaction.put_claim(&EFFECTS, counter)?;
+    Ok(Outcome::DONE)
+}
+
+fn state(ledger: &CrashingLedger) -> (usize, Supply, u64) {
+    let mut transaction = sure(ledger.storage().inner.begin());
+    let supply = sure(transaction.supply());
+    let effects = sure(transaction.claim(&EFFECTS)).map_or(0, |claim| claim.amount);
+    drop(transaction);
+    (ledger.storage().inner.references(), supply, effects)
+}
+
+fn ledger_with_paid_claim() -> (CrashingLedger, InFlight) {
+    let ledger = Ledger::new(issuer(SERVICE, EPOCH), Crashing::default(), Prices);
+    let claim = root().claim_secret(0);
+    ledger.open_claim(&claim.tag(), [0; 32], 100).unwrap();
+    ledger.mark_paid(&claim.tag()).unwrap();
+    let record = ledger.issuer().record();
+    let purchase = InFlight::purchase(&root(), record, &claim, 100, None).unwrap();
+    (ledger, purchase)
+}
+
+fn bought() -> (CrashingLedger, Unspent) {
+    let (ledger, purchase) = ledger_with_paid_claim();
+    let reply = ledger.process(purchase.core(), count_effect).unwrap();
+    let pair = performed(purchase, &root(), ledger.issuer().record(), reply).pair;
+    (ledger, pair)
+}
+
+/// Dies at every step in turn; in between, the state is that before or that after.
+fn survives_every_crash(
+    start: impl Fn() -> (CrashingLedger, InFlight),
+    before: (usize, u128, u64),
+    after: (usize, u128, u64),
+) {
+    let plain = |(rows, supply, effects): (usize, Supply, u64)| (rows, supply.outstanding, effects);
+    let (mut died, mut died_after_commit) = (0, 0);
+    for fuse in 1.. {
+        let (ledger, in_flight) = start();
+        assert_eq!(plain(state(&ledger)), before);
+        ledger.storage().fuse.store(fuse, Ordering::Relaxed);
+        let result = ledger.process(in_flight.core(), count_effect);
+        ledger.storage().fuse.store(NEVER, Ordering::Relaxed);
+        let crashed = match result {
+            Err(LedgerError::Storage(Crash)) => true,
+            Ok(Reply::Performed { .. }) => false,
+            other => panic!("{other:?}"),
+        };
+        let found = plain(state(&ledger));
+        assert!(
+            found == before || found == after,
+            "half done at step {fuse}: {found:?}"
+        );
+        died += u32::from(crashed);
+        died_after_commit += u32::from(crashed && found == after);
+        let reply = ledger.process(in_flight.core(), count_effect).unwrap();
+        assert_eq!(plain(state(&ledger)), after, "step {fuse}");
+        performed(in_flight, &root(), ledger.issuer().record(), reply);
+        if !crashed {
+            break;
+        }
+    }
+    assert!(died > 8, "only {died} steps");
+    assert_eq!(died_after_commit, 1);
+}
+
+#[test]
+fn a_crash_at_any_step_of_a_spend_leaves_all_or_nothing() {
+    let start = || {
+        let (ledger, pair) = bought();
+        let work = Spending::on(WORK, b"", PRICE);
+        let in_flight = spend(&pair, &root(), ledger.issuer().record(), work);
+        (ledger, in_flight)
+    };
+    survives_every_crash(start, (1, 100, 0), (3, 90, 1));
+}
+
+#[test]
+fn a_crash_at_any_step_of_a_purchase_leaves_all_or_nothing() {
+    survives_every_crash(ledger_with_paid_claim, (0, 0, 0), (1, 100, 0));
+}

@@ -1,0 +1,268 @@
+//! What happens at the boundary of an epoch, and to those who come late (§7.1).
+
+use larder_credentials::ledger::Admitted;
+use larder_credentials::{
+    AdjustRule, Epoch, HolderError, Refusal, Reply, Root, Settled, Spending, Unspent, walk,
+};
+
+use crate::fixture::*;
+
+#[test]
+fn reissue_moves_a_pair_to_the_current_epoch_for_free() {
+    let (mut ledger, root) = (ledger(), root());
+    let pair = buy(&ledger, &root, 0, 100);
+    next_epoch(&mut ledger);
+    let record = ledger.issuer().record();
+    let in_flight = spend(&pair, &root, record, Spending::reissue());
+    let reply = ledger.process(in_flight.core(), never).unwrap();
+    let pair = performed(in_flight, &root, record, reply).pair;
+    assert_eq!((pair.total(), pair.epoch()), (100, Epoch(6)));
+
+    // Within an epoch it is not offered: that would be a free operation.
+    let failed = pair.spend(&root, record, &Spending::reissue()).unwrap_err();
+    assert_eq!(failed.error, HolderError::BadOperation);
+}
+
+#[test]
+fn a_request_in_flight_at_the_boundary_is_refused_untouched_and_rebuilt() {
+    let (mut ledger, root) = (ledger(), root());
+    let pair = buy(&ledger, &root, 0, 100);
+    let in_flight = spend(
+        &pair,
+        &root,
+        ledger.issuer().record(),
+        Spending::transfer(FEE),
+    );
+    next_epoch(&mut ledger);
+    let refused = Refusal::WrongEpoch {
+        current: Epoch(6),
+        oldest: Epoch(4),
+    };
+    assert_eq!(refusal(ledger.process(in_flight.core(), never)), refused);
+    let pair = in_flight.abandon().unwrap();
+    let record = ledger.issuer().record();
+    let rebuilt = pair.spend(&root, record, &Spending::transfer(FEE)).unwrap();
+    let reply = ledger.process(rebuilt.core(), never).unwrap();
+    assert_eq!(
+        performed(rebuilt, &root, record, reply).pair.epoch(),
+        Epoch(6)
+    );
+}
+
+#[test]
+fn the_boundary_may_fall_between_verifying_and_settling() {
+    let (mut ledger, root) = (ledger(), root());
+    let pair = buy(&ledger, &root, 0, 100);
+    let in_flight = spend(
+        &pair,
+        &root,
+        ledger.issuer().record(),
+        Spending::on(WORK, b"", PRICE),
+    );
+    let Ok(Admitted::Unverified(request)) = ledger.admit(in_flight.core()) else {
+        panic!("nothing is spent yet");
+    };
+    let verified = ledger.verify(vec![request]).remove(0).unwrap();
+    next_epoch(&mut ledger);
+    assert!(matches!(
+        refusal(ledger.settle(verified, never)),
+        Refusal::WrongEpoch { .. }
+    ));
+    assert_eq!(supply(&ledger).outstanding, 100);
+}
+
+#[test]
+fn a_request_performed_before_the_boundary_is_answered_after_it() {
+    let (mut ledger, root) = (ledger(), root());
+    let pair = buy(&ledger, &root, 0, 100);
+    let in_flight = spend(
+        &pair,
+        &root,
+        ledger.issuer().record(),
+        Spending::transfer(FEE),
+    );
+    let reply = ledger.process(in_flight.core(), never).unwrap();
+    for _ in 0..EARLIER {
+        next_epoch(&mut ledger);
+        let again = ledger.process(in_flight.core(), never).unwrap();
+        assert_eq!(again, reply);
+    }
+}
+
+#[test]
+fn a_pair_expires_when_its_epoch_is_no_longer_accepted() {
+    let (mut ledger, root) = (ledger(), root());
+    let pair = buy(&ledger, &root, 0, 100);
+    let late = spend(
+        &pair,
+        &root,
+        ledger.issuer().record(),
+        Spending::transfer(FEE),
+    );
+    for _ in 0..EARLIER {
+        next_epoch(&mut ledger);
+    }
+    let record = ledger.issuer().record();
+    let last_chance = spend(&pair, &root, record, Spending::reissue());
+    next_epoch(&mut ledger);
+    for core in [late.core(), last_chance.core()] {
+        assert!(matches!(
+            refusal(ledger.process(core, never)),
+            Refusal::WrongEpoch { .. }
+        ));
+    }
+    let record = ledger.issuer().record();
+    let failed = pair.spend(&root, record, &Spending::reissue()).unwrap_err();
+    assert_eq!(failed.error, HolderError::UnknownEpoch(EPOCH));
+}
+
+#[test]
+fn rows_are_kept_as_long_as_what_they_hold_can_be_spent() {
+    let (mut ledger, root) = (ledger(), root());
+    let pair = buy(&ledger, &root, 0, 100);
+    let in_flight = spend(
+        &pair,
+        &root,
+        ledger.issuer().record(),
+        Spending::transfer(FEE),
+    );
+    ledger.process(in_flight.core(), never).unwrap();
+    // One claim, two serials.
+    assert_eq!(ledger.storage().references(), 3);
+    for _ in 0..EARLIER {
+        next_epoch(&mut ledger);
+        assert_eq!(ledger.storage().references(), 3);
+    }
+    next_epoch(&mut ledger);
+    assert_eq!(ledger.storage().references(), 0);
+    assert!(matches!(
+        refusal(ledger.process(in_flight.core(), never)),
+        Refusal::WrongEpoch { .. }
+    ));
+}
+
+#[test]
+fn credentials_of_two_epochs_are_no_pair() {
+    let (mut ledger, root) = (ledger(), root());
+    let [old, _] = buy(&ledger, &root, 0, 100).into_credentials();
+    next_epoch(&mut ledger);
+    let [new, _] = buy(&ledger, &root, 1, 100).into_credentials();
+    assert!(matches!(
+        Unspent::new([old, new]),
+        Err(HolderError::MixedEpochs)
+    ));
+}
+
+#[test]
+fn a_credential_relabelled_with_another_epoch_does_not_verify() {
+    let (mut ledger, root) = (ledger(), root());
+    let pair = buy(&ledger, &root, 0, 100);
+    next_epoch(&mut ledger);
+    let mut stored = pair.encode();
+    for place in [0, 108] {
+        stored[place..place + 4].copy_from_slice(&6_u32.to_le_bytes());
+    }
+    let relabelled = Unspent::decode(&*stored).unwrap();
+    let record = ledger.issuer().record();
+    let in_flight = relabelled
+        .spend(&root, record, &Spending::transfer(FEE))
+        .unwrap();
+    assert_eq!(
+        refusal(ledger.process(in_flight.core(), never)),
+        Refusal::BadProof
+    );
+}
+
+#[test]
+fn a_walk_from_an_old_pair_crosses_a_reissue_and_finds_the_newest() {
+    let (mut ledger, root) = (ledger(), root());
+    let oldest = buy(&ledger, &root, 0, 100);
+    let mut pair = copy(&oldest);
+    for step in 0..5 {
+        let spending = if step == 2 {
+            next_epoch(&mut ledger);
+            Spending::reissue()
+        } else {
+            Spending::on(WORK, b"", PRICE)
+        };
+        let record = ledger.issuer().record();
+        let in_flight = spend(&pair, &root, record, spending);
+        let reply = ledger.process(in_flight.core(), done).unwrap();
+        pair = performed(in_flight, &root, record, reply).pair;
+    }
+    assert_eq!(pair.total(), 60);
+
+    let record = ledger.issuer().record();
+    let exchange = |core: &[u8]| ledger.process(core, never);
+    let walked = walk(copy(&oldest), &root, record, FEE, &[1; 32], 10, exchange).unwrap();
+    assert_eq!((walked.steps, walked.tip.pair.total()), (5, 59));
+    assert!(walked.aside.is_empty());
+
+    // Too short a limit stops on the way, and the walk goes on from there.
+    let stopped = walk(copy(&oldest), &root, record, FEE, &[2; 32], 2, exchange).unwrap_err();
+    let walked = walk(
+        stopped.at.unwrap(),
+        &root,
+        record,
+        FEE,
+        &[3; 32],
+        10,
+        exchange,
+    )
+    .unwrap();
+    assert_eq!((walked.steps, walked.tip.pair.total()), (3, 58));
+
+    // Nobody else's root opens the rows.
+    let stranger = Root::from_bytes([88; 32]);
+    assert!(walk(oldest, &stranger, record, FEE, &[4; 32], 10, exchange).is_err());
+}
+
+#[test]
+fn a_walk_that_loses_its_connection_goes_on_from_where_it_was() {
+    let (ledger, root) = (ledger(), root());
+    let record = ledger.issuer().record();
+    let start = buy(&ledger, &root, 0, 100);
+    let first = spend(&start, &root, record, Spending::transfer(FEE));
+    ledger.process(first.core(), never).unwrap();
+    let mut calls = 0;
+    let flaky = |core: &[u8]| {
+        calls += 1;
+        if calls == 2 {
+            return Err("no connection");
+        }
+        Ok(ledger.process(core, never).unwrap())
+    };
+    let stopped = walk(start, &root, record, FEE, &[5; 32], 10, flaky).unwrap_err();
+    let exchange = |core: &[u8]| ledger.process(core, never);
+    let walked = walk(
+        stopped.at.unwrap(),
+        &root,
+        record,
+        FEE,
+        &[6; 32],
+        10,
+        exchange,
+    )
+    .unwrap();
+    assert_eq!((walked.steps, walked.tip.pair.total()), (0, 98));
+}
+
+#[test]
+fn two_devices_that_share_a_root_conflict_harmlessly() {
+    let (ledger, root) = (ledger(), root());
+    let record = ledger.issuer().record();
+    let shared = buy(&ledger, &root, 0, 100);
+    let winner = spend(&shared, &root, record, Spending::on(WORK, b"one", PRICE));
+    let loser = spend(&shared, &root, record, Spending::on(WORK, b"two", PRICE));
+    ledger.process(winner.core(), done).unwrap();
+    let reply = ledger.process(loser.core(), never).unwrap();
+    assert!(matches!(reply, Reply::NotPerformed(_)));
+    let settled = loser
+        .accept(&root, record, reply, AdjustRule::Exactly(0))
+        .unwrap();
+    let Settled::Overtaken { rows, .. } = settled else {
+        panic!("the other device was first");
+    };
+    assert_eq!(rows[0].op_digest(), winner.request().op_digest());
+    assert_eq!(rows[0].open(&root, record).unwrap().total(), 90);
+}
