@@ -4,8 +4,10 @@
 //! Each set is a module with one `run(&mut Report)`; benchmarks are programs, never
 //! timed tests.
 
+mod credentials;
 mod engine;
 mod report;
+mod transport;
 
 use clap::{Parser, ValueEnum};
 use report::Report;
@@ -22,15 +24,24 @@ struct Args {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Set {
+    /// Anonymous credentials, in ECDSA verifications.
+    Credentials,
     /// Durable inserts, against plain sled and a bare slot file.
     Engine,
+    /// Round trips through a stock LDK relay, in separate processes.
+    Transport,
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    if transport::play_if_cast()? {
+        return Ok(());
+    }
     let args = Args::parse();
     let mut report = Report::new(args.json);
     match args.set {
+        Set::Credentials => credentials::run(&mut report)?,
         Set::Engine => engine::run(&mut report)?,
+        Set::Transport => transport::run(&mut report)?,
     }
     report.finish();
     Ok(())
