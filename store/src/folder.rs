@@ -19,14 +19,26 @@ use crate::record::Identity;
 use crate::slot_file::{FORMAT, SlotFile};
 use crate::{Place, StoreError};
 
-/// Takes the folder for this process, for as long as the file is open; creates it if need be.
-pub(crate) fn lock(folder: &Path) -> Result<File, StoreError> {
+/// The folder, taken by this process until this is dropped.
+pub(crate) struct Lock(File);
+
+/// Takes the folder; creates it if need be.
+pub(crate) fn lock(folder: &Path) -> Result<Lock, StoreError> {
     fs::create_dir_all(folder).map_err(StoreError::io("create the store's folder"))?;
     let file = File::create(folder.join("lock")).map_err(StoreError::io("create the lock"))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(Errno::WOULDBLOCK) => Err(StoreError::Locked),
         Err(error) => Err(StoreError::io("lock the store's folder")(error)),
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file would do, but for a child process that another thread is just
+        // starting: until it runs its own program, it holds a copy of every open file. If
+        // unlocking fails, the lock is gone with the last copy.
+        let _ = flock(&self.0, FlockOperation::Unlock);
     }
 }
 

@@ -331,11 +331,14 @@ fn epoch_of(tree: &[u8]) -> Result<Option<u32>, StoreError> {
 ///
 /// No other process can be meant: the store's own lock is ours by now.
 fn await_release(db: &Path) -> std::io::Result<()> {
-    match File::open(db) {
-        Ok(file) => Ok(flock(file, FlockOperation::LockExclusive)?),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
+    let file = match File::open(db) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    flock(&file, FlockOperation::LockExclusive)?;
+    // Not left to closing, which a child process about to start would put off.
+    Ok(flock(&file, FlockOperation::Unlock)?)
 }
 
 /// sled writes a snapshot of its page table beside its log and renames it when it is

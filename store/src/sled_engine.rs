@@ -17,7 +17,6 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -69,8 +68,8 @@ pub struct SledEngine {
     /// The writer's counts, so that nobody waits for a commit in order to see them.
     blobs: AtomicU64,
     tombstones: AtomicU64,
-    /// Locked for as long as it is open; last, so that it outlives what it guards.
-    _lock: File,
+    /// Last, so that it outlives what it guards.
+    _lock: folder::Lock,
 }
 
 /// What only the one commit at a time may touch.
