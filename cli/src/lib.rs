@@ -13,12 +13,14 @@ mod wallet;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
 use crate::commands::{delete, demo, get, init, list, put, relay, restore, status};
 use crate::error::CliError;
 use crate::output::Output;
+use crate::wallet::Folder;
 
 /// A high-privacy key-value store for Lightning wallets.
 #[derive(Parser)]
@@ -33,6 +35,9 @@ struct Args {
         default_value = "larder-wallet"
     )]
     wallet: PathBuf,
+    /// Seconds to keep trying when the storage node does not answer
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 60)]
+    timeout: u64,
     /// Print one JSON object instead of text
     #[arg(long, global = true)]
     json: bool,
@@ -93,15 +98,19 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 async fn perform(args: Args, output: &Output) -> Result<(), CliError> {
+    let wallet = Folder {
+        path: args.wallet,
+        patience: Duration::from_secs(args.timeout),
+    };
     match args.command {
         Command::Demo(demo) => Box::pin(demo::run(demo, output)).await,
-        Command::Init(init) => init::run(init, &args.wallet, output),
-        Command::Put(put) => Box::pin(put::run(put, &args.wallet, output)).await,
-        Command::Get(get) => Box::pin(get::run(get, &args.wallet, output)).await,
-        Command::Delete(delete) => Box::pin(delete::run(delete, &args.wallet, output)).await,
-        Command::List => list::run(&args.wallet, output),
-        Command::Restore(restore) => Box::pin(restore::run(restore, &args.wallet, output)).await,
-        Command::Status => Box::pin(status::run(&args.wallet, output)).await,
+        Command::Init(init) => init::run(init, &wallet, output),
+        Command::Put(put) => Box::pin(put::run(put, &wallet, output)).await,
+        Command::Get(get) => Box::pin(get::run(get, &wallet, output)).await,
+        Command::Delete(delete) => Box::pin(delete::run(delete, &wallet, output)).await,
+        Command::List => list::run(&wallet, output),
+        Command::Restore(restore) => Box::pin(restore::run(restore, &wallet, output)).await,
+        Command::Status => Box::pin(status::run(&wallet, output)).await,
         Command::Relay(relay) => Box::pin(relay::run(relay, output)).await,
     }
 }

@@ -15,6 +15,7 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use larder_onion::{Circuits, CircuitsConfig};
 use larder_recovery::{
@@ -27,9 +28,16 @@ pub(crate) use settings::Settings;
 
 use crate::error::CliError;
 
+/// Where a wallet is, and how long it keeps trying to reach its storage node.
+pub(crate) struct Folder {
+    pub(crate) path: PathBuf,
+    pub(crate) patience: Duration,
+}
+
 /// An open wallet folder; nobody else has it open.
 pub(crate) struct Wallet {
     folder: PathBuf,
+    patience: Duration,
     pub(crate) root: RootKey,
     pub(crate) settings: Settings,
     pub(crate) index: Index,
@@ -71,7 +79,12 @@ impl Wallet {
     }
 
     /// Opens a wallet folder.
-    pub(crate) fn open(folder: &Path) -> Result<Self, CliError> {
+    pub(crate) fn open(
+        Folder {
+            path: folder,
+            patience,
+        }: &Folder,
+    ) -> Result<Self, CliError> {
         let path = folder.join("root.key");
         let text = Zeroizing::new(fs::read_to_string(&path).map_err(|error| match error.kind() {
             ErrorKind::NotFound => CliError::Usage(format!(
@@ -92,6 +105,7 @@ impl Wallet {
         let index = Index::load(folder)?;
         Ok(Wallet {
             folder: folder.to_owned(),
+            patience: *patience,
             root,
             settings,
             index,
@@ -106,7 +120,13 @@ impl Wallet {
 
     /// Goes online: circuits to the LSPs, the provider's terms, the sequence where it stood.
     pub(crate) async fn connect(&self) -> Result<Online, CliError> {
-        Online::connect(&self.root, &self.settings, &self.index).await
+        Online::connect(self).await
+    }
+
+    /// The sequence, where it stands as far as is known.
+    fn sequence(&self, provider: &Arc<Provider>) -> Sequence {
+        let (main, lane, position) = (Purpose::Main, Lane::default(), self.index.position());
+        Sequence::resume(&self.root, provider.clone(), main, lane, position)
     }
 
     /// Enters everything that is in the sequence behind the index's position, other devices'
@@ -139,21 +159,21 @@ pub(crate) struct Online {
 }
 
 impl Online {
-    pub(crate) async fn connect(
-        root: &RootKey,
-        settings: &Settings,
-        index: &Index,
-    ) -> Result<Self, CliError> {
+    async fn connect(wallet: &Wallet) -> Result<Self, CliError> {
+        let Settings {
+            provider: address,
+            lsps,
+            relays,
+        } = wallet.settings.clone();
         let config = CircuitsConfig {
-            relays: settings.relays.clone(),
-            ..CircuitsConfig::new(settings.lsps.clone())
+            relays,
+            deadline: wallet.patience,
+            ..CircuitsConfig::new(lsps)
         };
         let circuits = Arc::new(Circuits::start(config)?);
-        let transport = Arc::new(OnionTransport::new(circuits.clone(), &settings.provider));
-        let provider = Provider::connect(settings.provider.clone(), transport.clone()).await;
-        let provider = Arc::new(provider?);
-        let (main, lane) = (Purpose::Main, Lane::default());
-        let sequence = Sequence::resume(root, provider.clone(), main, lane, index.position());
+        let transport = Arc::new(OnionTransport::new(circuits.clone(), &address));
+        let provider = Arc::new(Provider::connect(address, transport.clone()).await?);
+        let sequence = wallet.sequence(&provider);
         Ok(Online {
             circuits,
             transport,
@@ -173,11 +193,7 @@ impl Online {
             match self.sequence.append(value).await {
                 Ok(counter) => return Ok(counter),
                 Err(RecoveryError::Conflict { .. }) => {
-                    let (main, lane) = (Purpose::Main, Lane::default());
-                    let here = |position| {
-                        Sequence::resume(&wallet.root, self.provider.clone(), main, lane, position)
-                    };
-                    let mut walk = Walk::new(here(wallet.index.position()));
+                    let mut walk = Walk::new(wallet.sequence(&self.provider));
                     wallet.catch_up(&mut walk, |_, _| Ok(())).await?;
                     self.sequence = walk.finish();
                 }

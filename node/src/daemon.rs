@@ -3,6 +3,7 @@
 //! Exit codes: 0 stopped on request, 1 could not start or failed, 2 wrong usage.
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -95,6 +96,7 @@ fn serve(config: Config) -> Result<(), NodeError> {
     let log = tracing_subscriber::fmt()
         .with_max_level(config.log_level)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
     // A second subscriber in one process is a test's; the first one stays.
     let _ = if config.log_json {

@@ -57,13 +57,9 @@ impl OnionTransport {
     /// To the storage node with this address, along these circuits.
     #[must_use]
     pub fn new(circuits: Arc<Circuits>, address: &Address) -> Self {
-        let destination = Destination {
-            node_id: same_id(address.node_id()),
-            introductions: address.introductions().iter().map(|&id| same_id(id)).collect(),
-        };
         OnionTransport {
             circuits,
-            destination,
+            destination: destination(address),
             requests: AtomicU64::new(0),
             attempts: AtomicU64::new(0),
         }
@@ -74,7 +70,23 @@ impl OnionTransport {
     pub fn spent(&self) -> Spent {
         let round_trips = self.requests.load(Ordering::Relaxed);
         let attempts = self.attempts.load(Ordering::Relaxed);
-        Spent { round_trips, retries: attempts.saturating_sub(round_trips) }
+        Spent {
+            round_trips,
+            retries: attempts.saturating_sub(round_trips),
+        }
+    }
+}
+
+/// Where circuits to the storage node with this address end.
+#[must_use]
+pub fn destination(address: &Address) -> Destination {
+    Destination {
+        node_id: same_id(address.node_id()),
+        introductions: address
+            .introductions()
+            .iter()
+            .map(|&id| same_id(id))
+            .collect(),
     }
 }
 
@@ -84,10 +96,13 @@ impl Transport for OnionTransport {
             match self.circuits.request(&self.destination, &contents).await {
                 Ok(reply) => {
                     self.requests.fetch_add(1, Ordering::Relaxed);
-                    self.attempts.fetch_add(reply.attempts.into(), Ordering::Relaxed);
+                    self.attempts
+                        .fetch_add(reply.attempts.into(), Ordering::Relaxed);
                     Ok(reply.contents)
                 }
-                Err(error) => Err(Unreachable { advice: error.to_string() }),
+                Err(error) => Err(Unreachable {
+                    advice: error.to_string(),
+                }),
             }
         })
     }

@@ -1,12 +1,10 @@
 //! `larder delete`: delete what is stored under a name.
 
-use std::path::Path;
-
 use serde_json::json;
 
 use crate::error::CliError;
 use crate::output::Output;
-use crate::wallet::Wallet;
+use crate::wallet::{Folder, Wallet};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -14,7 +12,7 @@ pub(crate) struct Args {
     name: String,
 }
 
-pub(crate) async fn run(args: Args, folder: &Path, output: &Output) -> Result<(), CliError> {
+pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), CliError> {
     let mut wallet = Wallet::open(folder)?;
     wallet.index.require_complete()?;
     let counters = wallet.index.counters(&args.name);

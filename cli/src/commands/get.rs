@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::error::CliError;
 use crate::output::{Output, bytes};
-use crate::wallet::{Wallet, unpack, write_durably};
+use crate::wallet::{Folder, Wallet, unpack, write_durably};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -19,7 +19,7 @@ pub(crate) struct Args {
     file: PathBuf,
 }
 
-pub(crate) async fn run(args: Args, folder: &Path, output: &Output) -> Result<(), CliError> {
+pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), CliError> {
     let to_stdout = args.file.to_str() == Some("-");
     if to_stdout && output.json {
         return Err(CliError::Usage(

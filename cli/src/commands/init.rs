@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::error::CliError;
 use crate::output::Output;
-use crate::wallet::{Index, Settings, Wallet};
+use crate::wallet::{Folder, Index, Settings, Wallet};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -31,7 +31,8 @@ pub(crate) struct Args {
     root_file: Option<PathBuf>,
 }
 
-pub(crate) fn run(args: Args, folder: &Path, output: &Output) -> Result<(), CliError> {
+pub(crate) fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), CliError> {
+    let folder = &folder.path;
     let settings = Settings {
         provider: args.provider,
         lsps: args.lsps,

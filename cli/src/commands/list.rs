@@ -1,15 +1,14 @@
 //! `larder list`: the names, as far as this device knows.
 
 use std::fmt::Write;
-use std::path::Path;
 
 use serde_json::json;
 
 use crate::error::CliError;
 use crate::output::{Output, bytes};
-use crate::wallet::Wallet;
+use crate::wallet::{Folder, Wallet};
 
-pub(crate) fn run(folder: &Path, output: &Output) -> Result<(), CliError> {
+pub(crate) fn run(folder: &Folder, output: &Output) -> Result<(), CliError> {
     let wallet = Wallet::open(folder)?;
     wallet.index.require_complete()?;
     let entries = wallet.index.newest();

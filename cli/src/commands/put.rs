@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::error::CliError;
 use crate::output::{Output, bytes};
-use crate::wallet::{Entry, Wallet, check_name, pack};
+use crate::wallet::{Entry, Folder, Wallet, check_name, pack};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -18,7 +18,7 @@ pub(crate) struct Args {
     file: PathBuf,
 }
 
-pub(crate) async fn run(args: Args, folder: &Path, output: &Output) -> Result<(), CliError> {
+pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), CliError> {
     check_name(&args.name)?;
     let mut wallet = Wallet::open(folder)?;
     wallet.index.require_complete()?;

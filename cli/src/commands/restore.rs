@@ -2,7 +2,7 @@
 //!
 //! Goes on where an earlier restore was cut short.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use larder_recovery::Walk;
 use serde_json::json;
@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::error::CliError;
 use crate::output::{Output, bytes};
 use crate::progress;
-use crate::wallet::{Index, Wallet, write_durably};
+use crate::wallet::{Folder, Index, Wallet, write_durably};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -22,7 +22,7 @@ pub(crate) struct Args {
     from_start: bool,
 }
 
-pub(crate) async fn run(args: Args, folder: &Path, output: &Output) -> Result<(), CliError> {
+pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), CliError> {
     let mut wallet = Wallet::open(folder)?;
     // Files of values that are known already would be missing from the folder.
     if args.from_start || args.to.is_some() && wallet.index.require_complete().is_ok() {
@@ -33,9 +33,7 @@ pub(crate) async fn run(args: Args, folder: &Path, output: &Output) -> Result<()
         std::fs::create_dir_all(to).map_err(CliError::file("create", to))?;
     }
     let online = wallet.connect().await?;
-    let crate::wallet::Online { sequence, .. } = &online;
-    let position = sequence.position();
-    output.say(&match position.next {
+    output.say(&match online.sequence.position().next {
         0 => "walking from the first value".to_owned(),
         next => format!("going on with value {next}"),
     });

@@ -1,15 +1,14 @@
 //! `larder status`: how the wallet and its storage node are.
 
-use std::path::Path;
 use std::time::Instant;
 
 use serde_json::json;
 
 use crate::error::CliError;
 use crate::output::{Output, bytes};
-use crate::wallet::Wallet;
+use crate::wallet::{Folder, Wallet};
 
-pub(crate) async fn run(folder: &Path, output: &Output) -> Result<(), CliError> {
+pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError> {
     let wallet = Wallet::open(folder)?;
     let entries = wallet.index.newest();
     let total: u64 = entries.iter().map(|entry| entry.bytes).sum();

@@ -14,7 +14,6 @@ pub(crate) struct Table {
     phases: Vec<Phase>,
     relay_peers: u64,
     relay_messages: u64,
-    node_peers: u64,
     inserts: u64,
     lookups: u64,
     deletes: u64,
@@ -30,7 +29,6 @@ impl Table {
             phases: phases.to_vec(),
             relay_peers: received.len() as u64,
             relay_messages: received.iter().map(|(_, messages)| messages).sum(),
-            node_peers: 1,
             inserts: seen.inserts,
             lookups: seen.lookups,
             deletes: seen.deletes,
@@ -76,12 +74,12 @@ impl Table {
         text += &saw(
             "relay saw",
             format!(
-                "{} messages of {} bytes between {} node ids it had never seen and will never \
-                 see again; nothing inside them",
+                "{} messages of {} bytes between the storage node and {} node ids that were \
+                 never seen before and will never be seen again; nothing inside them",
                 count(self.relay_messages),
                 count(ONION),
-                self.relay_peers.saturating_sub(self.node_peers),
-            ) + " and the storage node",
+                count(self.relay_peers.saturating_sub(1)),
+            ),
         );
         text += &saw(
             "storage node",

@@ -1,0 +1,209 @@
+//! What the README says, typed by hand: a relay, a storage node, a wallet that only knows the
+//! relay, total loss, and everything back.
+
+use std::fs;
+use std::path::Path;
+
+use rand::rngs::StdRng;
+use rand::{RngCore, SeedableRng};
+use serde_json::Value;
+
+use crate::processes::{NodeProcess, RelayProcess, larder, larderd, relay, run, succeed};
+
+struct Set {
+    folder: tempfile::TempDir,
+    relay: RelayProcess,
+    node: NodeProcess,
+}
+
+impl Set {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let relay = relay();
+        let node = larderd(&folder.path().join("node"), &[relay.peer]);
+        Set {
+            folder,
+            relay,
+            node,
+        }
+    }
+
+    fn init(&self, wallet: &Path, more: &[&str]) {
+        let mut command = larder(wallet);
+        command.args(["init", "--provider", &self.node.address.to_string()]);
+        command
+            .args(["--lsp", &self.relay.peer.to_string()])
+            .args(more);
+        succeed(&mut command);
+    }
+}
+
+fn random(len: usize, seed: u64) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    StdRng::seed_from_u64(seed).fill_bytes(&mut bytes);
+    bytes
+}
+
+#[test]
+fn put_get_delete_and_restore_after_total_loss() {
+    let set = Set::start();
+    let path = |name: &str| set.folder.path().join(name);
+    let (wallet, kept) = (path("wallet"), path("kept"));
+    set.init(&wallet, &[]);
+
+    let files = [
+        ("large", random(1_500_000, 1)),
+        ("small", random(100, 2)),
+        ("none", vec![]),
+    ];
+    for (name, content) in &files {
+        fs::write(path("file"), content).expect("a file");
+        succeed(larder(&wallet).args(["put", name]).arg(path("file")));
+    }
+    fs::write(path("file"), "newer").expect("a file");
+    succeed(larder(&wallet).args(["put", "small"]).arg(path("file")));
+    succeed(larder(&wallet).args(["get", "large"]).arg(path("back")));
+    assert!(fs::read(path("back")).expect("written") == files[0].1);
+    assert_eq!(succeed(larder(&wallet).args(["get", "small"])), "newer");
+
+    // Total loss: all that is left is the copy of one file.
+    fs::copy(wallet.join("root.key"), &kept).expect("copied");
+    fs::remove_dir_all(&wallet).expect("lost");
+    let new = path("new-wallet");
+    set.init(&new, &["--root-file", kept.to_str().expect("text")]);
+    let refused = run(larder(&new).args(["put", "small"]).arg(&kept));
+    assert_eq!(
+        refused.status.code(),
+        Some(2),
+        "nothing may be put before what is there is known"
+    );
+    let restored = succeed(
+        larder(&new)
+            .args(["--json", "restore", "--to"])
+            .arg(path("all")),
+    );
+    let restored: Value = serde_json::from_str(&restored).expect("JSON");
+    assert_eq!(restored["values"], 3);
+    assert!(fs::read(path("all").join("large")).expect("restored") == files[0].1);
+    assert_eq!(
+        fs::read(path("all").join("small")).expect("restored"),
+        b"newer"
+    );
+    assert_eq!(fs::read(path("all").join("none")).expect("restored"), b"");
+
+    succeed(larder(&new).args(["delete", "large"]));
+    let gone = run(larder(&new).args(["get", "large"]));
+    assert_eq!(gone.status.code(), Some(1));
+    let again = succeed(larder(&new).args(["--json", "restore", "--from-start"]));
+    let again: Value = serde_json::from_str(&again).expect("JSON");
+    assert_eq!(again["values"], 2, "what was deleted does not come back");
+    let list: Value =
+        serde_json::from_str(&succeed(larder(&new).args(["--json", "list"]))).expect("JSON");
+    assert_eq!(list["entries"][1]["name"], "small");
+}
+
+#[test]
+fn a_second_device_finds_what_the_first_one_wrote_and_goes_on_behind_it() {
+    let set = Set::start();
+    let path = |name: &str| set.folder.path().join(name);
+    let (one, two) = (path("one"), path("two"));
+    set.init(&one, &[]);
+    let root = one.join("root.key");
+    set.init(&two, &["--root-file", root.to_str().expect("text")]);
+    succeed(larder(&two).arg("restore"));
+    for (wallet, name) in [(&one, "a"), (&two, "b"), (&one, "c"), (&two, "d")] {
+        fs::write(path("file"), name).expect("a file");
+        succeed(larder(wallet).args(["put", name]).arg(path("file")));
+    }
+    for wallet in [&one, &two] {
+        succeed(larder(wallet).arg("restore"));
+        for name in ["a", "b", "c", "d"] {
+            assert_eq!(succeed(larder(wallet).args(["get", name])), name);
+        }
+    }
+}
+
+#[test]
+fn a_restore_that_was_cut_short_goes_on() {
+    let set = Set::start();
+    let path = |name: &str| set.folder.path().join(name);
+    let wallet = path("wallet");
+    set.init(&wallet, &[]);
+    for name in ["a", "b", "c"] {
+        fs::write(path("file"), name).expect("a file");
+        succeed(larder(&wallet).args(["put", name]).arg(path("file")));
+    }
+    // The index of a restore that was killed after the second value.
+    let index = wallet.join("index.json");
+    let text = fs::read_to_string(&index).expect("an index");
+    let mut cut: Value = serde_json::from_str(&text).expect("JSON");
+    cut["next"] = 2.into();
+    cut["previous"] = "00".repeat(32).into();
+    cut["complete"] = false.into();
+    cut["entries"].as_array_mut().expect("a list").truncate(2);
+    fs::write(&index, cut.to_string()).expect("written");
+    let refused = run(larder(&wallet).args(["get", "a"]));
+    assert_eq!(refused.status.code(), Some(2));
+    let rest: Value =
+        serde_json::from_str(&succeed(larder(&wallet).args(["--json", "restore"]))).expect("JSON");
+    assert_eq!((&rest["restored"], &rest["values"]), (&1.into(), &3.into()));
+    assert_eq!(succeed(larder(&wallet).args(["get", "c"])), "c");
+}
+
+#[test]
+fn exit_codes_say_what_kind_of_failure_it_was() {
+    let set = Set::start();
+    let path = |name: &str| set.folder.path().join(name);
+    let wallet = path("wallet");
+    let code = |args: &[&str]| run(larder(&wallet).args(args)).status.code();
+    assert_eq!(code(&["get", "a"]), Some(2), "no wallet");
+    assert_eq!(code(&["nonsense"]), Some(2));
+    assert_eq!(
+        code(&["init", "--provider", "larder1wrong", "--lsp", "x"]),
+        Some(2)
+    );
+    set.init(&wallet, &[]);
+    assert_eq!(code(&["get", "nothing"]), Some(1));
+    assert_eq!(code(&["put", "a/b"]), Some(2), "no name for a file");
+    assert_eq!(code(&["put", "name", "/nowhere/file"]), Some(1));
+    assert_eq!(code(&["status"]), Some(0));
+    let mistyped = set.node.address.to_string().replace("larder1q", "larder1p");
+    let wrong = run(larder(&path("other"))
+        .args(["init", "--lsp", &set.relay.peer.to_string()])
+        .args(["--provider", &mistyped]));
+    let text = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(text.contains("character 8"), "{text}");
+
+    set.node.process.kill();
+    assert_eq!(code(&["--timeout", "3", "status"]), Some(5));
+    let unreachable =
+        run(larder(&wallet).args(["--json", "--timeout", "3", "put", "name", "/dev/null"]));
+    let json: Value = serde_json::from_slice(&unreachable.stdout).expect("JSON");
+    assert_eq!(json["exit_code"], 5);
+}
+
+#[test]
+fn the_demo_restores_a_real_file_byte_for_byte() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("file");
+    fs::write(&file, random(10_000_000, 4)).expect("a file");
+    let report = succeed(larder(folder.path()).args(["--json", "demo"]).arg(&file));
+    let report: Value = serde_json::from_str(&report).expect("JSON");
+    let phases = report["demo"]["phases"].as_array().expect("phases");
+    let names: Vec<&str> = phases
+        .iter()
+        .filter_map(|phase| phase["phase"].as_str())
+        .collect();
+    assert_eq!(names, ["stored", "restored", "deleted"]);
+    assert_eq!(phases[1]["bytes"], 10_000_000);
+    assert_eq!(phases[0]["blobs"], phases[1]["blobs"]);
+}
+
+#[test]
+fn the_demo_without_a_file_makes_its_own_states() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = succeed(larder(folder.path()).arg("demo"));
+    for part in ["restored", "relay saw", "storage node"] {
+        assert!(text.contains(part), "{text}");
+    }
+}

@@ -1,0 +1,138 @@
+//! kill -9 of `larderd` at random moments under load: what was acknowledged is there, whole.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use larder_protocol::Key;
+use larder_recovery::{Looked, Removed, Written};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::sync::Notify;
+
+use crate::processes::{larderd, relay};
+use crate::wallet::{Client, blob, patient, runtime};
+
+const KILLS: usize = 20;
+const WORKERS: u64 = 12;
+
+/// What was acknowledged for a number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Acknowledged {
+    Insert,
+    Delete,
+}
+
+#[derive(Default)]
+struct Ledger {
+    acknowledged: Mutex<HashMap<u64, Acknowledged>>,
+    /// Numbers whose delete was sent and not answered yet.
+    deleting: Mutex<HashMap<u64, ()>>,
+    count: AtomicU64,
+    progress: Notify,
+}
+
+impl Ledger {
+    fn enter(&self, number: u64, what: Acknowledged) {
+        self.acknowledged
+            .lock()
+            .expect("no panic")
+            .insert(number, what);
+        self.count.fetch_add(1, Ordering::SeqCst);
+        self.progress.notify_waiters();
+    }
+
+    /// Waits until so many more were acknowledged.
+    async fn wait_for(&self, more: u64) {
+        let goal = self.count.load(Ordering::SeqCst) + more;
+        loop {
+            let progress = self.progress.notified();
+            if self.count.load(Ordering::SeqCst) >= goal {
+                return;
+            }
+            progress.await;
+        }
+    }
+}
+
+/// Inserts new numbers for ever, and deletes every third one.
+async fn load(client: Arc<Client>, ledger: Arc<Ledger>, worker: u64) {
+    for number in (worker..).step_by(WORKERS as usize) {
+        let keypair = client.keypair(number);
+        let written = client
+            .provider
+            .insert(keypair.public_key().into(), blob(number))
+            .await;
+        assert!(
+            matches!(written, Ok(Written::New | Written::Already)),
+            "{written:?}"
+        );
+        ledger.enter(number, Acknowledged::Insert);
+        if number % 3 == 0 {
+            ledger.deleting.lock().expect("no panic").insert(number, ());
+            let removed = client.provider.delete(&keypair, blob(number).hash()).await;
+            assert!(
+                matches!(removed, Ok(Removed::Now | Removed::Before)),
+                "{removed:?}"
+            );
+            ledger.enter(number, Acknowledged::Delete);
+        }
+    }
+}
+
+#[test]
+fn every_acknowledged_insert_and_delete_survives_twenty_kills() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let relay = relay();
+    let mut node = larderd(folder.path(), &[relay.peer]);
+    let address = node.address.clone();
+    let mut rng = StdRng::seed_from_u64(20);
+    runtime().block_on(async {
+        let client = Arc::new(Client::connect(patient(relay.peer), &address).await);
+        let ledger = Arc::new(Ledger::default());
+        let workers: Vec<_> = (0..WORKERS)
+            .map(|worker| tokio::spawn(load(client.clone(), ledger.clone(), worker)))
+            .collect();
+        for _ in 0..KILLS {
+            ledger.wait_for(rng.random_range(1..40)).await;
+            node.process.kill();
+            node = larderd(folder.path(), &[relay.peer]);
+            assert_eq!(node.address, address);
+        }
+        ledger.wait_for(WORKERS).await;
+        node.process.kill();
+        for worker in workers {
+            worker.abort();
+            assert!(
+                worker.await.is_err_and(|error| error.is_cancelled()),
+                "a worker failed"
+            );
+        }
+
+        let node = larderd(folder.path(), &[relay.peer]);
+        let client = Client::connect(patient(relay.peer), &node.address).await;
+        let acknowledged = ledger.acknowledged.lock().expect("no panic").clone();
+        let deleting = ledger.deleting.lock().expect("no panic").clone();
+        assert!(acknowledged.len() > KILLS);
+        let last = acknowledged.keys().max().copied().unwrap_or_default();
+        for number in 0..=last + WORKERS {
+            let key = Key::from(client.keypair(number).public_key());
+            let looked = client.provider.lookup(key).await.expect("an answer");
+            let whole = looked == Looked::Found(blob(number));
+            let fine = match acknowledged.get(&number) {
+                Some(Acknowledged::Delete) => looked == Looked::Deleted,
+                // Its delete may have been done and not been acknowledged.
+                Some(Acknowledged::Insert) if deleting.contains_key(&number) => {
+                    whole || looked == Looked::Deleted
+                }
+                Some(Acknowledged::Insert) => whole,
+                None => whole || looked == Looked::Absent,
+            };
+            assert!(
+                fine,
+                "{number}: {:?}, {looked:?}",
+                acknowledged.get(&number)
+            );
+        }
+    });
+}

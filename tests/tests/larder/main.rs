@@ -1,0 +1,18 @@
+//! Larder as its users meet it: relay, storage node and client are processes of their own, and
+//! talk over real sockets.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test panics when it is not so"
+)]
+
+mod by_hand;
+mod corruption;
+mod daemon;
+mod faults;
+mod flood;
+mod hostile;
+mod kill;
+mod processes;
+mod wallet;

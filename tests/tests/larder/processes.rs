@@ -1,0 +1,179 @@
+//! Starting and ending the programs under test.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::thread::JoinHandle;
+
+use larder_onion::PeerAddress;
+use larder_protocol::Address;
+use rustix::process::{Pid, Signal, kill_process};
+
+const LARDER: &str = env!("CARGO_BIN_EXE_larder-under-test");
+const LARDERD: &str = env!("CARGO_BIN_EXE_larderd-under-test");
+const FAULTY_RELAY: &str = env!("CARGO_BIN_EXE_faulty-relay");
+
+/// A program that runs until it is ended, with its standard error collected.
+pub(crate) struct Process {
+    child: Child,
+    output: BufReader<ChildStdout>,
+    log: Option<JoinHandle<String>>,
+}
+
+impl Process {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program was built with this test");
+        let output = BufReader::new(child.stdout.take().expect("piped"));
+        let mut errors = child.stderr.take().expect("piped");
+        let log = std::thread::spawn(move || {
+            let mut text = String::new();
+            // A program that is killed in the middle of a character ends the log there.
+            let _ = errors.read_to_string(&mut text);
+            text
+        });
+        Process {
+            child,
+            output,
+            log: Some(log),
+        }
+    }
+
+    /// Reads lines up to one that begins with `what`, and returns the rest of it.
+    pub(crate) fn line(&mut self, what: &str) -> String {
+        loop {
+            let mut line = String::new();
+            let read = self.output.read_line(&mut line).expect("text");
+            if read == 0 {
+                let log = self.log.take().map(|log| log.join()).expect("asked once");
+                panic!("it ended before it said `{what}`: {log:?}");
+            }
+            if let Some(rest) = line.strip_prefix(what) {
+                return rest.trim().to_owned();
+            }
+        }
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("still running");
+        self.child.wait().expect("killed");
+    }
+
+    /// Asks it to end, as a service manager does; returns how it did and its log.
+    pub(crate) fn terminate(mut self) -> (ExitStatus, String) {
+        kill_process(self.pid(), Signal::TERM).expect("still running");
+        let status = self.child.wait().expect("it ends");
+        let log = self.log.take().and_then(|log| log.join().ok());
+        (status, log.expect("asked once"))
+    }
+
+    /// Resident memory, KiB.
+    pub(crate) fn memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("still running");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .expect("Linux");
+        line.trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .expect("a number")
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A relay process and how to reach it; it ends when this is dropped.
+pub(crate) struct RelayProcess {
+    _process: Process,
+    pub(crate) peer: PeerAddress,
+}
+
+pub(crate) fn relay() -> RelayProcess {
+    relay_of(larder(Path::new("unused")).arg("relay"))
+}
+
+pub(crate) fn faulty_relay(args: &[&str]) -> RelayProcess {
+    relay_of(Command::new(FAULTY_RELAY).args(args))
+}
+
+fn relay_of(command: &mut Command) -> RelayProcess {
+    let mut process = Process::start(command);
+    let peer = process.line("lsp").parse().expect("a peer address");
+    process.line("ready");
+    RelayProcess {
+        _process: process,
+        peer,
+    }
+}
+
+/// A storage node process.
+pub(crate) struct NodeProcess {
+    pub(crate) process: Process,
+    pub(crate) address: Address,
+    pub(crate) peer: PeerAddress,
+}
+
+/// `larderd` on a data folder, connected to these LSPs.
+pub(crate) fn larderd(folder: &Path, lsps: &[PeerAddress]) -> NodeProcess {
+    let mut process = Process::start(&mut larderd_command(folder, lsps));
+    let address = process.line("address").parse().expect("an address");
+    let peer = process.line("listens").parse().expect("a peer address");
+    process.line("ready");
+    NodeProcess {
+        process,
+        address,
+        peer,
+    }
+}
+
+pub(crate) fn larderd_command(folder: &Path, lsps: &[PeerAddress]) -> Command {
+    let mut command = Command::new(LARDERD);
+    command
+        .arg("--data-dir")
+        .arg(folder)
+        .env("LARDERD_STORE_FREE_SPACE_FLOOR_MIB", "16");
+    for lsp in lsps {
+        command.arg("--lsp").arg(lsp.to_string());
+    }
+    command
+}
+
+/// `larder` on a wallet folder.
+pub(crate) fn larder(wallet: &Path) -> Command {
+    let mut command = Command::new(LARDER);
+    command.arg("--wallet").arg(wallet);
+    command
+}
+
+/// Runs a command to its end.
+pub(crate) fn run(command: &mut Command) -> Output {
+    command
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program was built with this test")
+}
+
+/// Runs a command that has to succeed; returns its standard output.
+pub(crate) fn succeed(command: &mut Command) -> String {
+    let output = run(command);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {errors}");
+    String::from_utf8(output.stdout).expect("text")
+}

@@ -1,0 +1,82 @@
+//! A client inside the test: the library a wallet links, over real sockets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use larder_onion::{Circuits, CircuitsConfig, Destination, PeerAddress};
+use larder_protocol::{Address, BLOB_LEN, Blob, Reply, envelope};
+use larder_recovery::{Lane, OnionTransport, Provider, Purpose, RootKey, Schedule, Slot};
+use rand::rngs::StdRng;
+use rand::{RngCore, SeedableRng};
+use secp256k1::Keypair;
+use tokio::runtime::Runtime;
+
+pub(crate) fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
+
+pub(crate) struct Client {
+    pub(crate) circuits: Arc<Circuits>,
+    pub(crate) transport: Arc<OnionTransport>,
+    pub(crate) provider: Arc<Provider>,
+    destination: Destination,
+    schedule: Schedule,
+}
+
+/// Patient enough for a storage node that is killed again and again.
+pub(crate) fn patient(first_hop: PeerAddress) -> CircuitsConfig {
+    CircuitsConfig {
+        max_attempts: 1_000,
+        deadline: Duration::from_secs(300),
+        ..CircuitsConfig::new(vec![first_hop])
+    }
+}
+
+impl Client {
+    pub(crate) async fn connect(config: CircuitsConfig, address: &Address) -> Self {
+        let circuits = Arc::new(Circuits::start(config).expect("a first hop"));
+        let transport = Arc::new(OnionTransport::new(circuits.clone(), address));
+        let provider = Provider::connect(address.clone(), transport.clone()).await;
+        Client {
+            circuits,
+            transport,
+            provider: Arc::new(provider.expect("the storage node answers")),
+            destination: larder_recovery::transport::destination(address),
+            schedule: Schedule::new(RootKey::from_bytes([3; 32]), *address.server_key()),
+        }
+    }
+
+    /// The keypair of a number; no two numbers share one.
+    pub(crate) fn keypair(&self, number: u64) -> Keypair {
+        let lane = Lane::default();
+        self.schedule.keypair(&Slot {
+            purpose: Purpose::Log,
+            lane,
+            generation: 0,
+            index: number,
+        })
+    }
+
+    /// Sends contents as they are and returns the reply to them.
+    pub(crate) async fn send_raw(&self, contents: &[u8]) -> Reply {
+        let answer = self.circuits.request(&self.destination, contents).await;
+        let contents = answer.expect("an answer").contents;
+        Reply::decode(envelope::unwrap(&contents).expect("an envelope")).expect("a reply")
+    }
+
+    /// The same, when the answer does not matter.
+    pub(crate) async fn send_garbage(&self, contents: &[u8]) {
+        // Most of a flood is never answered.
+        let _ = self.circuits.request(&self.destination, contents).await;
+    }
+}
+
+/// The blob of a number; no two numbers share one.
+pub(crate) fn blob(number: u64) -> Blob {
+    let mut bytes = vec![0; BLOB_LEN];
+    StdRng::seed_from_u64(number).fill_bytes(&mut bytes);
+    bytes.try_into().expect("a blob's length")
+}
