@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use bitcoin::secp256k1::PublicKey;
-use tokio::time::Instant;
 
 use crate::desk::Desk;
 use crate::endpoint::Endpoint;
 use crate::keys::Keys;
 use crate::mailroom::MailroomLimits;
-use crate::net::{self, Backoff, Tasks};
+use crate::net::{self, Tasks};
 use crate::node_id::PeerAddress;
 use crate::parcel::REPLY_TLV;
 
@@ -26,14 +25,11 @@ pub(crate) async fn keep(desk: Arc<Desk>, index: usize, first_hop: PeerAddress, 
         outbox_total: inbox,
         pace: None,
     };
-    let mut backoff = Backoff::default();
-    loop {
-        let started = Instant::now();
+    net::persist(|| async {
         let endpoint = Open(Endpoint::new(Keys::random(), limits));
         connect(&desk, index, &first_hop, &endpoint.0).await;
-        drop(endpoint);
-        backoff.wait(started.elapsed()).await;
-    }
+    })
+    .await;
 }
 
 /// Connects and stays until the connection ends, if it comes about.
@@ -43,9 +39,10 @@ async fn connect(
     first_hop: &PeerAddress,
     endpoint: &Arc<Endpoint>,
 ) {
-    let Ok(connection) = net::dial(&endpoint.peers, first_hop).await else {
-        return;
-    };
+    // LDK's time also ends a handshake that the other side does not finish.
+    let mut tasks = Tasks::default();
+    tasks.spawn(net::keep_time(Arc::clone(&endpoint.peers)));
+    let connection = net::connect(Arc::clone(&endpoint.peers), *first_hop);
     tokio::pin!(connection);
     let mut connected = endpoint.mailroom.connected();
     let there = |peers: &Vec<PublicKey>| peers.contains(&first_hop.node_id.0);
@@ -53,14 +50,11 @@ async fn connect(
         () = &mut connection => return,
         _ = connected.wait_for(there) => {}
     }
-    let mut tasks = Tasks::default();
-    tasks.spawn(net::keep_time(Arc::clone(&endpoint.peers)));
     if peel_on_a_thread(Arc::clone(desk), Arc::clone(endpoint)).is_err() {
         return;
     }
-    let up = Up::new(desk, index, endpoint);
+    let _up = Up::new(desk, index, endpoint);
     connection.await;
-    drop(up);
 }
 
 /// Peels what arrives until the mailroom is closed, away from threads that read sockets or

@@ -1,7 +1,6 @@
 //! Sockets: dialling, listening, staying connected, keeping LDK's time.
 
 use std::future::Future;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,9 +17,9 @@ use crate::node_id::PeerAddress;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// LDK's own recommendation. It pings at every tick and gives a peer up after two.
 const TICK: Duration = Duration::from_secs(10);
-/// Waiting between two attempts to connect starts here and doubles up to the other.
-const FIRST_BACKOFF: Duration = Duration::from_millis(100);
-const LAST_BACKOFF: Duration = Duration::from_secs(20);
+/// The pause between two connections to a peer starts here and doubles up to the other.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LAST_PAUSE: Duration = Duration::from_secs(20);
 
 /// Tasks that end when this is dropped.
 #[derive(Default)]
@@ -50,25 +49,20 @@ impl Drop for Tasks {
     }
 }
 
-/// Connects to a peer. The future that comes back ends with the connection; whether the
-/// peer was who it should be shows in the handler's `peer_connected`.
-pub(crate) async fn dial<H>(
-    peers: &Arc<Peers<H>>,
-    to: &PeerAddress,
-) -> io::Result<impl Future<Output = ()> + use<H>>
+/// Connects to a peer and stays until the connection ends, if it comes about. When it has
+/// come about, and with whom it should have, the handler's `peer_connected` is called.
+pub(crate) async fn connect<H>(peers: Arc<Peers<H>>, to: PeerAddress)
 where
     H: OnionMessageHandler + Send + Sync + 'static,
 {
-    let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(to.address)).await??;
-    // Nobody behind us does this, and without it the tail of every message waits for an
-    // acknowledgement.
-    stream.set_nodelay(true)?;
-    let stream = stream.into_std()?;
-    Ok(lightning_net_tokio::setup_outbound(
-        Arc::clone(peers),
-        to.node_id.0,
-        stream,
-    ))
+    let Ok(Ok(stream)) = timeout(CONNECT_TIMEOUT, TcpStream::connect(to.address)).await else {
+        return;
+    };
+    // LDK leaves this to us. Without it the tail of a message waits for an acknowledgement.
+    let stream = stream.set_nodelay(true).and_then(|()| stream.into_std());
+    if let Ok(stream) = stream {
+        lightning_net_tokio::setup_outbound(peers, to.node_id.0, stream).await;
+    }
 }
 
 /// Connects to a peer again and again.
@@ -76,36 +70,23 @@ pub(crate) async fn stay_connected<H>(peers: Arc<Peers<H>>, to: PeerAddress)
 where
     H: OnionMessageHandler + Send + Sync + 'static,
 {
-    let mut backoff = Backoff::default();
+    persist(|| connect(Arc::clone(&peers), to)).await;
+}
+
+/// Connects again and again. The pause between grows as long as connections, or attempts at
+/// one, are shorter than the pause before them. It is between half and all of what is due, so
+/// that the clients of a relay do not all come back at the same moment.
+pub(crate) async fn persist<F: Future<Output = ()>>(connect: impl Fn() -> F) {
+    let mut pause = FIRST_PAUSE;
     loop {
         let started = Instant::now();
-        if let Ok(connection) = dial(&peers, &to).await {
-            connection.await;
-        }
-        backoff.wait(started.elapsed()).await;
-    }
-}
-
-/// Waits that grow while connections keep failing.
-pub(crate) struct Backoff(Duration);
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Backoff(FIRST_BACKOFF)
-    }
-}
-
-impl Backoff {
-    /// Waits after a connection, or an attempt at one, that lasted for `lasted`. The wait
-    /// grows as long as connections are shorter than the wait before them. It is between half
-    /// and all of what is due, so that the clients of a relay do not all come back at once.
-    pub(crate) async fn wait(&mut self, lasted: Duration) {
-        self.0 = if lasted < self.0 {
-            (self.0 * 2).min(LAST_BACKOFF)
+        connect().await;
+        pause = if started.elapsed() < pause {
+            (pause * 2).min(LAST_PAUSE)
         } else {
-            FIRST_BACKOFF
+            FIRST_PAUSE
         };
-        sleep(self.0.mul_f64(rand::random_range(0.5..=1.0))).await;
+        sleep(pause.mul_f64(rand::random_range(0.5..=1.0))).await;
     }
 }
 
@@ -132,7 +113,7 @@ where
                 });
             }
             // Out of file descriptors, most likely. Trying again at once would spin.
-            Err(_) => sleep(FIRST_BACKOFF).await,
+            Err(_) => sleep(FIRST_PAUSE).await,
         }
     }
 }

@@ -119,8 +119,8 @@ impl Relay {
 
     /// Stays connected to another relay.
     pub fn connect(&mut self, to: PeerAddress) {
-        self.tasks
-            .spawn(net::stay_connected(Arc::clone(&self.peers), to));
+        let peers = Arc::clone(&self.peers);
+        self.tasks.spawn(net::stay_connected(peers, to));
     }
 
     /// Peers connected now, in no order.
@@ -146,13 +146,15 @@ impl Relay {
 
     /// Ends all connections and frees the port.
     pub async fn shutdown(mut self) {
-        self.peers.disconnect_all_peers();
+        // First whatever could still open a connection.
         std::mem::take(&mut self.tasks).end().await;
+        self.peers.disconnect_all_peers();
     }
 }
 
 impl Drop for Relay {
     fn drop(&mut self) {
+        self.tasks = Tasks::default();
         self.peers.disconnect_all_peers();
     }
 }

@@ -207,13 +207,15 @@ impl Service {
     /// Ends the intake and all connections. Answers not yet on the wire are lost, which
     /// costs their clients a retry.
     pub async fn shutdown(mut self) {
-        self.endpoint.close();
+        // First whatever could still open a connection.
         std::mem::take(&mut self.tasks).end().await;
+        self.endpoint.close();
     }
 }
 
 impl Drop for Service {
     fn drop(&mut self) {
+        self.tasks = Tasks::default();
         self.endpoint.close();
     }
 }
