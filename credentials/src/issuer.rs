@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Range;
 
 use crate::epoch::Epoch;
 use crate::error::Refusal;
 use crate::issuer_key::{IssuerKey, MasterSecret};
 use crate::parameters::{Parameters, Record};
 use crate::range_proof::{self, RangeBatch, RangeClaim};
+use crate::relation::Statement;
 use crate::request::{Request, spend_tag};
 use crate::service::Service;
 use crate::statement;
@@ -125,7 +125,7 @@ impl Issuer {
         let good_so_far: Vec<usize> = (0..results.len())
             .filter(|place| results[*place].is_ok())
             .collect();
-        for bad in bad_ranges(&ranges, 0..ranges.len()) {
+        for bad in ranges.find_bad(0..ranges.len()) {
             results[good_so_far[bad]] = Err(Refusal::BadProof);
         }
         results
@@ -137,33 +137,36 @@ impl Issuer {
         request: &Request,
         ranges: &mut RangeBatch,
     ) -> Result<(), Refusal> {
-        let head = &request.head;
-        let service = self.record.service();
-        let output = self.parameters(head.out_epoch)?;
-        let outputs = request.outputs()?;
-        let (statement, context) = match &head.presentations {
-            Some([first, second]) => {
-                let key = self.keys.get(&head.in_epoch).ok_or(self.wrong_epoch())?;
-                let presented = [key.present(first)?, key.present(second)?];
-                let shape = key.parameters().spend();
-                (
-                    statement::spend(shape, presented, outputs, head.cost),
-                    head.context(service, Some(key.parameters()), output),
-                )
-            }
-            None => (
-                statement::purchase(outputs, head.cost),
-                head.context(service, None, output),
-            ),
-        };
         let range_proof = range_proof::decode(&request.range_proof)?;
+        let (statement, context) = self.statement(request)?;
         statement
             .verify(&spend_tag(&context, &request.range_proof), &request.proof)
             .map_err(|_| Refusal::BadProof)?;
+        let width = self.record.service().range();
         let claim =
-            RangeClaim::new(service.range(), &context, &outputs).map_err(|_| Refusal::BadProof)?;
+            RangeClaim::new(width, &context, &request.outputs()?).map_err(|_| Refusal::BadProof)?;
         ranges.push(claim, range_proof);
         Ok(())
+    }
+
+    /// What a request states, and the context its proofs are bound to.
+    pub(crate) fn statement(&self, request: &Request) -> Result<(Statement<'_>, Vec<u8>), Refusal> {
+        let head = &request.head;
+        let service = self.record.service();
+        let outputs = request.outputs()?;
+        let output = self.parameters(head.out_epoch)?;
+        let Some([first, second]) = &head.presentations else {
+            let statement = statement::purchase(outputs, head.cost);
+            return Ok((statement, head.context(service, None, output)));
+        };
+        let key = self.keys.get(&head.in_epoch).ok_or(self.wrong_epoch())?;
+        let presented = [key.present(first)?, key.present(second)?];
+        let shape = key.parameters().spend();
+        let statement = statement::spend(shape, presented, outputs, head.cost);
+        Ok((
+            statement,
+            head.context(service, Some(key.parameters()), output),
+        ))
     }
 }
 
@@ -171,18 +174,4 @@ impl fmt::Debug for Issuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Issuer").field(&self.current()).finish()
     }
-}
-
-/// The places of the proofs that do not hold, by halving.
-fn bad_ranges(ranges: &RangeBatch, part: Range<usize>) -> Vec<usize> {
-    if ranges.verify(part.clone()) {
-        return Vec::new();
-    }
-    if part.len() == 1 {
-        return vec![part.start];
-    }
-    let middle = part.start + part.len() / 2;
-    let mut bad = bad_ranges(ranges, part.start..middle);
-    bad.extend(bad_ranges(ranges, middle..part.end));
-    bad
 }

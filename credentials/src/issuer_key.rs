@@ -202,6 +202,21 @@ impl IssuerKey {
     }
 }
 
+#[cfg(test)]
+impl IssuerKey {
+    /// `(w, w', x0, x1, ya)`.
+    pub(crate) fn witness(&self) -> [Scalar; 5] {
+        let s = &self.secrets;
+        [s.w, s.w_prime, s.x0, s.x1, s.ya]
+    }
+
+    /// The `V` of a MAC under a nonce of the caller's choice, which no issuer may offer.
+    pub(crate) fn naive_mac(&self, t: &Scalar, M: &RistrettoPoint) -> RistrettoPoint {
+        let half = self.half_mac(t, &U(t), M);
+        half + half
+    }
+}
+
 impl fmt::Debug for IssuerKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("IssuerKey").field(&self.epoch()).finish()

@@ -24,6 +24,8 @@
 //! Limits are stated in the crate's `README.md`. There has been no audit.
 #![allow(non_snake_case)]
 
+#[cfg(test)]
+mod algebra_tests;
 mod bytes;
 mod credential;
 mod epoch;
@@ -47,6 +49,12 @@ mod root;
 mod row;
 mod service;
 mod statement;
+#[cfg(test)]
+mod statement_tests;
+#[cfg(test)]
+mod test_scene;
+#[cfg(test)]
+mod vector_tests;
 
 pub use credential::{CREDENTIAL_BYTES, Credential, PAIR_BYTES};
 pub use epoch::Epoch;

@@ -143,4 +143,111 @@ impl RangeBatch {
             )
             .is_ok()
     }
+
+    /// The places of the proofs in this part that do not hold, by halving.
+    pub(crate) fn find_bad(&self, part: Range<usize>) -> Vec<usize> {
+        if self.verify(part.clone()) {
+            return Vec::new();
+        }
+        if part.len() == 1 {
+            return vec![part.start];
+        }
+        let middle = part.start + part.len() / 2;
+        let mut bad = self.find_bad(part.start..middle);
+        bad.extend(self.find_bad(middle..part.end));
+        bad
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generators::commit;
+
+    const CONTEXT: &[u8] = b"a request";
+
+    fn outputs(values: [u64; 2]) -> ([Point; 2], [Scalar; 2]) {
+        let blindings = [Scalar::from(11_u64), Scalar::from(12_u64)];
+        let outputs = std::array::from_fn(|j| commit(values[j], &blindings[j]).into());
+        (outputs, blindings)
+    }
+
+    fn nonces() -> PrivateRng {
+        PrivateRng::from_seed([3; 32])
+    }
+
+    fn claim(width: RangeWidth, values: [u64; 2]) -> RangeClaim {
+        RangeClaim::new(width, CONTEXT, &outputs(values).0).unwrap()
+    }
+
+    fn proof(width: RangeWidth, values: [u64; 2]) -> Vec<u8> {
+        let blindings = outputs(values).1;
+        let claim = claim(width, values);
+        claim.prove(values, &blindings, &mut nonces()).unwrap()
+    }
+
+    fn holds(claim: RangeClaim, proof: &[u8]) -> bool {
+        let mut batch = RangeBatch::default();
+        batch.push(claim, decode(proof).unwrap());
+        batch.verify(0..1)
+    }
+
+    #[test]
+    fn the_extremes_of_the_range_are_in_it_and_nothing_beyond() {
+        for width in [RangeWidth::Bits32, RangeWidth::Bits64] {
+            let values = [0, width.largest()];
+            let proof = proof(width, values);
+            assert_eq!(proof.len(), width.proof_bytes());
+            assert!(holds(claim(width, values), &proof));
+        }
+        let beyond = [0, 1 << 32];
+        let (_, blindings) = outputs(beyond);
+        let claim = claim(RangeWidth::Bits32, beyond);
+        assert!(claim.prove(beyond, &blindings, &mut nonces()).is_err());
+    }
+
+    #[test]
+    fn a_negative_amount_has_no_proof() {
+        // -1 token is q - 1; a proof for the honest 1 does not cover it.
+        let (mut outputs, _) = outputs([1, 2]);
+        outputs[0] = (outputs[0].point - GENERATORS.Gg.at.point * Scalar::from(2_u64)).into();
+        let claim = RangeClaim::new(RangeWidth::Bits32, CONTEXT, &outputs).unwrap();
+        assert!(!holds(claim, &proof(RangeWidth::Bits32, [1, 2])));
+    }
+
+    #[test]
+    fn width_count_order_and_context_are_not_the_provers_choice() {
+        let narrow = proof(RangeWidth::Bits32, [1, 2]);
+        assert!(holds(claim(RangeWidth::Bits32, [1, 2]), &narrow));
+        assert!(!holds(claim(RangeWidth::Bits32, [1, 3]), &narrow));
+        let (swapped, _) = outputs([1, 2]);
+        let swapped = [swapped[1], swapped[0]];
+        let claim_swapped = RangeClaim::new(RangeWidth::Bits32, CONTEXT, &swapped).unwrap();
+        assert!(!holds(claim_swapped, &narrow));
+        let (same, _) = outputs([1, 2]);
+        let elsewhere = RangeClaim::new(RangeWidth::Bits32, b"another", &same).unwrap();
+        assert!(!holds(elsewhere, &narrow));
+        // A proof over 2^64 has more rounds; one that leaves an output out has fewer.
+        let wide = proof(RangeWidth::Bits64, [1, 1 << 40]);
+        assert!(!holds(claim(RangeWidth::Bits32, [1, 1 << 40]), &wide));
+        assert!(!holds(
+            claim(RangeWidth::Bits32, [1, 2]),
+            &narrow[..577 - 64]
+        ));
+    }
+
+    #[test]
+    fn one_bad_proof_in_a_batch_does_not_hide_behind_the_others() {
+        let good = proof(RangeWidth::Bits32, [1, 2]);
+        let other = proof(RangeWidth::Bits32, [3, 4]);
+        for bad in 0..5 {
+            let mut batch = RangeBatch::default();
+            for place in 0..5 {
+                let proof = if place == bad { &other } else { &good };
+                batch.push(claim(RangeWidth::Bits32, [1, 2]), decode(proof).unwrap());
+            }
+            assert!(!batch.verify(0..5));
+            assert_eq!(batch.find_bad(0..batch.len()), [bad]);
+        }
+    }
 }

@@ -286,7 +286,7 @@ fn secrets_print_nothing() {
     let pair = buy(&ledger, &root, 0, 123_456);
     let [first, _] = pair.credentials();
     let printed = [
-        format!("{:?}", root),
+        format!("{root:?}"),
         format!("{:?}", master()),
         format!("{claim:?} {:?}", claim.tag()),
         format!("{pair:?} {first:?}"),

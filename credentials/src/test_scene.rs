@@ -1,0 +1,69 @@
+//! One purchase and what follows from it, for tests that look inside.
+
+use std::convert::Infallible;
+use std::num::NonZeroU64;
+
+use crate::ledger::memory::{Memory, MemoryTransaction};
+use crate::ledger::{Outcome, Tariff};
+use crate::{
+    AdjustRule, Epoch, InFlight, Issuer, Ledger, MasterSecret, OpCode, Reply, Request, Root,
+    Service, Settled, Spending, Unspent,
+};
+
+pub(crate) const MASTER: [u8; 32] = [1; 32];
+pub(crate) const ROOT: [u8; 32] = [2; 32];
+pub(crate) const SERVICE: Service = Service::new([7; 32]);
+pub(crate) const EPOCH: Epoch = Epoch(5);
+
+/// Everything costs ten tokens.
+pub(crate) struct Ten;
+
+impl Tariff for Ten {
+    fn price(&self, _: OpCode, _: &[u8]) -> Option<NonZeroU64> {
+        NonZeroU64::new(10)
+    }
+}
+
+pub(crate) type Scene = Ledger<Memory, Ten>;
+
+pub(crate) fn scene() -> Scene {
+    Ledger::new(issuer(EPOCH), Memory::new(), Ten)
+}
+
+pub(crate) fn issuer(epoch: Epoch) -> Issuer {
+    Issuer::new(&MasterSecret::from_bytes(MASTER), SERVICE, epoch, 1)
+}
+
+pub(crate) fn root() -> Root {
+    Root::from_bytes(ROOT)
+}
+
+/// A purchase that can be claimed.
+pub(crate) fn purchase(scene: &Scene, index: u64, amount: u64) -> InFlight {
+    let claim = root().claim_secret(index);
+    scene.open_claim(&claim.tag(), [0; 32], amount).unwrap();
+    scene.mark_paid(&claim.tag()).unwrap();
+    InFlight::purchase(&root(), scene.issuer().record(), &claim, amount, None).unwrap()
+}
+
+pub(crate) fn spend(scene: &Scene, pair: &Unspent, spending: &Spending<'_>) -> InFlight {
+    let pair = Unspent::decode(&*pair.encode()).unwrap();
+    pair.spend(&root(), scene.issuer().record(), spending)
+        .unwrap()
+}
+
+/// Performs it, giving `adjust` back.
+pub(crate) fn settle(scene: &Scene, in_flight: InFlight, adjust: u64) -> (Reply, Unspent) {
+    let outcome = Outcome {
+        adjust,
+        ..Outcome::DONE
+    };
+    let perform = |_: &mut MemoryTransaction<'_>, _: &Request| Ok::<_, Infallible>(outcome);
+    let reply = scene.process(in_flight.core(), perform).unwrap();
+    let record = scene.issuer().record();
+    let rule = AdjustRule::Exactly(adjust);
+    match in_flight.accept(&root(), record, reply.clone(), rule) {
+        Ok(Settled::Performed(replaced)) => (reply, replaced.pair),
+        other => panic!("not performed: {other:?}"),
+    }
+}
