@@ -26,6 +26,7 @@ pub struct Provider {
     transport: Arc<dyn Transport>,
     record: RwLock<Record>,
     rng: Mutex<StdRng>,
+    compact: bool,
 }
 
 /// What an insert came to.
@@ -97,7 +98,7 @@ impl Provider {
     ) -> Result<Self, RecoveryError> {
         let server_key = *address.server_key();
         let request = Request::unpaid(nonce(&mut rng), Call::Info);
-        let record = info(&request, &server_key, transport.as_ref()).await?;
+        let record = info(&request, &server_key, transport.as_ref(), false).await?;
         if record.node_id != address.node_id() {
             return Err(RecoveryError::Misbehaved("its terms name another node id"));
         }
@@ -107,7 +108,18 @@ impl Provider {
             transport,
             record,
             rng,
+            compact: false,
         })
+    }
+
+    /// Sends small operations in small onion messages, which cost less bandwidth and let every
+    /// relay tell them from the others. By default all are of one size.
+    #[must_use]
+    pub fn compact(self) -> Self {
+        Provider {
+            compact: true,
+            ..self
+        }
     }
 
     /// The key that goes into every derivation for this provider.
@@ -183,7 +195,7 @@ impl Provider {
         stored: Option<BlobHash>,
     ) -> Result<(Result<Done, Refusal>, Option<Evidence>), RecoveryError> {
         let request = Request::unpaid(self.with_rng(nonce), call);
-        let reply = exchange(&request, self.transport.as_ref()).await?;
+        let reply = exchange(&request, self.transport.as_ref(), self.compact).await?;
         let Some(finding) = Reply::finding(&request, &reply.outcome, stored) else {
             return Ok((reply.outcome, None));
         };
@@ -216,7 +228,13 @@ impl Provider {
     /// Fetches the terms again, which may change from one epoch to the next but not within one.
     async fn refresh(&self, known: &Record) -> Result<Record, RecoveryError> {
         let request = Request::unpaid(self.with_rng(nonce), Call::Info);
-        let record = info(&request, &self.server_key, self.transport.as_ref()).await?;
+        let record = info(
+            &request,
+            &self.server_key,
+            self.transport.as_ref(),
+            self.compact,
+        )
+        .await?;
         if record != *known && record.epoch <= known.epoch {
             return Err(RecoveryError::Misbehaved(
                 "it changed its terms within an epoch",
@@ -232,8 +250,9 @@ async fn info(
     request: &Request,
     server: &ServerKey,
     transport: &dyn Transport,
+    compact: bool,
 ) -> Result<Record, RecoveryError> {
-    match exchange(request, transport).await?.outcome {
+    match exchange(request, transport, compact).await?.outcome {
         Ok(Done::Info(record)) => {
             record
                 .verified(server)
@@ -246,12 +265,24 @@ async fn info(
     }
 }
 
-async fn exchange(request: &Request, transport: &dyn Transport) -> Result<Reply, RecoveryError> {
+async fn exchange(
+    request: &Request,
+    transport: &dyn Transport,
+    compact: bool,
+) -> Result<Reply, RecoveryError> {
+    // The answer comes in the class of its request, and that of a look-up may be a blob.
+    let class = match request.call {
+        Call::Info | Call::Delete(_) if compact => SizeClass::Small,
+        _ => SizeClass::Big,
+    };
+    let body = request.encode();
     #[expect(
         clippy::expect_used,
         reason = "one blob and a payment fit by design, see `envelope`"
     )]
-    let contents = envelope::wrap(&request.encode(), SizeClass::Big).expect("a request fits");
+    let contents = envelope::wrap(&body, class)
+        .or_else(|| envelope::wrap(&body, SizeClass::Big))
+        .expect("a request fits");
     let answer = transport.exchange(contents).await?;
     envelope::unwrap(&answer)
         .and_then(Reply::decode)

@@ -6,7 +6,7 @@ use larder_protocol::lookup::Lookup;
 use larder_protocol::{
     Call, Done, Key, Nonce, Payment, Refusal, Reply, Request, SizeClass, envelope,
 };
-use larder_recovery::{Looked, Written};
+use larder_recovery::{Looked, Provider, Removed, Written};
 
 use crate::processes::{larderd, relay};
 use crate::wallet::{Client, blob, patient, runtime};
@@ -177,5 +177,34 @@ fn a_delete_needs_the_right_key_server_and_blob() {
             client.provider.insert(key, blob(0)).await,
             Ok(Written::Tombstoned)
         );
+    });
+}
+
+#[test]
+fn a_compact_client_deletes_in_small_messages_and_is_answered_in_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let relay = relay();
+    let node = larderd(folder.path(), &[relay.peer]);
+    runtime().block_on(async {
+        let client = Client::connect(patient(relay.peer), &node.address).await;
+        let address = node.address.clone();
+        let compact = Provider::connect(address, client.transport.clone())
+            .await
+            .expect("answers");
+        let compact = compact.compact();
+        let keypair = client.keypair(0);
+        let key = keypair.public_key().into();
+        assert_eq!(compact.insert(key, blob(0)).await, Ok(Written::New));
+        assert!(compact.lookup(key).await == Ok(Looked::Found(blob(0))));
+        assert_eq!(
+            compact.delete(&keypair, blob(0).hash()).await,
+            Ok(Removed::Now)
+        );
+
+        let delete = Delete::sign(&keypair, node.address.server_key(), blob(0).hash());
+        let request = Request::unpaid(Nonce([1; 32]), Call::Delete(delete));
+        let contents = wrap(&request.encode(), SizeClass::Small);
+        let answer = client.send_for_contents(&contents).await;
+        assert_eq!(SizeClass::of(&answer), SizeClass::Small);
     });
 }

@@ -62,9 +62,14 @@ impl Client {
 
     /// Sends contents as they are and returns the reply to them.
     pub(crate) async fn send_raw(&self, contents: &[u8]) -> Reply {
-        let answer = self.circuits.request(&self.destination, contents).await;
-        let contents = answer.expect("an answer").contents;
+        let contents = self.send_for_contents(contents).await;
         Reply::decode(envelope::unwrap(&contents).expect("an envelope")).expect("a reply")
+    }
+
+    /// The same, and returns the answer as it came.
+    pub(crate) async fn send_for_contents(&self, contents: &[u8]) -> Vec<u8> {
+        let answer = self.circuits.request(&self.destination, contents).await;
+        answer.expect("an answer").contents
     }
 
     /// The same, when the answer does not matter.
