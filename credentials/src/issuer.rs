@@ -7,7 +7,8 @@ use crate::epoch::Epoch;
 use crate::error::Refusal;
 use crate::issuer_key::{IssuerKey, MasterSecret};
 use crate::parameters::{Parameters, Record};
-use crate::range_proof::{self, RangeBatch, RangeClaim};
+use crate::range_proof::RangeBatch;
+use crate::range_verifier::RangeProof;
 use crate::relation::Statement;
 use crate::request::{Request, spend_tag};
 use crate::service::Service;
@@ -101,7 +102,7 @@ impl Issuer {
     /// [`Refusal::BadProof`], [`Refusal::Malformed`] for a bad point or scalar,
     /// [`Refusal::WrongEpoch`] when a key is needed that is no longer live.
     pub fn verify(&self, request: &Request) -> Result<(), Refusal> {
-        let mut ranges = RangeBatch::default();
+        let mut ranges = RangeBatch::new(self.record.service().range());
         self.verify_all_but_range(request, &mut ranges)?;
         if ranges.verify(0..1) {
             Ok(())
@@ -117,7 +118,7 @@ impl Issuer {
     /// Returns one result a request, in order; the errors are those of [`Self::verify`].
     #[must_use]
     pub fn verify_batch(&self, requests: &[&Request]) -> Vec<Result<(), Refusal>> {
-        let mut ranges = RangeBatch::default();
+        let mut ranges = RangeBatch::new(self.record.service().range());
         let mut results: Vec<_> = requests
             .iter()
             .map(|request| self.verify_all_but_range(request, &mut ranges))
@@ -137,15 +138,13 @@ impl Issuer {
         request: &Request,
         ranges: &mut RangeBatch,
     ) -> Result<(), Refusal> {
-        let range_proof = range_proof::decode(&request.range_proof)?;
+        let width = self.record.service().range();
+        let range_proof = RangeProof::decode(width, &request.range_proof)?;
         let (statement, context) = self.statement(request)?;
         statement
             .verify(&spend_tag(&context, &request.range_proof), &request.proof)
             .map_err(|_| Refusal::BadProof)?;
-        let width = self.record.service().range();
-        let claim =
-            RangeClaim::new(width, &context, &request.outputs()?).map_err(|_| Refusal::BadProof)?;
-        ranges.push(claim, range_proof);
+        ranges.push(&context, request.outputs()?, range_proof);
         Ok(())
     }
 

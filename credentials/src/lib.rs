@@ -42,6 +42,7 @@ mod operation;
 mod parameters;
 mod prf;
 mod range_proof;
+mod range_verifier;
 mod relation;
 mod reply;
 mod request;

@@ -14,7 +14,7 @@ use crate::group::Point;
 use crate::memo;
 use crate::operation::{ClaimSecret, OpCode, References};
 use crate::parameters::{Parameters, Record};
-use crate::range_proof::RangeClaim;
+use crate::range_proof;
 use crate::relation::Statement;
 use crate::request::{self, Head, Presentation, Request, spend_tag};
 use crate::root::Root;
@@ -164,12 +164,17 @@ impl<'a> Draft<'a> {
         statement: &Statement<'_>,
         witness: &[Scalar],
     ) -> Result<(Vec<u8>, Request), HolderError> {
-        let unprovable = |_| HolderError::Unprovable;
         let prf = self.root.prf();
         let mut nonces = prf.generator("range-proof", &[context, &*self.witness()]);
-        let range_proof = RangeClaim::new(self.service.range(), context, &self.outputs)
-            .and_then(|claim| claim.prove(*self.values, &self.blindings, &mut nonces))
-            .map_err(unprovable)?;
+        let range_proof = range_proof::prove(
+            self.service.range(),
+            context,
+            &self.outputs,
+            *self.values,
+            &self.blindings,
+            &mut nonces,
+        )
+        .map_err(|_| HolderError::Unprovable)?;
         let tag = spend_tag(context, &range_proof);
         let mut secret = Zeroizing::new(Vec::with_capacity(32 * witness.len()));
         witness
