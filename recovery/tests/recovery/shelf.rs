@@ -166,7 +166,7 @@ impl State {
             Some(Lie::OldReceipt) => {
                 reply.receipt = self
                     .old
-                    .replace(reply.receipt.clone().expect("an operation on a key"))
+                    .replace(reply.receipt.clone().expect("an operation on a key"));
             }
             Some(Lie::UnsignedAbsent) if request.call.key().is_some() => {
                 reply = Reply::bare(Err(Refusal::Absent));
