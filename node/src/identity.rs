@@ -60,23 +60,10 @@ impl Identity {
         let mut text = Zeroizing::new(String::new());
         let mut file = fs::File::open(path).map_err(fail)?.take(1_024);
         file.read_to_string(&mut text).map_err(fail)?;
-        let bad = || NodeError::BadSeed(path.to_owned());
-        let mut digits = text.trim_end().chars();
-        let mut nibble = || {
-            digits
-                .next()
-                .and_then(|digit| digit.to_digit(16))
-                .ok_or_else(bad)
-        };
         let mut identity = Identity([0; 32]);
-        for byte in &mut identity.0 {
-            *byte = (nibble()? << 4 | nibble()?) as u8;
-        }
-        if digits.next().is_some() {
-            Err(bad())
-        } else {
-            Ok(identity)
-        }
+        hex::decode_to_slice(text.trim_end(), &mut identity.0)
+            .map_err(|_| NodeError::BadSeed(path.to_owned()))?;
+        Ok(identity)
     }
 
     /// Durable before it is used: an address must not be handed out whose seed can get lost.
@@ -88,13 +75,7 @@ impl Identity {
         };
         let mut identity = Identity([0; 32]);
         getrandom::fill(&mut identity.0).map_err(|error| fail(error.into()))?;
-        let mut text = Zeroizing::new(String::with_capacity(65));
-        for byte in identity.0 {
-            for nibble in [byte >> 4, byte & 15] {
-                text.extend(char::from_digit(nibble.into(), 16));
-            }
-        }
-        text.push('\n');
+        let text = Zeroizing::new(format!("{}\n", *Zeroizing::new(hex::encode(identity.0))));
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)

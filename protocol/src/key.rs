@@ -99,7 +99,7 @@ macro_rules! as_hex {
     ($name:ident) => {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+                f.write_str(&hex::encode(self.0))
             }
         }
 
@@ -113,22 +113,10 @@ macro_rules! as_hex {
             type Err = InvalidBytes;
 
             fn from_str(text: &str) -> Result<Self, InvalidBytes> {
-                let bytes = text.as_bytes();
-                let nibble = |at: usize| char::from(bytes[at]).to_digit(16);
                 let mut point = [0; Self::LEN];
-                if bytes.len() != 2 * Self::LEN {
-                    return Err(InvalidBytes::NotHex {
-                        hex_digits: 2 * Self::LEN,
-                    });
-                }
-                for (at, byte) in point.iter_mut().enumerate() {
-                    let (Some(high), Some(low)) = (nibble(2 * at), nibble(2 * at + 1)) else {
-                        return Err(InvalidBytes::NotHex {
-                            hex_digits: 2 * Self::LEN,
-                        });
-                    };
-                    *byte = (high << 4 | low) as u8;
-                }
+                hex::decode_to_slice(text, &mut point).map_err(|_| InvalidBytes::NotHex {
+                    hex_digits: 2 * Self::LEN,
+                })?;
                 Self::from_slice(&point)
             }
         }

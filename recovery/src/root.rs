@@ -41,13 +41,7 @@ impl RootKey {
     /// 64 hexadecimal digits, to be written down or stored where only the owner reads.
     #[must_use]
     pub fn reveal(&self) -> Zeroizing<String> {
-        let mut text = Zeroizing::new(String::with_capacity(64));
-        for byte in self.0 {
-            for nibble in [byte >> 4, byte & 15] {
-                text.extend(char::from_digit(nibble.into(), 16));
-            }
-        }
-        text
+        Zeroizing::new(hex::encode(self.0))
     }
 }
 
@@ -55,20 +49,8 @@ impl FromStr for RootKey {
     type Err = InvalidRootKey;
 
     fn from_str(text: &str) -> Result<Self, InvalidRootKey> {
-        let mut digits = text.trim().chars();
-        let mut nibble = || {
-            digits
-                .next()
-                .and_then(|digit| digit.to_digit(16))
-                .ok_or(InvalidRootKey)
-        };
         let mut root = RootKey([0; 32]);
-        for byte in &mut root.0 {
-            *byte = (nibble()? << 4 | nibble()?) as u8;
-        }
-        if nibble().is_ok() || text.trim().len() != 64 {
-            return Err(InvalidRootKey);
-        }
+        hex::decode_to_slice(text.trim(), &mut root.0).map_err(|_| InvalidRootKey)?;
         Ok(root)
     }
 }
