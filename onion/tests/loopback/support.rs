@@ -67,8 +67,11 @@ impl Network {
         let mut config = CircuitsConfig::new(vec![self.relays[0].address()]);
         config.relays = self.relays[1..].iter().map(node_id).collect();
         adjust(&mut config);
+        let first_hop = &self.relays[0];
+        let connected = first_hop.peers().len() + config.connections_per_hop;
         let circuits = Arc::new(Circuits::start(config).unwrap());
         circuits.wait_connected().await;
+        until(|| first_hop.peers().len() == connected).await;
         circuits
     }
 }
