@@ -5,20 +5,74 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use larder_node::{Config, Node};
 use larder_onion::{
     Circuits, CircuitsConfig, Destination, NodeId, PeerAddress, Relay, RelayConfig, Service,
     ServiceConfig,
 };
-use larder_protocol::BLOB_LEN;
+use larder_protocol::insert::Insert;
+use larder_protocol::lookup::Lookup;
+use larder_protocol::{BLOB_LEN, Call, Done, Nonce, Refusal, Reply, Request, SizeClass, envelope};
+use larder_store::suite::sample;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 use super::actor;
 
+/// What a client asks for, over and over.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(crate) enum Work {
+    /// Its own bytes back, from the echo.
+    Echo,
+    /// To store a new blob, from the storage node.
+    Inserts,
+    /// One of the blobs that inserts stored.
+    Lookups,
+}
+
+impl Work {
+    /// The contents of one request.
+    fn request(self, number: u64) -> Option<Vec<u8>> {
+        let nonce = Nonce([0x5a; 32]);
+        let key = sample::key(number);
+        let call = match self {
+            Work::Echo => return Some(vec![0x5a; BLOB_LEN]),
+            Work::Inserts => Call::Insert(Insert {
+                key,
+                blob: sample::blob(number),
+            }),
+            Work::Lookups => Call::Lookup(Lookup { key }),
+        };
+        envelope::wrap(&Request::unpaid(nonce, call).encode(), SizeClass::Big)
+    }
+
+    /// Whether this is what was asked for.
+    fn is_answered_by(self, number: u64, contents: &[u8]) -> bool {
+        let reply = || {
+            Some(
+                Reply::decode(envelope::unwrap(contents).ok()?)
+                    .ok()?
+                    .outcome,
+            )
+        };
+        match self {
+            Work::Echo => contents.len() == BLOB_LEN,
+            // A retry whose first answer was lost finds its own blob.
+            Work::Inserts => matches!(
+                reply(),
+                Some(Ok(Done::Inserted) | Err(Refusal::AlreadyExists { .. }))
+            ),
+            Work::Lookups => reply() == Some(Ok(Done::Found(sample::blob(number)))),
+        }
+    }
+}
+
 /// An order to a client.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Run {
+    /// What it asks for.
+    pub(crate) work: Work,
     /// Requests under way at once.
     pub(crate) in_flight: usize,
     /// Messages let out per connection at most.
@@ -47,6 +101,7 @@ pub(crate) fn play_if_cast() -> Result<bool, Box<dyn Error>> {
     match (role.as_str(), script.as_slice()) {
         ("relay", []) => relay()?,
         ("echo", [lsp]) => service(lsp.parse()?, |contents| contents.to_vec())?,
+        ("node", [lsp]) => node(lsp.parse()?)?,
         ("client", [lsp, node]) => client(lsp.parse()?, node.parse()?)?,
         _ => return Err(format!("there is no role {role} with such a script").into()),
     }
@@ -88,6 +143,24 @@ pub(crate) fn service(
     })
 }
 
+/// A storage node with a store in a folder of its own, connected to `lsp`. Says its node id.
+fn node(lsp: PeerAddress) -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let runtime = Runtime::new()?;
+    let mut config = Config::load(None, Some(folder.path()), [])?;
+    config.lsps = vec![lsp];
+    config.free_space_floor = 0;
+    let node = runtime.block_on(async {
+        let node = Node::start(&config).await?;
+        node.wait_connected().await;
+        Ok::<_, Box<dyn Error>>(node)
+    })?;
+    let id = node.node_id().to_string();
+    actor::perform(&id, |_| Err("unknown line".into()))?;
+    runtime.block_on(node.shutdown());
+    Ok(())
+}
+
 /// A client of `node` through `lsp` that takes [`Run`]s.
 fn client(lsp: PeerAddress, node: NodeId) -> Result<(), Box<dyn Error>> {
     let runtime = Runtime::new()?;
@@ -111,11 +184,16 @@ async fn round_trips(lsp: PeerAddress, node: NodeId, run: Run) -> Result<Outcome
         let (circuits, begun) = (Arc::clone(&circuits), Arc::clone(&begun));
         lanes.spawn(async move {
             let to = Destination::new(node);
-            let contents = vec![0x5a; BLOB_LEN];
             let (mut answered, mut sent) = (0, 0);
-            while begun.fetch_add(1, Ordering::Relaxed) < run.round_trips {
+            loop {
+                let number = begun.fetch_add(1, Ordering::Relaxed);
+                if number >= run.round_trips {
+                    break;
+                }
+                let number = number as u64;
+                let contents = run.work.request(number).unwrap_or_default();
                 match circuits.request(&to, &contents).await {
-                    Ok(reply) if reply.contents == contents => {
+                    Ok(reply) if run.work.is_answered_by(number, &reply.contents) => {
                         answered += 1;
                         sent += u64::from(reply.attempts);
                     }
