@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use larder_onion::{
-    Blame, CircuitsConfig, Faults, Incoming, Rate, Relay, RelayConfig, RequestError, Undelivered,
+    Blame, CircuitsConfig, Faults, Incoming, Rate, Relay, RelayConfig, RequestError, Service,
+    ServiceConfig, Undelivered,
 };
 
 use crate::support::{Network, all, contents, echo, node_id, serve, to, until};
@@ -147,6 +148,29 @@ async fn a_relay_that_limits_the_rate_loses_nothing_but_time() {
         }),
         ..Faults::default()
     })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_held_back_to_a_pace_all_arrive() {
+    let network = Network::start(1).await;
+    let mut config = ServiceConfig::new([99; 32]);
+    config.connect_to = vec![network.relays[0].address()];
+    config.pace = Some(Rate {
+        per_second: 100.0,
+        burst: 1.0,
+    });
+    let (service, intake) = Service::start(config).await.unwrap();
+    network.relays[0].wait_for(service.node_id()).await;
+    serve(&intake, echo);
+    let circuits = network.circuits(|_| {}).await;
+    all((0..20).map(|n| {
+        let (circuits, destination) = (Arc::clone(&circuits), to(&service));
+        async move {
+            let reply = circuits.request(&destination, &contents(n)).await;
+            assert!(reply.unwrap().contents == contents(n));
+        }
+    }))
     .await;
 }
 
