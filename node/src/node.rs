@@ -87,9 +87,9 @@ impl Node {
             ..ServiceConfig::new(identity.onion_seed())
         })
         .await?;
-        let node_id = same_id(service.node_id());
+        let node_id = service.node_id();
         let signer = Signer::unpaid(&identity, node_id);
-        let introductions = config.lsps.iter().map(|lsp| same_id(lsp.node_id)).collect();
+        let introductions = config.lsps.iter().map(|lsp| lsp.node_id).collect();
         let address = Address::new(signer.server_key, node_id, introductions);
 
         let (written, outcomes) = channel();
@@ -202,11 +202,6 @@ impl Node {
             tracing::error!("a thread of the node has panicked: please report it");
         }
     }
-}
-
-#[expect(clippy::expect_used, reason = "both are compressed points")]
-fn same_id(id: larder_onion::NodeId) -> NodeId {
-    NodeId::from_slice(&id.to_bytes()).expect("a point")
 }
 
 fn ends_well(thread: JoinHandle<()>) -> bool {

@@ -21,10 +21,11 @@ use crate::keys::Unbuilt;
 use crate::link;
 use crate::lock;
 use crate::net::Tasks;
-use crate::node_id::{NodeId, PeerAddress};
 use crate::pacer::{Pace, PacerLimits};
-use crate::parcel::{self, Parcel, REQUEST_TLV};
+use crate::parcel::{self, Parcel};
+use crate::peer_address::PeerAddress;
 use crate::routes::{Destination, Route, Routes};
+use larder_protocol::{NodeId, REQUEST_TLV};
 
 /// Where circuits begin, what they pass, and how patient they are.
 #[derive(Clone, Debug)]
@@ -247,7 +248,7 @@ impl Circuits {
             tlv_type: REQUEST_TLV,
             bytes: contents.to_vec(),
         };
-        let destination = messenger::Destination::Node(to.node_id.0);
+        let destination = messenger::Destination::Node(to.node_id.point());
         let built = keys.build(
             circuit.there.clone(),
             destination,
@@ -348,11 +349,11 @@ struct Circuit {
 impl Circuit {
     fn new(first_hop: NodeId, route: Route, to: &Destination) -> Self {
         // A first hop that is the storage node itself is no relay.
-        let relay = (first_hop != to.node_id).then_some(first_hop.0);
-        let ids = |nodes: Vec<NodeId>| nodes.into_iter().map(|node| node.0);
+        let relay = (first_hop != to.node_id).then_some(first_hop.point());
+        let ids = |nodes: Vec<NodeId>| nodes.into_iter().map(|node| node.point());
         Circuit {
             there: relay.into_iter().chain(ids(route.there)).collect(),
-            back: [to.node_id.0]
+            back: [to.node_id.point()]
                 .into_iter()
                 .chain(ids(route.back))
                 .chain(relay)
@@ -363,10 +364,10 @@ impl Circuit {
 
     /// All nodes but the client; the storage node last.
     fn hops(&self) -> Vec<NodeId> {
-        let mut hops: Vec<NodeId> = self.there.iter().copied().map(NodeId).collect();
+        let mut hops: Vec<NodeId> = self.there.iter().copied().map(NodeId::from).collect();
         for &node in &self.back {
-            if !hops.contains(&NodeId(node)) && NodeId(node) != self.destination {
-                hops.push(NodeId(node));
+            if !hops.contains(&NodeId::from(node)) && NodeId::from(node) != self.destination {
+                hops.push(NodeId::from(node));
             }
         }
         hops.push(self.destination);

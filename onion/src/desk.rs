@@ -18,9 +18,9 @@ use tokio::time::Instant;
 use crate::counter::Counter;
 use crate::endpoint::Endpoint;
 use crate::lock;
-use crate::node_id::NodeId;
 use crate::pacer::{Pace, Pacer, PacerLimits, Ready};
 pub(crate) use attempts::{Attempts, Turn};
+use larder_protocol::NodeId;
 
 /// What comes back with a reply and says to which attempt it belongs. Random.
 pub(crate) type Context = [u8; 32];

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::node_id::NodeId;
+use larder_protocol::NodeId;
 
 /// Why an endpoint could not be started: the configuration or the machine is at fault.
 #[derive(Debug, thiserror::Error)]

@@ -19,8 +19,8 @@ use tokio::sync::{mpsc, watch};
 
 use crate::bucket::{Bucket, Rate};
 use crate::lock;
-use crate::node_id::NodeId;
 use crate::relay::StockMessenger;
+use larder_protocol::NodeId;
 
 /// What goes wrong with the messages a relay is to forward. The default is nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -98,7 +98,7 @@ impl FaultyRelay {
         let state = lock(&self.state);
         let received = state.received.iter();
         received
-            .map(|(peer, count)| (NodeId(*peer), *count))
+            .map(|(peer, count)| (NodeId::from(*peer), *count))
             .collect()
     }
 

@@ -9,8 +9,8 @@ use crate::endpoint::Endpoint;
 use crate::keys::Keys;
 use crate::mailroom::MailroomLimits;
 use crate::net::{self, Tasks};
-use crate::node_id::PeerAddress;
-use crate::parcel::REPLY_TLV;
+use crate::peer_address::PeerAddress;
+use larder_protocol::REPLY_TLV;
 
 /// Keeps link number `index` of the desk connected to `first_hop`.
 ///
@@ -45,7 +45,7 @@ async fn connect(
     let connection = net::connect(Arc::clone(&endpoint.peers), *first_hop);
     tokio::pin!(connection);
     let mut connected = endpoint.mailroom.connected();
-    let there = |peers: &Vec<PublicKey>| peers.contains(&first_hop.node_id.0);
+    let there = |peers: &Vec<PublicKey>| peers.contains(&first_hop.node_id.point());
     tokio::select! {
         () = &mut connection => return,
         _ = connected.wait_for(there) => {}

@@ -225,7 +225,8 @@ mod tests {
 
     use super::*;
     use crate::keys::Keys;
-    use crate::parcel::{Parcel, REQUEST_TLV};
+    use crate::parcel::Parcel;
+    use larder_protocol::REQUEST_TLV;
 
     const LIMITS: MailroomLimits = MailroomLimits {
         inbound_peers: 2,

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::ldk::Peers;
-use crate::node_id::PeerAddress;
+use crate::peer_address::PeerAddress;
 
 /// A TCP connection that takes longer than this is not going to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -61,7 +61,7 @@ where
     // LDK leaves this to us. Without it the tail of a message waits for an acknowledgement.
     let stream = stream.set_nodelay(true).and_then(|()| stream.into_std());
     if let Ok(stream) = stream {
-        lightning_net_tokio::setup_outbound(peers, to.node_id.0, stream).await;
+        lightning_net_tokio::setup_outbound(peers, to.node_id.point(), stream).await;
     }
 }
 

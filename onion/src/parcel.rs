@@ -23,10 +23,7 @@ use lightning::onion_message::messenger::{
 use lightning::onion_message::packet::OnionMessageContents;
 use lightning::util::ser::{Writeable, Writer};
 
-/// TLV type of a request, "LAR1".
-pub const REQUEST_TLV: u64 = 0x4c41_5231;
-/// TLV type of a reply, "LAR3".
-pub const REPLY_TLV: u64 = 0x4c41_5233;
+use larder_protocol::{REPLY_TLV, REQUEST_TLV};
 
 /// Bytes of hop data in a small onion packet (BOLT 4).
 pub const SMALL_HOP_DATA: usize = 1_300;

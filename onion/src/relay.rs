@@ -20,7 +20,8 @@ use crate::faults::{Errand, Faults, FaultyRelay};
 use crate::keys::Keys;
 use crate::ldk::{self, Peers, Silent};
 use crate::net::{self, Tasks};
-use crate::node_id::{NodeId, PeerAddress};
+use crate::peer_address::PeerAddress;
+use larder_protocol::NodeId;
 
 /// LDK's own messenger, with nobody behind it.
 pub(crate) type StockMessenger = OnionMessenger<
@@ -102,7 +103,7 @@ impl Relay {
         tasks.spawn(run(errands, Arc::clone(&handler), Arc::clone(&peers)));
         Ok(Relay {
             address: PeerAddress {
-                node_id: NodeId(keys.node_id()),
+                node_id: NodeId::from(keys.node_id()),
                 address: local,
             },
             peers,
@@ -128,14 +129,16 @@ impl Relay {
     pub fn peers(&self) -> Vec<NodeId> {
         let peers = self.peers.list_peers();
         let ids = peers.into_iter().map(|peer| peer.counterparty_node_id);
-        ids.map(NodeId).collect()
+        ids.map(NodeId::from).collect()
     }
 
     /// Waits until a peer is connected.
     pub async fn wait_for(&self, peer: NodeId) {
         let mut connected = self.handler.connected();
         // The sender lives in the handler we hold.
-        let _ = connected.wait_for(|peers| peers.contains(&peer.0)).await;
+        let _ = connected
+            .wait_for(|peers| peers.contains(&peer.point()))
+            .await;
     }
 
     /// Onion messages that came from each peer since the start, in no order.

@@ -10,7 +10,7 @@
 use rand::Rng;
 use rand::seq::SliceRandom;
 
-use crate::node_id::NodeId;
+use larder_protocol::NodeId;
 
 /// A storage node, and the relays through which it can be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,7 +121,7 @@ mod tests {
 
     fn node(n: u8) -> NodeId {
         let secret = SecretKey::from_slice(&[n; 32]).unwrap();
-        NodeId(PublicKey::from_secret_key(&Secp256k1::new(), &secret))
+        NodeId::from(PublicKey::from_secret_key(&Secp256k1::new(), &secret))
     }
 
     fn draws(routes: &Routes, to: &Destination) -> Vec<Route> {

@@ -24,8 +24,9 @@ use crate::fair::Refused;
 use crate::keys::{Keys, Peeled, Unbuilt};
 use crate::mailroom::MailroomLimits;
 use crate::net::{self, Tasks};
-use crate::node_id::{NodeId, PeerAddress};
-use crate::parcel::{self, Parcel, REPLY_TLV, REQUEST_TLV};
+use crate::parcel::{self, Parcel};
+use crate::peer_address::PeerAddress;
+use larder_protocol::{NodeId, REPLY_TLV, REQUEST_TLV};
 
 /// Hops of a reply path we are willing to pay for. Every hop costs 0.3 ms, and a packet has
 /// room for two hundred of them.
@@ -154,7 +155,7 @@ impl Service {
     /// The node id that clients address.
     #[must_use]
     pub fn node_id(&self) -> NodeId {
-        NodeId(self.endpoint.keys.node_id())
+        NodeId::from(self.endpoint.keys.node_id())
     }
 
     /// The socket we listen on, with the port the system chose.
@@ -183,7 +184,7 @@ impl Service {
         let mut connected = self.endpoint.mailroom.connected();
         let all = |peers: &Vec<PublicKey>| {
             let mut wanted = self.connect_to.iter();
-            wanted.all(|address| peers.contains(&address.node_id.0))
+            wanted.all(|address| peers.contains(&address.node_id.point()))
         };
         // The sender lives in the mailroom we hold.
         let _ = connected.wait_for(all).await;

@@ -51,6 +51,14 @@ macro_rules! point {
             }
         }
 
+        /// Prints nothing of the point, so that none ends up in a log by way of some other
+        /// struct's `Debug`.
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(..)"))
+            }
+        }
+
         impl From<PublicKey> for $name {
             fn from(point: PublicKey) -> Self {
                 $name(point.serialize())
@@ -62,8 +70,6 @@ macro_rules! point {
 point!(
     /// The key of a blob. Only its owner can derive it, and only the private key behind it
     /// can sign the delete.
-    ///
-    /// `Debug` prints nothing of it: a key in a log would link a client's requests.
     Key,
     "a key"
 );
@@ -88,24 +94,12 @@ point!(
     "a node id"
 );
 
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Key(..)")
-    }
-}
-
-/// The public identities print as hex and read it back.
+/// The public identities are written as hex and read back, by name: `Display` and `FromStr`.
 macro_rules! as_hex {
     ($name:ident) => {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&hex::encode(self.0))
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}({self})", stringify!($name))
             }
         }
 

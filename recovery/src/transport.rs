@@ -81,12 +81,8 @@ impl OnionTransport {
 #[must_use]
 pub fn destination(address: &Address) -> Destination {
     Destination {
-        node_id: same_id(address.node_id()),
-        introductions: address
-            .introductions()
-            .iter()
-            .map(|&id| same_id(id))
-            .collect(),
+        node_id: address.node_id(),
+        introductions: address.introductions().to_vec(),
     }
 }
 
@@ -106,9 +102,4 @@ impl Transport for OnionTransport {
             }
         })
     }
-}
-
-#[expect(clippy::expect_used, reason = "both are compressed points")]
-fn same_id(id: larder_protocol::NodeId) -> larder_onion::NodeId {
-    larder_onion::NodeId::from_slice(id.as_bytes()).expect("a point")
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Answer, Attempt, Context, Desk, Outcome, Place};
-use crate::node_id::NodeId;
+use larder_protocol::NodeId;
 
 /// A wait for a [`Place`]. Dropping it leaves the queue.
 pub(crate) struct Turn {

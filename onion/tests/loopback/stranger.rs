@@ -182,7 +182,7 @@ impl Drop for Stranger {
 }
 
 fn public_key(node: NodeId) -> PublicKey {
-    PublicKey::from_slice(&node.to_bytes()).unwrap()
+    node.point()
 }
 
 /// Big contents of any type.
