@@ -16,7 +16,7 @@ pub(crate) fn serve(pipeline: &Pipeline, caller: Caller, delete: &Delete) {
         Err(error) => return caller.answer(signer, Err(broken(&error)), None),
     };
     if !delete.permits(&signer.server_key, blob_hash) {
-        return caller.answer(signer, Err(Refusal::BadSignature), None);
+        return caller.answer(signer, Err(Refusal::BadSignature { blob_hash }), None);
     }
     // What was checked is what is deleted: the commit judges the hash again.
     let effect = Effect::Delete {
@@ -28,7 +28,7 @@ pub(crate) fn serve(pipeline: &Pipeline, caller: Caller, delete: &Delete) {
         Outcome::Removed => Ok(Done::Removed),
         Outcome::Absent => Err(Refusal::Absent),
         Outcome::Deleted => Err(Refusal::Deleted),
-        Outcome::HashMismatch(_) => Err(Refusal::BadSignature),
+        Outcome::HashMismatch(blob_hash) => Err(Refusal::BadSignature { blob_hash }),
         Outcome::Inserted | Outcome::AlreadyExists(_) | Outcome::Full => Err(Refusal::Internal),
     });
 }

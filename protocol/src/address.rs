@@ -160,10 +160,10 @@ impl FromStr for Address {
     type Err = InvalidAddress;
 
     fn from_str(text: &str) -> Result<Self, InvalidAddress> {
+        let text = text.trim();
         if text.chars().count() > MAX_CHARACTERS {
             return Err(InvalidAddress::TooLong);
         }
-        // Upper case is for QR codes; mixed case is a damaged copy, and bech32 says so.
         let prefix_len = PREFIX.len() + 1;
         let data = match text.get(..prefix_len) {
             Some(head) if head.eq_ignore_ascii_case("larder1") => &text[prefix_len..],
@@ -177,11 +177,30 @@ impl FromStr for Address {
                 });
             }
         }
+        if let Some((at, found)) = odd_case(text) {
+            return Err(InvalidAddress::Typo {
+                position: at + 1,
+                found,
+            });
+        }
         match checked(text) {
             Some(contents) => Ok(Address::from_contents(&contents)?),
             None => Err(locate(text, prefix_len)),
         }
     }
+}
+
+/// The first letter of the rarer case, if there are both. Upper case is for QR codes; mixed case is
+/// a damaged copy (BIP 173).
+fn odd_case(text: &str) -> Option<(usize, char)> {
+    let upper = text.bytes().filter(u8::is_ascii_uppercase).count();
+    let lower = text.bytes().filter(u8::is_ascii_lowercase).count();
+    let rarer = if upper <= lower {
+        char::is_ascii_uppercase
+    } else {
+        char::is_ascii_lowercase
+    };
+    text.chars().enumerate().find(|(_, letter)| rarer(letter))
 }
 
 /// The bytes behind a string whose checksum holds.

@@ -8,7 +8,7 @@
 //! | 0x13 | `AlreadyExists` | blob hash 32 |
 //! | 0x14 | `Absent` | – |
 //! | 0x15 | `Deleted` | – |
-//! | 0x16 | `BadSignature` | – |
+//! | 0x16 | `BadSignature` | blob hash 32 |
 //! | 0x17 | `StaleSequence` | current 8 |
 //! | 0x18 | `WrongPrice` | price 8 |
 //! | 0x19 | `WrongEpoch` | current 4, oldest 4 |
@@ -20,13 +20,15 @@
 //! | 0x1f | `StoreFull` | – |
 //! | 0x20 | `Internal` | – |
 
+use std::fmt;
+
 use crate::wire::{Reader, put_prefixed};
 use crate::{BlobHash, DecodeError};
 
 /// Why an operation was not performed, whose fault that is, and what the client does next.
 ///
 /// Carries no text of the server's: a code and its fields say all there is to say.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
     /// The client sent what is no request. A defect of the client: report it, do not retry.
@@ -56,11 +58,14 @@ pub enum Refusal {
     #[error("the blob under this key was deleted")]
     Deleted,
     /// The signature does not permit this. The client signed with another key, for another
-    /// server, or over another blob: look the blob up and sign again.
+    /// server, or over another blob than the one with this hash: look it up and sign again.
     #[error(
         "the signature does not permit this: it is by another key, for another server or over another blob"
     )]
-    BadSignature,
+    BadSignature {
+        /// Hash of the stored blob. With the hash that the client signed, the server is at fault.
+        blob_hash: BlobHash,
+    },
     /// The cell holds this sequence or a higher one. Open it, then write a higher one.
     #[error("the cell already holds sequence {current}: write a higher one")]
     StaleSequence {
@@ -110,6 +115,13 @@ pub enum Refusal {
     Internal,
 }
 
+/// The same as `Display`: a row has no place in a log.
+impl fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
 impl Refusal {
     pub(crate) fn code(&self) -> u8 {
         match self {
@@ -119,7 +131,7 @@ impl Refusal {
             Refusal::AlreadyExists { .. } => 0x13,
             Refusal::Absent => 0x14,
             Refusal::Deleted => 0x15,
-            Refusal::BadSignature => 0x16,
+            Refusal::BadSignature { .. } => 0x16,
             Refusal::StaleSequence { .. } => 0x17,
             Refusal::WrongPrice { .. } => 0x18,
             Refusal::WrongEpoch { .. } => 0x19,
@@ -136,7 +148,9 @@ impl Refusal {
     pub(crate) fn encode(&self, to: &mut Vec<u8>) {
         to.push(self.code());
         match self {
-            Refusal::AlreadyExists { blob_hash } => to.extend_from_slice(&blob_hash.0),
+            Refusal::AlreadyExists { blob_hash } | Refusal::BadSignature { blob_hash } => {
+                to.extend_from_slice(&blob_hash.0);
+            }
             Refusal::StaleSequence { current } => to.extend_from_slice(&current.to_be_bytes()),
             Refusal::WrongPrice { price } => to.extend_from_slice(&price.to_be_bytes()),
             Refusal::WrongEpoch { current, oldest } => {
@@ -159,7 +173,9 @@ impl Refusal {
             },
             0x14 => Refusal::Absent,
             0x15 => Refusal::Deleted,
-            0x16 => Refusal::BadSignature,
+            0x16 => Refusal::BadSignature {
+                blob_hash: BlobHash(reader.array("the hash")?),
+            },
             0x17 => Refusal::StaleSequence {
                 current: reader.u64("the sequence")?,
             },

@@ -9,9 +9,11 @@
 //! | 2 + r | length and bytes of the replacement row, as `credentials` lays it out, if bit 1 |
 //! | rest | [`extension`](crate::extension) |
 //!
-//! Every reply of an operation that got as far as the store carries a receipt: all of
+//! Every reply that says something about a key carries a receipt: all of
 //! `Inserted`, `Removed`, `Found`, `AlreadyExists`, `Absent`, `Deleted` and `BadSignature`.
 //! A client that gets one of these without a valid receipt has got nothing.
+
+use std::fmt;
 
 use crate::extension::Extension;
 use crate::receipt::Finding;
@@ -35,7 +37,7 @@ pub enum Done {
 }
 
 /// One reply.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Reply {
     /// What was done, or why nothing was.
     pub outcome: Result<Done, Refusal>,
@@ -45,6 +47,15 @@ pub struct Reply {
     pub replacement: Option<Vec<u8>>,
     /// What comes after the fixed fields.
     pub extension: Extension,
+}
+
+/// Says what the outcome was; credentials have no place in a log.
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply")
+            .field("outcome", &self.outcome)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Reply {
@@ -85,8 +96,10 @@ impl Reply {
             Ok(Done::Info(_)) => return None,
             Ok(Done::Inserted | Done::Removed) => Some(stored?),
             Ok(Done::Found(blob)) => Some(blob.hash()),
-            Err(Refusal::AlreadyExists { blob_hash }) => Some(*blob_hash),
-            Err(Refusal::Absent | Refusal::Deleted | Refusal::BadSignature) => None,
+            Err(Refusal::AlreadyExists { blob_hash } | Refusal::BadSignature { blob_hash }) => {
+                Some(*blob_hash)
+            }
+            Err(Refusal::Absent | Refusal::Deleted) => None,
             Err(_) => return None,
         };
         Some(Finding {

@@ -1,11 +1,13 @@
 //! What can go wrong for a wallet, whose fault it is, and the next step.
 
+use std::fmt;
+
 use larder_protocol::Refusal;
 
 use crate::Unreachable;
 
 /// An error for the wallet's user.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecoveryError {
     /// The network or the storage node is down. Whether the request took effect is not known;
@@ -37,4 +39,18 @@ pub enum RecoveryError {
         /// What was offered, in bytes.
         got: u64,
     },
+    /// Many counters in a row hold no value: a long history of deletes, or a storage node that
+    /// signs "deleted" for ever. Walk on if you believe it.
+    #[error("{counters} values in a row were deleted; walk on if that can be")]
+    NothingFound {
+        /// How many.
+        counters: u64,
+    },
+}
+
+/// The same as `Display`: another device's value has no place in a log.
+impl fmt::Debug for RecoveryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
 }

@@ -41,6 +41,7 @@ pub mod transport;
 pub mod value;
 pub mod walk;
 
+mod assembly;
 mod error;
 
 pub use error::RecoveryError;

@@ -11,11 +11,11 @@ use larder_protocol::insert::Insert;
 use larder_protocol::lookup::Lookup;
 use larder_protocol::receipt::Finding;
 use larder_protocol::{
-    Address, Blob, BlobHash, Call, Done, Key, Nonce, Receipt, Record, Refusal, Reply, Request,
-    ServerKey, SizeClass, envelope,
+    Address, Blob, BlobHash, Call, Done, Key, Nonce, Receipt, ReceiptKey, Record, RecordHash,
+    Refusal, Reply, Request, ServerKey, SizeClass, envelope,
 };
 use rand::rngs::StdRng;
-use rand::{CryptoRng, RngCore, SeedableRng};
+use rand::{CryptoRng, SeedableRng};
 use secp256k1::Keypair;
 
 use crate::{RecoveryError, Transport};
@@ -24,9 +24,30 @@ use crate::{RecoveryError, Transport};
 pub struct Provider {
     server_key: ServerKey,
     transport: Arc<dyn Transport>,
-    record: RwLock<Record>,
+    terms: RwLock<Terms>,
     rng: Mutex<StdRng>,
     compact: bool,
+    on_evidence: Option<Keep>,
+}
+
+type Keep = Box<dyn Fn(&Evidence) + Send + Sync>;
+
+/// The newest terms, and those before them: an answer may have been under way while they changed.
+#[derive(Clone)]
+struct Terms {
+    now: Record,
+    hash: RecordHash,
+    before: Option<(Record, RecordHash)>,
+}
+
+impl Terms {
+    fn with_hash(&self, hash: RecordHash) -> Option<&Record> {
+        match &self.before {
+            _ if self.hash == hash => Some(&self.now),
+            Some((record, before)) if *before == hash => Some(record),
+            _ => None,
+        }
+    }
 }
 
 /// What an insert came to.
@@ -102,14 +123,29 @@ impl Provider {
         if record.node_id != address.node_id() {
             return Err(RecoveryError::Misbehaved("its terms name another node id"));
         }
-        let (record, rng) = (RwLock::new(record), Mutex::new(rng));
+        let terms = Terms {
+            hash: record.hash(),
+            now: record,
+            before: None,
+        };
         Ok(Provider {
             server_key,
             transport,
-            record,
-            rng,
+            terms: RwLock::new(terms),
+            rng: Mutex::new(rng),
             compact: false,
+            on_evidence: None,
         })
+    }
+
+    /// Has `keep` called with the evidence of every answer, before it counts. A wallet that keeps
+    /// what was acknowledged can convict a storage node that lost it.
+    #[must_use]
+    pub fn on_evidence(self, keep: impl Fn(&Evidence) + Send + Sync + 'static) -> Self {
+        Provider {
+            on_evidence: Some(Box::new(keep)),
+            ..self
+        }
     }
 
     /// Sends small operations in small onion messages, which cost less bandwidth and let every
@@ -131,9 +167,10 @@ impl Provider {
     /// Its terms, as of the last answer.
     #[must_use]
     pub fn record(&self) -> Record {
-        self.record
+        self.terms
             .read()
             .unwrap_or_else(PoisonError::into_inner)
+            .now
             .clone()
     }
 
@@ -169,7 +206,7 @@ impl Provider {
     /// Deletes the blob with this hash under the keypair's point.
     ///
     /// # Errors
-    /// [`RecoveryError`]; `Refused(BadSignature)` when another blob is stored there.
+    /// [`RecoveryError`]; `Refused(BadSignature)` with the hash of the blob that is stored there.
     pub async fn delete(
         &self,
         keypair: &Keypair,
@@ -180,6 +217,9 @@ impl Provider {
             Ok(Done::Removed) => Ok(Removed::Now),
             Err(Refusal::Deleted) => Ok(Removed::Before),
             Err(Refusal::Absent) => Ok(Removed::NeverThere),
+            Err(Refusal::BadSignature { blob_hash }) if blob_hash == blob => Err(
+                RecoveryError::Misbehaved("it refuses a delete that is signed as it should be"),
+            ),
             other => Err(unexpected(other)),
         }
     }
@@ -202,46 +242,62 @@ impl Provider {
         let receipt = reply
             .receipt
             .ok_or(RecoveryError::Misbehaved("it answers without a receipt"))?;
-        let known = self.record();
-        let terms = match receipt.record == known.hash() {
-            true => known,
-            false => self.refresh(&known).await?,
+        let receipt_key = match self.receipt_key(&receipt) {
+            Some(key) => key,
+            None => {
+                self.refresh().await?;
+                self.receipt_key(&receipt).ok_or(RecoveryError::Misbehaved(
+                    "its receipt names terms it does not publish",
+                ))?
+            }
         };
-        if receipt.record != terms.hash() || receipt.epoch != terms.epoch {
-            return Err(RecoveryError::Misbehaved(
-                "its receipt names terms it does not publish",
-            ));
-        }
-        if !receipt.proves(&terms.receipt_key, &finding) {
+        if !receipt.proves(&receipt_key, &finding) {
             return Err(RecoveryError::Misbehaved(
                 "its receipt does not prove its answer",
             ));
         }
-        Ok((reply.outcome, Some(Evidence { finding, receipt })))
+        let evidence = Evidence { finding, receipt };
+        if let Some(keep) = &self.on_evidence {
+            keep(&evidence);
+        }
+        Ok((reply.outcome, Some(evidence)))
+    }
+
+    /// The key that signs receipts under the terms and in the epoch that this one names.
+    fn receipt_key(&self, receipt: &Receipt) -> Option<ReceiptKey> {
+        let terms = self.terms.read().unwrap_or_else(PoisonError::into_inner);
+        let record = terms.with_hash(receipt.record)?;
+        (record.epoch == receipt.epoch).then_some(record.receipt_key)
     }
 
     /// Draws from the provider's randomness; never across an await.
-    pub(crate) fn with_rng<T>(&self, draw: impl FnOnce(&mut StdRng) -> T) -> T {
+    fn with_rng<T>(&self, draw: impl FnOnce(&mut StdRng) -> T) -> T {
         draw(&mut self.rng.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Fetches the terms again, which may change from one epoch to the next but not within one.
-    async fn refresh(&self, known: &Record) -> Result<Record, RecoveryError> {
+    async fn refresh(&self) -> Result<(), RecoveryError> {
         let request = Request::unpaid(self.with_rng(nonce), Call::Info);
-        let record = info(
-            &request,
-            &self.server_key,
-            self.transport.as_ref(),
-            self.compact,
-        )
-        .await?;
-        if record != *known && record.epoch <= known.epoch {
+        let transport = self.transport.as_ref();
+        let record = info(&request, &self.server_key, transport, self.compact).await?;
+        let mut terms = self.terms.write().unwrap_or_else(PoisonError::into_inner);
+        if record.epoch == terms.now.epoch && record != terms.now {
             return Err(RecoveryError::Misbehaved(
                 "it changed its terms within an epoch",
             ));
         }
-        *self.record.write().unwrap_or_else(PoisonError::into_inner) = record.clone();
-        Ok(record)
+        // An answer that was overtaken by a newer one changes nothing.
+        if record.epoch > terms.now.epoch {
+            let hash = record.hash();
+            let old = Terms {
+                now: record,
+                hash,
+                before: None,
+            };
+            let old = std::mem::replace(&mut *terms, old);
+            terms.before = Some((old.now, old.hash));
+        }
+        Ok(())
     }
 }
 
@@ -270,19 +326,27 @@ async fn exchange(
     transport: &dyn Transport,
     compact: bool,
 ) -> Result<Reply, RecoveryError> {
-    // The answer comes in the class of its request, and that of a look-up may be a blob.
-    let class = match request.call {
-        Call::Info | Call::Delete(_) if compact => SizeClass::Small,
-        _ => SizeClass::Big,
-    };
     let body = request.encode();
+    // The answer comes in the class of its request, and that of a look-up may be a blob.
+    if compact && matches!(request.call, Call::Info | Call::Delete(_)) {
+        let reply = send(&body, SizeClass::Small, transport).await?;
+        if reply.outcome != Err(Refusal::WrongSizeClass) {
+            return Ok(reply);
+        }
+    }
+    send(&body, SizeClass::Big, transport).await
+}
+
+async fn send(
+    body: &[u8],
+    class: SizeClass,
+    transport: &dyn Transport,
+) -> Result<Reply, RecoveryError> {
     #[expect(
         clippy::expect_used,
-        reason = "one blob and a payment fit by design, see `envelope`"
+        reason = "every request fits its class, see `envelope`"
     )]
-    let contents = envelope::wrap(&body, class)
-        .or_else(|| envelope::wrap(&body, SizeClass::Big))
-        .expect("a request fits");
+    let contents = envelope::wrap(body, class).expect("a request fits");
     let answer = transport.exchange(contents).await?;
     envelope::unwrap(&answer)
         .and_then(Reply::decode)
@@ -301,11 +365,4 @@ fn unexpected(outcome: Result<Done, Refusal>) -> RecoveryError {
         Ok(_) => RecoveryError::Misbehaved("it answers another operation"),
         Err(refusal) => RecoveryError::Refused(refusal),
     }
-}
-
-/// A [`StdRng`] for one caller, split off so that its draws cannot be interleaved with others'.
-pub(crate) fn split(rng: &mut StdRng) -> StdRng {
-    let mut seed = [0; 32];
-    rng.fill_bytes(&mut seed);
-    StdRng::from_seed(seed)
 }

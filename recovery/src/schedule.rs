@@ -16,9 +16,10 @@ use std::fmt;
 
 use hmac::{Hmac, Mac};
 use larder_protocol::{Key, ServerKey};
-use secp256k1::{Keypair, SECP256K1, SecretKey};
+use secp256k1::ecdh::SharedSecret;
+use secp256k1::{Keypair, PublicKey, SECP256K1, SecretKey};
 use sha2::Sha256;
-use zeroize::Zeroize;
+use zeroize::Zeroizing;
 
 use crate::RootKey;
 
@@ -117,47 +118,92 @@ impl Schedule {
         &self.provider
     }
 
-    /// The keypair of a slot: its point is the key, its secret signs the delete and opens the blob.
+    /// The keypair of a slot: its point is the key, its secret signs the delete and opens the
+    /// blob. Erasing it is the caller's.
     #[must_use]
     pub fn keypair(&self, slot: &Slot) -> Keypair {
-        let mut retry = None;
-        loop {
-            let mut bytes = self.hmac(slot, retry);
-            let secret = SecretKey::from_slice(&bytes);
-            bytes.zeroize();
-            if let Ok(mut secret) = secret {
-                let keypair = Keypair::from_secret_key(SECP256K1, &secret);
-                secret.non_secure_erase();
-                return keypair;
-            }
-            retry = Some(retry.map_or(1, |retry: u8| retry.wrapping_add(1)));
-        }
+        self.secret(slot).0
     }
 
     /// The key of a slot.
     #[must_use]
     pub fn key(&self, slot: &Slot) -> Key {
-        let mut keypair = self.keypair(slot);
-        let key = keypair.public_key().into();
-        keypair.non_secure_erase();
-        key
+        self.secret(slot).key()
+    }
+
+    /// The keypair of a slot, erased when dropped.
+    pub(crate) fn secret(&self, slot: &Slot) -> SlotSecret {
+        let mut retry = None;
+        loop {
+            let bytes = Zeroizing::new(self.hmac(slot, retry));
+            if let Ok(mut secret) = SecretKey::from_slice(bytes.as_slice()) {
+                let keypair = Keypair::from_secret_key(SECP256K1, &secret);
+                secret.non_secure_erase();
+                return SlotSecret(keypair);
+            }
+            retry = Some(retry.map_or(1, |retry: u8| retry.wrapping_add(1)));
+        }
+    }
+
+    /// 32 bytes that follow from a place and what is to be stored there, for the lanes of chunks.
+    pub(crate) fn entropy(&self, slot: &Slot, digest: &[u8; 32]) -> [u8; 32] {
+        let secret = self.secret(slot);
+        hmac_sha256(&secret.bytes(), &[b"larder/entropy/1", digest])
     }
 
     fn hmac(&self, slot: &Slot, retry: Option<u8>) -> [u8; 32] {
-        #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
-        let mut mac =
-            Hmac::<Sha256>::new_from_slice(self.root.as_bytes()).expect("any length will do");
-        mac.update(b"larder/1/");
-        mac.update(slot.purpose.name().as_bytes());
-        mac.update(&[0]);
-        mac.update(self.provider.as_bytes());
-        mac.update(&slot.lane.0);
-        mac.update(&slot.generation.to_be_bytes());
-        mac.update(&slot.index.to_be_bytes());
-        if let Some(retry) = retry {
-            mac.update(&[retry]);
-        }
-        mac.finalize().into_bytes().into()
+        let retry = retry.map(|retry| [retry]);
+        hmac_sha256(
+            self.root.as_bytes(),
+            &[
+                b"larder/1/",
+                slot.purpose.name().as_bytes(),
+                &[0],
+                self.provider.as_bytes(),
+                &slot.lane.0,
+                &slot.generation.to_be_bytes(),
+                &slot.index.to_be_bytes(),
+                retry.as_ref().map_or(&[], <[u8; 1]>::as_slice),
+            ],
+        )
+    }
+}
+
+/// HMAC-SHA256 over the parts, one after the other.
+pub(crate) fn hmac_sha256(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
+    #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any length will do");
+    parts.iter().for_each(|part| mac.update(part));
+    mac.finalize().into_bytes().into()
+}
+
+/// The keypair of one slot, erased when dropped.
+pub(crate) struct SlotSecret(Keypair);
+
+impl SlotSecret {
+    pub(crate) fn key(&self) -> Key {
+        self.0.public_key().into()
+    }
+
+    pub(crate) fn keypair(&self) -> &Keypair {
+        &self.0
+    }
+
+    pub(crate) fn bytes(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.0.secret_bytes())
+    }
+
+    pub(crate) fn ecdh(&self, point: &PublicKey) -> SharedSecret {
+        let mut secret = self.0.secret_key();
+        let shared = SharedSecret::new(point, &secret);
+        secret.non_secure_erase();
+        shared
+    }
+}
+
+impl Drop for SlotSecret {
+    fn drop(&mut self) {
+        self.0.non_secure_erase();
     }
 }
 

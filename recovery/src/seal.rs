@@ -4,7 +4,7 @@
 //!
 //! | offset | bytes | field |
 //! | --- | --- | --- |
-//! | 0 | 33 | header: an ephemeral point `E = e·G`, fresh for every blob |
+//! | 0 | 33 | header: an ephemeral point `E = e·G`, another one for other contents |
 //! | 33 | 16,384 | ciphertext (ChaCha20) |
 //! | 16,417 | 16 | tag (Poly1305) |
 //!
@@ -22,21 +22,28 @@
 //! | 99 | n | body |
 //! | 99 + n | rest | zeros |
 //!
-//! The AEAD key is `HKDF-SHA256(ikm = ECDH(E, secret of the key), info = "larder/blob/1" ‖
-//! provider ‖ key)`; the nonce is zero, which is safe because no key is ever used twice,
-//! whatever a crash, a second device or a second provider does. ECDH is SHA-256 of the
-//! compressed shared point. Associated data: `1 ‖ purpose ‖ 0x00 ‖ key ‖ provider`.
+//! ```text
+//! e        = HMAC-SHA256(secret of the key, "larder/ephemeral/1" ‖ SHA-256(inside))  as a scalar
+//! aead key = HKDF-SHA256(ikm = ECDH(E, key), info = "larder/blob/1" ‖ provider ‖ key)
+//! aad      = 1 ‖ purpose ‖ 0x00 ‖ key ‖ provider
+//! ```
+//!
+//! ECDH is SHA-256 of the compressed shared point; the AEAD's nonce is zero. Because `e` follows from
+//! everything that is sealed, no two contents ever share an AEAD key, whatever a crash, a second
+//! device, a second provider or a bad random number generator does; and the same contents in the same
+//! place are the same bytes, so that a retry needs no journal to be recognised
+//! (`docs/decisions/0004-synthetic-ephemeral.md`).
 
 use chacha20poly1305::aead::AeadInPlace;
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit, Nonce, Tag};
 use hkdf::Hkdf;
 use larder_protocol::{BLOB_LEN, Blob, BlobHash, Key};
-use rand::CryptoRng;
 use secp256k1::ecdh::SharedSecret;
 use secp256k1::{PublicKey, SECP256K1, SecretKey};
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::schedule::hmac_sha256;
 use crate::{Schedule, Slot};
 
 const HEADER_LEN: usize = 33;
@@ -64,7 +71,8 @@ pub enum Kind {
 pub struct Contents {
     /// What it is.
     pub kind: Kind,
-    /// Drawn once by each writer: two writers of one slot can tell each other apart.
+    /// Tells writers of one slot apart where that matters; zeros in the plain layout, where the
+    /// same value in the same place is the same blob, whoever wrote it.
     pub writer: [u8; 16],
     /// Hash of the blob before it in its chain; zeros for the first, or when the writer did not
     /// know it.
@@ -79,52 +87,50 @@ pub struct Contents {
 #[error("the blob was not written with this root key for this place")]
 pub struct Foreign;
 
-/// Seals contents for a slot. The result is different for every call.
+/// Seals contents for a slot; the same contents always to the same blob.
 ///
 /// # Panics
 /// When the body is longer than [`BODY_MAX`], which is a defect of the caller.
 #[must_use]
-pub fn seal(
-    schedule: &Schedule,
-    slot: &Slot,
-    contents: &Contents,
-    rng: &mut impl CryptoRng,
-) -> Blob {
+pub fn seal(schedule: &Schedule, slot: &Slot, contents: &Contents) -> Blob {
     assert!(
         contents.body.len() <= BODY_MAX,
         "a body of more than {BODY_MAX} bytes"
     );
-    let key = schedule.key(slot);
-    let mut ephemeral = draw(rng);
-    let shared = SharedSecret::new(&key.point(), &ephemeral);
-    let header = PublicKey::from_secret_key(SECP256K1, &ephemeral).serialize();
-    ephemeral.non_secure_erase();
+    let mut inside = Vec::with_capacity(INSIDE_LEN + TAG_LEN);
+    inside.push(contents.kind as u8);
+    inside.extend_from_slice(&slot.lane.0);
+    inside.extend_from_slice(&slot.generation.to_be_bytes());
+    inside.extend_from_slice(&slot.index.to_be_bytes());
+    inside.extend_from_slice(&contents.writer);
+    inside.extend_from_slice(&contents.previous.0);
+    inside.extend_from_slice(&(contents.body.len() as u16).to_be_bytes());
+    inside.extend_from_slice(&contents.body);
+    inside.resize(INSIDE_LEN, 0);
 
-    let mut blob = Vec::with_capacity(BLOB_LEN);
-    blob.extend_from_slice(&header);
-    blob.push(contents.kind as u8);
-    blob.extend_from_slice(&slot.lane.0);
-    blob.extend_from_slice(&slot.generation.to_be_bytes());
-    blob.extend_from_slice(&slot.index.to_be_bytes());
-    blob.extend_from_slice(&contents.writer);
-    blob.extend_from_slice(&contents.previous.0);
-    blob.extend_from_slice(&(contents.body.len() as u16).to_be_bytes());
-    blob.extend_from_slice(&contents.body);
-    blob.resize(HEADER_LEN + INSIDE_LEN, 0);
+    let secret = schedule.secret(slot);
+    let key = secret.key();
+    let mut ephemeral = ephemeral(&secret.bytes(), &inside);
+    let header = PublicKey::from_secret_key(SECP256K1, &ephemeral).serialize();
+    let mut shared = SharedSecret::new(&key.point(), &ephemeral);
+    ephemeral.non_secure_erase();
+    let cipher = cipher(schedule, &key, &shared);
+    shared.non_secure_erase();
+
+    // Encrypted in place: what was plain is gone when this returns.
     #[expect(clippy::expect_used, reason = "16 KiB are far below the AEAD's limit")]
-    let tag = cipher(schedule, &key, &shared)
+    let tag = cipher
         .encrypt_in_place_detached(
             &Nonce::default(),
             &associated(schedule, slot, &key),
-            &mut blob[HEADER_LEN..],
+            &mut inside,
         )
         .expect("short enough");
-    blob.extend_from_slice(&tag);
     #[expect(
         clippy::expect_used,
         reason = "the lengths add up, as the test of every length shows"
     )]
-    Blob::try_from(blob).expect("a blob's length")
+    Blob::try_from([&header[..], &inside, &tag].concat()).expect("a blob's length")
 }
 
 /// Opens the blob that was found at a slot.
@@ -135,12 +141,14 @@ pub fn open(schedule: &Schedule, slot: &Slot, blob: &Blob) -> Result<Contents, F
     let (header, sealed) = blob.as_bytes().split_at(HEADER_LEN);
     let (ciphertext, tag) = sealed.split_at(INSIDE_LEN);
     let header = PublicKey::from_slice(header).map_err(|_| Foreign)?;
-    let keypair = schedule.keypair(slot);
-    let key = Key::from(keypair.public_key());
-    let shared = SharedSecret::new(&header, &keypair.secret_key());
+    let secret = schedule.secret(slot);
+    let key = secret.key();
+    let mut shared = secret.ecdh(&header);
+    let cipher = cipher(schedule, &key, &shared);
+    shared.non_secure_erase();
 
     let mut inside = Zeroizing::new(ciphertext.to_vec());
-    cipher(schedule, &key, &shared)
+    cipher
         .decrypt_in_place_detached(
             &Nonce::default(),
             &associated(schedule, slot, &key),
@@ -178,10 +186,25 @@ fn parse(slot: &Slot, inside: &[u8]) -> Result<Contents, Foreign> {
     })
 }
 
+/// The scalar behind a blob's header.
+fn ephemeral(secret: &Zeroizing<[u8; 32]>, inside: &[u8]) -> SecretKey {
+    let digest = Sha256::digest(inside);
+    // The first one will do but once in 2^128.
+    for retry in 0..=u8::MAX {
+        let retry = if retry == 0 { &[][..] } else { &[retry] };
+        let bytes = hmac_sha256(secret, &[b"larder/ephemeral/1", &digest, retry]);
+        if let Ok(scalar) = SecretKey::from_slice(Zeroizing::new(bytes).as_slice()) {
+            return scalar;
+        }
+    }
+    unreachable!("256 hashes in a row beyond the group order")
+}
+
 fn cipher(schedule: &Schedule, key: &Key, shared: &SharedSecret) -> ChaCha20Poly1305 {
+    let mut ikm = shared.secret_bytes();
     let mut aead_key = [0; 32];
     #[expect(clippy::expect_used, reason = "HKDF-SHA256 gives up to 8,160 bytes")]
-    Hkdf::<Sha256>::new(None, &shared.secret_bytes())
+    Hkdf::<Sha256>::new(None, &ikm)
         .expand_multi_info(
             &[
                 b"larder/blob/1",
@@ -193,6 +216,7 @@ fn cipher(schedule: &Schedule, key: &Key, shared: &SharedSecret) -> ChaCha20Poly
         .expect("32 bytes");
     let cipher = ChaCha20Poly1305::new(&aead_key.into());
     aead_key.zeroize();
+    ikm.zeroize();
     cipher
 }
 
@@ -207,14 +231,44 @@ fn associated(schedule: &Schedule, slot: &Slot, key: &Key) -> Vec<u8> {
     .concat()
 }
 
-fn draw(rng: &mut impl CryptoRng) -> SecretKey {
-    loop {
-        let mut bytes = [0; 32];
-        rng.fill_bytes(&mut bytes);
-        let secret = SecretKey::from_slice(&bytes);
-        bytes.zeroize();
-        if let Ok(secret) = secret {
-            return secret;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Lane, Purpose};
+
+    const SLOT: Slot = Slot {
+        purpose: Purpose::Main,
+        lane: Lane([0; 32]),
+        generation: 0,
+        index: 0,
+    };
+
+    proptest::proptest! {
+        #[test]
+        fn inside_bytes_are_contents_of_this_slot_or_foreign(
+            start in proptest::collection::vec(0u8..4, FIELDS_LEN),
+            here: bool,
+            body in proptest::collection::vec(0u8.., 0..40),
+        ) {
+            let mut inside = start;
+            if here {
+                inside[1..49].fill(0);
+            }
+            inside.extend_from_slice(&body);
+            inside.resize(INSIDE_LEN, 0);
+            let len = usize::from(u16::from_be_bytes([inside[97], inside[98]]));
+            match parse(&SLOT, &inside) {
+                Ok(contents) => {
+                    assert!((1..=3).contains(&inside[0]) && inside[1..49] == [0; 48]);
+                    assert_eq!(contents.body, inside[FIELDS_LEN..][..len]);
+                    assert!(inside[FIELDS_LEN + len..].iter().all(|&byte| byte == 0));
+                }
+                Err(Foreign) => assert!(
+                    inside[0] == 0
+                        || inside[1..49] != [0; 48]
+                        || inside[FIELDS_LEN + len..].iter().any(|&byte| byte != 0)
+                ),
+            }
         }
     }
 }

@@ -7,20 +7,24 @@
 //! tombstones, which a walk steps over for as long as the storage node remembers them.
 //!
 //! Two devices with one root key cannot overwrite each other: the one that comes second gets a
-//! [`RecoveryError::Conflict`] with what the first one wrote, and has written nothing.
+//! [`RecoveryError::Conflict`] with what the first one wrote, and nothing of its own stays behind.
+//!
+//! Doing an append again after a failure or a crash repeats it byte for byte, with no journal: all
+//! that it draws follows from the root, the counter and the value. A large value whose append is given
+//! up for good leaves the chunks behind that got through.
 
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use larder_protocol::{Blob, BlobHash};
-use rand::RngCore;
-use rand::rngs::StdRng;
+use sha2::{Digest, Sha256};
 
-use crate::provider::split;
-use crate::seal::{BODY_MAX, Contents, Kind, seal};
+use crate::seal::{BODY_MAX, Contents, Kind, open, seal};
 use crate::value::{Cut, Head, VALUE_MAX, chunk_slot};
-use crate::walk::{Found, Reader};
-use crate::{Lane, Looked, Provider, Purpose, RecoveryError, RootKey, Schedule, Slot, Written};
+use crate::walk::{self, Found};
+use crate::{
+    Lane, Looked, Provider, Purpose, RecoveryError, Removed, RootKey, Schedule, Slot, Written,
+};
 
 /// Requests that one value keeps in flight; the transport paces below that as it has to.
 const WINDOW: usize = 32;
@@ -50,8 +54,6 @@ pub struct Sequence {
     pub(crate) position: Position,
     purpose: Purpose,
     lane: Lane,
-    writer: [u8; 16],
-    rng: StdRng,
 }
 
 impl Sequence {
@@ -77,17 +79,12 @@ impl Sequence {
         position: Position,
     ) -> Self {
         let schedule = Schedule::new(root.clone(), *provider.server_key());
-        let mut rng = provider.with_rng(split);
-        let mut writer = [0; 16];
-        rng.fill_bytes(&mut writer);
         Sequence {
             provider,
             schedule,
             position,
             purpose,
             lane,
-            writer,
-            rng,
         }
     }
 
@@ -112,48 +109,74 @@ impl Sequence {
                 got: value.len() as u64,
             });
         }
+        let slot = self.slot(self.position.next);
         let (kind, body) = match value.len() {
             0..=BODY_MAX => (Kind::Whole, value.to_vec()),
-            _ => (Kind::Head, self.store_chunks(value).await?.encode()),
+            _ => {
+                // A look before many blobs are sent in vain.
+                match self.provider.lookup(self.schedule.key(&slot)).await? {
+                    Looked::Absent => {}
+                    Looked::Found(stored) => return self.resolve(value, stored.hash()).await,
+                    Looked::Deleted => return Err(self.conflict(None)),
+                }
+                (Kind::Head, self.store_chunks(&slot, value).await?.encode())
+            }
         };
-        let counter = self.position.next;
-        let slot = self.slot(counter);
-        let previous = self.position.previous;
-        let head = self.seal(&slot, kind, previous, body);
-        let mut hash = head.hash();
+        let head = self.seal(&slot, kind, self.position.previous, body);
+        let hash = head.hash();
         match self.provider.insert(self.schedule.key(&slot), head).await? {
-            Written::New | Written::Already => {}
+            Written::New | Written::Already => Ok(self.advance(hash)),
             Written::Tombstoned => {
-                return Err(RecoveryError::Conflict {
-                    counter,
-                    theirs: None,
-                });
+                self.discard_chunks(&slot, value).await?;
+                Err(self.conflict(None))
             }
             Written::Occupied(stored) => {
-                let (theirs, _) = self.reader().read(counter).await?;
-                match theirs {
-                    // Ours, of a try whose outcome we never learnt.
-                    Found::Value(theirs) if theirs == value => hash = stored,
-                    Found::Value(theirs) => {
-                        return Err(RecoveryError::Conflict {
-                            counter,
-                            theirs: Some(theirs),
-                        });
-                    }
-                    _ => {
-                        return Err(RecoveryError::Conflict {
-                            counter,
-                            theirs: None,
-                        });
-                    }
+                let resolved = self.resolve(value, stored).await;
+                if let Err(RecoveryError::Conflict { .. }) = resolved {
+                    self.discard_chunks(&slot, value).await?;
                 }
+                resolved
             }
         }
+    }
+
+    /// Another blob is where this value was to go: ours under another `previous`, or another
+    /// device's.
+    async fn resolve(&mut self, value: &[u8], stored: BlobHash) -> Result<u64, RecoveryError> {
+        let slot = self.slot(self.position.next);
+        match self.provider.lookup(self.schedule.key(&slot)).await? {
+            Looked::Found(blob) if blob.hash() == stored => {}
+            Looked::Deleted => return Err(self.conflict(None)),
+            Looked::Found(_) | Looked::Absent => {
+                return Err(RecoveryError::Misbehaved(
+                    "it lost or changed what it said it holds",
+                ));
+            }
+        }
+        match walk::read(&self.provider, &self.schedule, slot).await? {
+            Found::Value(theirs) if theirs == value => Ok(self.advance(stored)),
+            Found::Value(theirs) => Err(self.conflict(Some(theirs))),
+            Found::Deleted | Found::HalfDeleted => Err(self.conflict(None)),
+            Found::Absent | Found::Lost | Found::Foreign => Err(RecoveryError::Misbehaved(
+                "it gives bytes that are not ours, or lost some",
+            )),
+        }
+    }
+
+    fn advance(&mut self, previous: BlobHash) -> u64 {
+        let counter = self.position.next;
         self.position = Position {
             next: counter + 1,
-            previous: hash,
+            previous,
         };
-        Ok(counter)
+        counter
+    }
+
+    fn conflict(&self, theirs: Option<Vec<u8>>) -> RecoveryError {
+        RecoveryError::Conflict {
+            counter: self.position.next,
+            theirs,
+        }
     }
 
     /// Reads one value.
@@ -161,7 +184,7 @@ impl Sequence {
     /// # Errors
     /// [`RecoveryError`]; that there is no such value is a [`Found`], not an error.
     pub async fn read(&self, counter: u64) -> Result<Found, RecoveryError> {
-        Ok(self.reader().read(counter).await?.0)
+        walk::read(&self.provider, &self.schedule, self.slot(counter)).await
     }
 
     /// Deletes one value: its chunks, then its head, so that a delete that was cut short can
@@ -171,11 +194,11 @@ impl Sequence {
     /// [`RecoveryError`]; doing it again is safe.
     pub async fn delete(&self, counter: u64) -> Result<u64, RecoveryError> {
         let slot = self.slot(counter);
-        let Looked::Found(blob) = self.provider.lookup(self.schedule.key(&slot)).await? else {
+        let looked = self.provider.lookup(self.schedule.key(&slot)).await?;
+        let Looked::Found(blob) = &looked else {
             return Ok(0);
         };
-        let contents = crate::seal::open(&self.schedule, &slot, &blob);
-        let head = match contents {
+        let head = match open(&self.schedule, &slot, blob) {
             Ok(Contents {
                 kind: Kind::Head,
                 body,
@@ -185,51 +208,64 @@ impl Sequence {
         };
         let mut deleted = 0;
         if let Some(head) = head {
-            let mut chunks = stream::iter(0..head.cut.chunks())
-                .map(|index| self.delete_chunk(chunk_slot(head.entropy, index)))
-                .buffer_unordered(WINDOW);
-            while let Some(count) = chunks.try_next().await? {
-                deleted += count;
-            }
+            deleted += self.delete_chunks(head.entropy, head.cut.chunks()).await?;
         }
-        self.provider
-            .delete(&self.schedule.keypair(&slot), blob.hash())
-            .await?;
-        Ok(deleted + 1)
+        Ok(deleted + self.delete_blob(&slot, &looked).await?)
     }
 
-    /// A lookup in front tells the hash that the signature has to cover.
-    async fn delete_chunk(&self, slot: Slot) -> Result<u64, RecoveryError> {
-        let keypair = self.schedule.keypair(&slot);
-        match self.provider.lookup(keypair.public_key().into()).await? {
-            Looked::Found(blob) => {
-                self.provider.delete(&keypair, blob.hash()).await?;
-                Ok(1)
-            }
-            Looked::Absent | Looked::Deleted => Ok(0),
+    async fn delete_chunks(&self, entropy: [u8; 32], count: u64) -> Result<u64, RecoveryError> {
+        let mut deleted = 0;
+        let mut chunks = stream::iter(0..count)
+            .map(|index| async move {
+                let slot = chunk_slot(entropy, index);
+                // A look-up in front tells the hash that the signature has to cover.
+                let looked = self.provider.lookup(self.schedule.key(&slot)).await?;
+                self.delete_blob(&slot, &looked).await
+            })
+            .buffer_unordered(WINDOW);
+        while let Some(count) = chunks.try_next().await? {
+            deleted += count;
+        }
+        Ok(deleted)
+    }
+
+    async fn delete_blob(&self, slot: &Slot, looked: &Looked) -> Result<u64, RecoveryError> {
+        let Looked::Found(blob) = looked else {
+            return Ok(0);
+        };
+        let secret = self.schedule.secret(slot);
+        match self.provider.delete(secret.keypair(), blob.hash()).await? {
+            Removed::Now => Ok(1),
+            Removed::Before => Ok(0),
+            Removed::NeverThere => Err(RecoveryError::Misbehaved(
+                "it says that a blob it gave was never there",
+            )),
         }
     }
 
     /// Inserts all of a value that goes into chunks; the head may follow when this returns.
-    async fn store_chunks(&mut self, value: &[u8]) -> Result<Head, RecoveryError> {
+    async fn store_chunks(&self, slot: &Slot, value: &[u8]) -> Result<Head, RecoveryError> {
         let cut = Cut::of(value.len());
-        let mut entropy = [0; 32];
-        self.rng.fill_bytes(&mut entropy);
-        let provider = self.provider.clone();
+        let entropy = self.entropy(slot, value);
         let mut last_chunk = BlobHash([0; 32]);
         let inserts = (0..cut.chunks()).map(|index| {
             let slot = chunk_slot(entropy, index);
             let body = value[cut.chunk(index)].to_vec();
             let chunk = self.seal(&slot, Kind::Chunk, last_chunk, body);
             last_chunk = chunk.hash();
-            provider.insert(self.schedule.key(&slot), chunk)
+            self.provider.insert(self.schedule.key(&slot), chunk)
         });
         let mut inserts = stream::iter(inserts).buffer_unordered(WINDOW);
         while let Some(written) = inserts.try_next().await? {
-            if !matches!(written, Written::New | Written::Already) {
-                return Err(RecoveryError::Misbehaved(
-                    "it holds a blob under a key nobody knew",
-                ));
+            match written {
+                Written::New | Written::Already => {}
+                // Another device that came second to this very value took its chunks back.
+                Written::Tombstoned => return Err(self.conflict(None)),
+                Written::Occupied(_) => {
+                    return Err(RecoveryError::Misbehaved(
+                        "it holds a blob that nobody can make",
+                    ));
+                }
             }
         }
         drop(inserts);
@@ -241,27 +277,38 @@ impl Sequence {
         })
     }
 
-    fn seal(&mut self, slot: &Slot, kind: Kind, previous: BlobHash, body: Vec<u8>) -> Blob {
-        let contents = Contents {
-            kind,
-            writer: self.writer,
-            previous,
-            body,
-        };
-        seal(&self.schedule, slot, &contents, &mut self.rng)
+    /// Takes the chunks of a value back that found its place taken.
+    async fn discard_chunks(&self, slot: &Slot, value: &[u8]) -> Result<(), RecoveryError> {
+        let chunks = Cut::of(value.len()).chunks();
+        self.delete_chunks(self.entropy(slot, value), chunks)
+            .await
+            .map(drop)
     }
 
-    fn slot(&self, counter: u64) -> Slot {
+    fn entropy(&self, slot: &Slot, value: &[u8]) -> [u8; 32] {
+        self.schedule.entropy(slot, &Sha256::digest(value).into())
+    }
+
+    fn seal(&self, slot: &Slot, kind: Kind, previous: BlobHash, body: Vec<u8>) -> Blob {
+        seal(
+            &self.schedule,
+            slot,
+            &Contents {
+                kind,
+                writer: [0; 16],
+                previous,
+                body,
+            },
+        )
+    }
+
+    /// Where the head of a value is.
+    pub(crate) fn slot(&self, counter: u64) -> Slot {
         Slot {
             purpose: self.purpose,
             lane: self.lane,
             generation: 0,
             index: counter,
         }
-    }
-
-    /// What reads values of this sequence, on its own.
-    pub(crate) fn reader(&self) -> Reader {
-        Reader::new(self.provider.clone(), self.schedule.clone(), self.slot(0))
     }
 }

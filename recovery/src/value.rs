@@ -171,4 +171,19 @@ mod tests {
             assert!(Head::decode(&changed).is_err(), "{len}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn bytes_are_a_head_in_one_form_only_or_none(
+            mut body in proptest::collection::vec(0u8.., 0..200),
+            len in 0..3 * BODY_MAX as u64,
+        ) {
+            if let Some(field) = body.get_mut(32..40) {
+                field.copy_from_slice(&len.to_be_bytes());
+            }
+            if let Ok(head) = Head::decode(&body) {
+                assert_eq!(head.encode(), body);
+            }
+        }
+    }
 }

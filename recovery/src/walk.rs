@@ -1,31 +1,42 @@
 //! Restoring a sequence from the root key alone.
 //!
-//! A walk looks counters up from a position on, many at once, and hands the values out in order.
-//! Deleted counters are stepped over. It ends where a run of counters is absent, each signed by
-//! the storage node: a window of them is in flight anyway, so looking a little further than the
-//! first hole costs no time, and finds values behind a tombstone that was forgotten.
+//! A walk looks counters up from a position on, a window of look-ups at once, and hands the values
+//! out in order. The window goes to the foremost value first, so that what is nearly there is finished before
+//! what comes behind it is begun; that bounds memory, and makes a walk that is cut short worth
+//! its while.
 //!
-//! A walk can stop at any time and go on later from [`Walk::position`].
+//! Deleted counters are stepped over. The walk ends where a run of counters is absent, each signed
+//! by the storage node: they are in the window anyway, so looking a little further than the first
+//! hole costs no time, and finds values behind a tombstone that was forgotten.
+//!
+//! It can stop at any time and go on later from [`Walk::position`].
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use futures_util::stream::{self, FuturesOrdered, StreamExt, TryStreamExt};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use larder_protocol::BlobHash;
 
-use crate::seal::{Contents, Foreign, Kind, open};
-use crate::value::{Head, chunk_slot};
+use crate::assembly::{Assembly, Part, Trace};
 use crate::{Looked, Position, Provider, RecoveryError, Schedule, Sequence, Slot};
 
-/// Values that are looked up at once, and so the run of absent counters that ends a walk.
+/// Values that are begun at once, and so the run of absent counters that ends a walk.
 const AHEAD: usize = 16;
 
-/// Chunks of one value that are looked up at once; the transport paces below that as it has to.
+/// Look-ups at once; the transport paces below that as it has to.
 const WINDOW: usize = 32;
 
+/// Blobs that may wait behind the foremost value for their turn.
+const WAITING: u64 = 4 * WINDOW as u64;
+
+/// Counters in a row without a value after which a walk asks whether it should go on: a dishonest
+/// storage node could sign that for ever.
+const PATIENCE: u64 = 100_000;
+
 /// What is at a counter.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Found {
     /// A value.
     Value(Vec<u8>),
@@ -42,12 +53,26 @@ pub enum Found {
     Foreign,
 }
 
+/// Says how long a value is and nothing of it.
+impl fmt::Debug for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Found::Value(value) => write!(f, "Value({} bytes)", value.len()),
+            Found::Absent => f.write_str("Absent"),
+            Found::Deleted => f.write_str("Deleted"),
+            Found::HalfDeleted => f.write_str("HalfDeleted"),
+            Found::Lost => f.write_str("Lost"),
+            Found::Foreign => f.write_str("Foreign"),
+        }
+    }
+}
+
 /// One counter of a walk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     /// The counter.
     pub counter: u64,
-    /// What was there.
+    /// What was there; never [`Found::Absent`].
     pub found: Found,
 }
 
@@ -62,115 +87,80 @@ pub struct Progress {
     pub bytes: u64,
 }
 
-type Listener = Box<dyn Fn(Progress) + Send + Sync>;
-
-/// What is at a counter, and what its head says of itself if there is one.
-type Read = (Found, Option<Trace>);
+/// A look-up under way: for which counter and part, and what came of it.
+type LookUp = BoxFuture<'static, (u64, Part, Result<Looked, RecoveryError>)>;
 
 /// A walk along a sequence.
 pub struct Walk {
     sequence: Sequence,
-    reader: Reader,
-    ahead: FuturesOrdered<BoxFuture<'static, Result<Read, RecoveryError>>>,
-    /// The next counter to look up.
-    next_ahead: u64,
+    first: Slot,
+    /// Values begun and not handed out, by counter; the first is that of `next`.
+    values: VecDeque<Assembly>,
+    in_flight: FuturesUnordered<LookUp>,
     /// The next counter to hand out.
     next: u64,
-    /// Counters since the last one that was not absent.
+    /// Counters in a row that were absent, foreign, or no value.
     absent: usize,
-    /// Counters since the last one that was not foreign.
     foreign: usize,
-    done: bool,
+    without: u64,
+    patience: u64,
+    progress: Progress,
+    listener: Box<dyn FnMut(Progress) + Send>,
 }
 
 impl Walk {
     /// A walk from where the sequence stands.
     #[must_use]
     pub fn new(sequence: Sequence) -> Self {
-        let next = sequence.position().next;
-        let reader = sequence.reader();
-        let ahead = FuturesOrdered::new();
         Walk {
+            first: sequence.slot(0),
+            next: sequence.position().next,
             sequence,
-            reader,
-            ahead,
-            next_ahead: next,
-            next,
+            values: VecDeque::new(),
+            in_flight: FuturesUnordered::new(),
             absent: 0,
             foreign: 0,
-            done: false,
+            without: 0,
+            patience: PATIENCE,
+            progress: Progress::default(),
+            listener: Box::new(|_| {}),
         }
     }
 
     /// Has `listener` called after every blob.
-    pub fn on_progress(&mut self, listener: impl Fn(Progress) + Send + Sync + 'static) {
-        *self
-            .reader
-            .progress
-            .listener
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(Box::new(listener));
+    pub fn on_progress(&mut self, listener: impl FnMut(Progress) + Send + 'static) {
+        self.listener = Box::new(listener);
+    }
+
+    /// Asks after so many counters in a row without a value; 100,000 by default.
+    #[must_use]
+    pub fn with_patience(self, counters: u64) -> Self {
+        Walk {
+            patience: counters,
+            ..self
+        }
     }
 
     /// The next counter that is not absent, or `None` at the end.
     ///
     /// # Errors
-    /// [`RecoveryError`]; call it again to go on with the same counter.
+    /// [`RecoveryError::Unreachable`] and other failures of one look-up: call it again to go on;
+    /// what was read stays. [`RecoveryError::NothingFound`] after a long run of counters without a
+    /// value: call it again to look on. [`RecoveryError::Misbehaved`] ends the walk.
     pub async fn next(&mut self) -> Result<Option<Step>, RecoveryError> {
-        while !self.done {
-            while self.ahead.len() < AHEAD {
-                let (reader, counter) = (self.reader.clone(), self.next_ahead);
-                self.ahead
-                    .push_back(Box::pin(async move { reader.read(counter).await }));
-                self.next_ahead += 1;
-            }
-            let Some(result) = self.ahead.next().await else {
-                break;
-            };
-            let (found, trace) = match result {
-                Ok(read) => read,
-                Err(error) => {
-                    // What was under way behind the failure is asked for again.
-                    self.ahead = FuturesOrdered::new();
-                    self.next_ahead = self.next;
-                    return Err(error);
+        while self.absent < AHEAD {
+            self.fill();
+            if self.values.front().is_some_and(Assembly::is_done)
+                && let Some((found, trace)) = self.values.pop_front().and_then(Assembly::finish)
+            {
+                if let Some(step) = self.judge(found, trace)? {
+                    return Ok(Some(step));
                 }
-            };
-            let counter = self.next;
-            self.next += 1;
-            if found == Found::Absent {
-                self.absent += 1;
-                self.done = self.absent >= AHEAD;
                 continue;
             }
-            let before = self.sequence.position.previous;
-            if let Some(trace) = &trace
-                && self.absent == 0
-                && ![before, trace.previous].contains(&BlobHash([0; 32]))
-                && trace.previous != before
-            {
-                return Err(RecoveryError::Misbehaved(
-                    "it shows two histories: a value does not follow the one before it",
-                ));
+            if let Some((counter, part, looked)) = self.in_flight.next().await {
+                self.take(counter, part, looked)?;
             }
-            self.absent = 0;
-            self.foreign = if found == Found::Foreign {
-                self.foreign + 1
-            } else {
-                0
-            };
-            if self.foreign > AHEAD {
-                // It could go on like that for ever.
-                return Err(RecoveryError::Misbehaved(
-                    "it gives bytes that are not ours",
-                ));
-            }
-            let previous = trace.map_or(BlobHash([0; 32]), |trace| trace.hash);
-            self.sequence.position = Position {
-                next: counter + 1,
-                previous,
-            };
-            return Ok(Some(Step { counter, found }));
         }
         Ok(None)
     }
@@ -187,140 +177,135 @@ impl Walk {
     pub fn finish(self) -> Sequence {
         self.sequence
     }
-}
 
-/// What a head says of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Trace {
-    hash: BlobHash,
-    previous: BlobHash,
-}
-
-#[derive(Default)]
-struct Counters {
-    blobs: AtomicU64,
-    blobs_known: AtomicU64,
-    bytes: AtomicU64,
-    listener: Mutex<Option<Listener>>,
-}
-
-impl Counters {
-    fn known(&self, blobs: u64) {
-        self.blobs_known.fetch_add(blobs, Ordering::Relaxed);
-    }
-
-    fn read(&self, bytes: usize) {
-        let progress = Progress {
-            blobs: self.blobs.fetch_add(1, Ordering::Relaxed) + 1,
-            blobs_known: self.blobs_known.load(Ordering::Relaxed),
-            bytes: self.bytes.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64,
-        };
-        if let Some(listener) = &*self.listener.lock().unwrap_or_else(PoisonError::into_inner) {
-            listener(progress);
-        }
-    }
-}
-
-/// Reads values of one sequence.
-#[derive(Clone)]
-pub(crate) struct Reader {
-    provider: Arc<Provider>,
-    schedule: Schedule,
-    first: Slot,
-    progress: Arc<Counters>,
-}
-
-impl Reader {
-    pub(crate) fn new(provider: Arc<Provider>, schedule: Schedule, first: Slot) -> Self {
-        Reader {
-            provider,
-            schedule,
-            first,
-            progress: Arc::default(),
-        }
-    }
-
-    /// Reads the value at a counter.
-    pub(crate) async fn read(&self, counter: u64) -> Result<Read, RecoveryError> {
-        let slot = Slot {
-            index: counter,
-            ..self.first
-        };
-        let blob = match self.provider.lookup(self.schedule.key(&slot)).await? {
-            Looked::Found(blob) => blob,
-            Looked::Absent => return Ok((Found::Absent, None)),
-            Looked::Deleted => return Ok((Found::Deleted, None)),
-        };
-        let Ok(contents) = open(&self.schedule, &slot, &blob) else {
-            return Ok((Found::Foreign, None));
-        };
-        let trace = Some(Trace {
-            hash: blob.hash(),
-            previous: contents.previous,
-        });
-        self.progress.known(1);
-        let found = match contents.kind {
-            Kind::Whole => {
-                self.progress.read(contents.body.len());
-                Found::Value(contents.body)
+    /// Keeps the window full, the foremost value first.
+    fn fill(&mut self) {
+        let mut waiting = 0;
+        let mut at = 0;
+        while self.in_flight.len() < WINDOW && waiting <= WAITING {
+            if at == self.values.len() {
+                if at == AHEAD {
+                    return;
+                }
+                let index = self.next + at as u64;
+                self.values.push_back(Assembly::new(Slot {
+                    index,
+                    ..self.first
+                }));
             }
-            Kind::Head => match Head::decode(&contents.body) {
-                Ok(head) => self.read_chunks(head).await?,
-                Err(Foreign) => Found::Foreign,
-            },
-            Kind::Chunk => Found::Foreign,
-        };
-        Ok((found, trace))
+            let counter = self.next + at as u64;
+            while self.in_flight.len() < WINDOW
+                && let Some((part, slot)) = self.values[at].wanted()
+            {
+                let (provider, schedule) = (
+                    self.sequence.provider.clone(),
+                    self.sequence.schedule.clone(),
+                );
+                self.in_flight.push(Box::pin(async move {
+                    (counter, part, look_up(&provider, &schedule, &slot).await)
+                }));
+            }
+            if at > 0 {
+                waiting += self.values[at].blobs();
+            }
+            at += 1;
+        }
     }
 
-    async fn read_chunks(&self, head: Head) -> Result<Found, RecoveryError> {
-        self.progress.known(head.cut.chunks());
-        self.progress.read(head.tail.len());
-        let mut chunks = stream::iter(0..head.cut.chunks())
-            .map(|index| self.read_chunk(chunk_slot(head.entropy, index)))
-            .buffered(WINDOW);
-        let mut value = Vec::new();
-        let mut last = BlobHash([0; 32]);
-        let mut index = 0;
-        while let Some(chunk) = chunks.try_next().await? {
-            let (hash, contents) = match chunk {
-                Chunk::Read(hash, contents) => (hash, contents),
-                Chunk::Gone(found) => return Ok(found),
-            };
-            let linked = contents.kind == Kind::Chunk
-                && contents.previous == last
-                && contents.body.len() == head.cut.chunk(index).len();
-            if !linked {
-                return Ok(Found::Foreign);
+    fn take(
+        &mut self,
+        counter: u64,
+        part: Part,
+        looked: Result<Looked, RecoveryError>,
+    ) -> Result<(), RecoveryError> {
+        // A value that was handed out needs nothing more.
+        let Some(value) = counter
+            .checked_sub(self.next)
+            .and_then(|at| self.values.get_mut(at as usize))
+        else {
+            return Ok(());
+        };
+        let looked = looked.inspect_err(|_| value.failed(part))?;
+        let known = value.blobs();
+        self.progress.bytes += value.take(&self.sequence.schedule, part, &looked) as u64;
+        if let Looked::Found(_) = looked {
+            self.progress.blobs += 1;
+            if part == Part::Head {
+                self.progress.blobs_known += value.blobs().max(1) - known;
             }
-            value.extend_from_slice(&contents.body);
-            (last, index) = (hash, index + 1);
+            (self.listener)(self.progress);
         }
-        if last != head.last_chunk {
-            return Ok(Found::Foreign);
-        }
-        value.extend_from_slice(&head.tail);
-        Ok(Found::Value(value))
+        Ok(())
     }
 
-    async fn read_chunk(&self, slot: Slot) -> Result<Chunk, RecoveryError> {
-        let blob = match self.provider.lookup(self.schedule.key(&slot)).await? {
-            Looked::Found(blob) => blob,
-            Looked::Absent => return Ok(Chunk::Gone(Found::Lost)),
-            Looked::Deleted => return Ok(Chunk::Gone(Found::HalfDeleted)),
+    /// Decides what a value that is complete means for the walk.
+    fn judge(&mut self, found: Found, trace: Option<Trace>) -> Result<Option<Step>, RecoveryError> {
+        let counter = self.next;
+        self.next += 1;
+        if found == Found::Absent {
+            self.absent += 1;
+            return Ok(None);
+        }
+        const UNKNOWN: BlobHash = BlobHash([0; 32]);
+        let before = self.sequence.position.previous;
+        if let Some(trace) = &trace
+            && self.absent == 0
+            && ![before, trace.previous].contains(&UNKNOWN)
+            && trace.previous != before
+        {
+            return Err(RecoveryError::Misbehaved(
+                "it shows two histories: a value does not follow the one before it",
+            ));
+        }
+        self.absent = 0;
+        let previous = trace.map_or(UNKNOWN, |trace| trace.hash);
+        self.sequence.position = Position {
+            next: counter + 1,
+            previous,
         };
-        Ok(match open(&self.schedule, &slot, &blob) {
-            Ok(contents) => {
-                self.progress.read(contents.body.len());
-                Chunk::Read(blob.hash(), contents)
-            }
-            Err(Foreign) => Chunk::Gone(Found::Foreign),
-        })
+        match &found {
+            Found::Value(_) => (self.foreign, self.without) = (0, 0),
+            Found::Foreign => (self.foreign, self.without) = (self.foreign + 1, self.without + 1),
+            _ => self.without += 1,
+        }
+        if self.foreign > AHEAD {
+            return Err(RecoveryError::Misbehaved(
+                "it gives bytes that are not ours",
+            ));
+        }
+        if self.without >= self.patience {
+            let counters = std::mem::take(&mut self.without);
+            return Err(RecoveryError::NothingFound { counters });
+        }
+        Ok(Some(Step { counter, found }))
     }
 }
 
-/// One chunk, or why the value cannot be had.
-enum Chunk {
-    Read(BlobHash, Contents),
-    Gone(Found),
+/// Reads one value on its own.
+pub(crate) async fn read(
+    provider: &Arc<Provider>,
+    schedule: &Schedule,
+    slot: Slot,
+) -> Result<Found, RecoveryError> {
+    let mut value = Assembly::new(slot);
+    let mut in_flight = FuturesUnordered::new();
+    while !value.is_done() {
+        while in_flight.len() < WINDOW
+            && let Some((part, slot)) = value.wanted()
+        {
+            in_flight.push(async move { (part, look_up(provider, schedule, &slot).await) });
+        }
+        if let Some((part, looked)) = in_flight.next().await {
+            value.take(schedule, part, &looked?);
+        }
+    }
+    Ok(value.finish().map_or(Found::Absent, |(found, _)| found))
+}
+
+async fn look_up(
+    provider: &Provider,
+    schedule: &Schedule,
+    slot: &Slot,
+) -> Result<Looked, RecoveryError> {
+    provider.lookup(schedule.key(slot)).await
 }

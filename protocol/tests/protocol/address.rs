@@ -80,3 +80,27 @@ fn an_address_keeps_fifteen_introductions_at_most() {
     assert_eq!(address.introductions().len(), 15);
     assert_eq!(address.to_string().parse(), Ok(address));
 }
+
+#[test]
+fn blanks_around_an_address_do_not_matter_and_one_letter_of_the_other_case_is_located() {
+    let good = address();
+    assert_eq!(
+        format!(" {good}\n")
+            .parse::<Address>()
+            .map(|read| read.to_string()),
+        Ok(good.clone())
+    );
+    let at = good
+        .rfind(|letter: char| letter.is_ascii_lowercase())
+        .expect("letters");
+    let mut mixed = good.clone();
+    mixed.replace_range(at..=at, &good[at..=at].to_uppercase());
+    let found = mixed[at..].chars().next().expect("a letter");
+    assert_eq!(
+        error(&mixed),
+        InvalidAddress::Typo {
+            position: at + 1,
+            found
+        }
+    );
+}

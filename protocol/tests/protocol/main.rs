@@ -1,6 +1,10 @@
 //! What `larder-protocol` promises, seen from outside.
 
-#![expect(clippy::expect_used, reason = "a test panics when it is not so")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test panics when it is not so"
+)]
 
 mod address;
 mod decoders;

@@ -118,7 +118,9 @@ pub(crate) fn refusals() -> Vec<Refusal> {
         },
         Refusal::Absent,
         Refusal::Deleted,
-        Refusal::BadSignature,
+        Refusal::BadSignature {
+            blob_hash: BlobHash([6; 32]),
+        },
         Refusal::StaleSequence { current: 9 },
         Refusal::WrongPrice { price: 10 },
         Refusal::WrongEpoch {

@@ -166,7 +166,7 @@ fn every_outcome_that_reached_the_store_has_a_finding_and_no_other() {
             Refusal::AlreadyExists { .. }
                 | Refusal::Absent
                 | Refusal::Deleted
-                | Refusal::BadSignature
+                | Refusal::BadSignature { .. }
         )
     };
     for refusal in refusals() {

@@ -96,6 +96,42 @@ fn replies(record: &Record) -> Vec<(String, Reply)> {
     replies
 }
 
+/// Bodies that are no requests, and why.
+fn refused() -> Vec<(&'static str, Vec<u8>)> {
+    let lookup = requests()[3].1.encode();
+    let key = 1 + 32 + 3;
+    let with = |at: usize, byte: u8| {
+        let mut bytes = lookup.clone();
+        bytes[at] = byte;
+        bytes
+    };
+    vec![
+        ("empty", vec![]),
+        ("cut short", lookup[..lookup.len() - 1].to_vec()),
+        ("an unknown op", with(0, 200)),
+        ("an unknown payment", with(33, 2)),
+        ("no payment, with a length", with(35, 1)),
+        ("an uncompressed point", with(key, 4)),
+        (
+            "a point off the curve",
+            [&lookup[..key], &[2], &[0xff; 32]].concat(),
+        ),
+        ("an unknown even extension", [&lookup[..], &[8, 0]].concat()),
+        (
+            "extensions in descending order",
+            [&lookup[..], &[9, 0, 7, 0]].concat(),
+        ),
+        (
+            "an extension's type not in its shortest form",
+            [&lookup[..], &[0xfd, 0, 7, 0]].concat(),
+        ),
+        (
+            "an extension longer than the body",
+            [&lookup[..], &[7, 9, 1]].concat(),
+        ),
+    ]
+}
+
 fn build() -> Value {
     let public = |number: u8| hex::encode(keypair(number).public_key().serialize());
     let body = |name: &str, body: Vec<u8>| json!({ "name": name, "body": hex::encode(body) });
@@ -114,6 +150,10 @@ fn build() -> Value {
         })
     };
     let records = [signed("free", &free), signed("paid", &paid)];
+    let refused: Vec<Value> = refused()
+        .into_iter()
+        .map(|(what, bytes)| json!({ "what": what, "body": hex::encode(bytes) }))
+        .collect();
     json!({
         "about": {
             "secrets": "secret key n is the byte n, 32 times",
@@ -135,6 +175,7 @@ fn build() -> Value {
             .map(|(name, reply)| body(name, reply.encode()))
             .collect::<Vec<_>>(),
         "records": records,
+        "refused_requests": refused,
         "addresses": [
             Address::new(server_key(1), node(3), vec![]).to_string(),
             Address::new(server_key(1), node(3), vec![node(4), node(5)]).to_string(),
@@ -158,6 +199,7 @@ fn the_golden_vectors_are_what_this_version_writes_and_reads() {
         "replies",
         "records",
         "addresses",
+        "refused_requests",
     ] {
         assert!(
             golden[part] == built[part],
@@ -181,5 +223,8 @@ fn the_golden_vectors_are_what_this_version_writes_and_reads() {
     {
         let bytes = hex::decode(golden["body"].as_str().expect("hex")).expect("hex");
         assert_eq!(Reply::decode(&bytes), Ok(reply), "{name}");
+    }
+    for (what, body) in refused() {
+        assert!(Request::decode(&body).is_err(), "{what}");
     }
 }

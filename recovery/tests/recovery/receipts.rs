@@ -104,3 +104,54 @@ async fn evidence_convinces_somebody_who_only_knows_the_receipt_key() {
             .proves(&provider.record().receipt_key, &evidence.finding)
     );
 }
+
+#[tokio::test]
+async fn an_answer_that_was_under_way_while_the_epoch_changed_counts() {
+    let shelf = Shelf::new();
+    let provider = shelf.connect(1).await;
+    let key = crate::shelf::keypair(60).public_key().into();
+    shelf.next_epoch();
+    assert_eq!(provider.lookup(key).await, Ok(Looked::Absent));
+    shelf.lies(Lie::LastEpoch);
+    assert_eq!(provider.lookup(key).await, Ok(Looked::Absent));
+    shelf.next_epoch();
+    shelf.honest();
+    assert_eq!(provider.lookup(key).await, Ok(Looked::Absent));
+    assert_eq!(provider.record().epoch, 2);
+}
+
+#[tokio::test]
+async fn a_provider_that_refuses_a_good_delete_or_names_a_phantom_is_caught() {
+    let shelf = Shelf::new();
+    let provider = shelf.connect(1).await;
+    let mut sequence = Sequence::start(&root(1), provider.clone());
+    sequence.append(b"value").await.expect("honest");
+    shelf.lies(Lie::NoDeletes);
+    misbehaved(sequence.delete(0).await, Lie::NoDeletes);
+    shelf.lies(Lie::PhantomBlob);
+    misbehaved(sequence.append(b"more").await, Lie::PhantomBlob);
+}
+
+#[tokio::test]
+async fn the_evidence_of_every_answer_can_be_kept() {
+    let shelf = Shelf::new();
+    let kept = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let keep = kept.clone();
+    let transport = Arc::new(shelf.clone());
+    let provider = Provider::connect(shelf.address(), transport)
+        .await
+        .expect("honest");
+    let provider =
+        provider.on_evidence(move |evidence| keep.lock().expect("no panic").push(evidence.clone()));
+    let provider = Arc::new(provider);
+    let mut sequence = Sequence::start(&root(1), provider.clone());
+    sequence.append(b"value").await.expect("honest");
+    sequence.delete(0).await.expect("honest");
+    let kept = kept.lock().expect("no panic");
+    let receipt_key = provider.record().receipt_key;
+    assert_eq!(kept.len(), 3, "an insert, a look-up, a delete");
+    assert!(
+        kept.iter()
+            .all(|evidence| evidence.receipt.proves(&receipt_key, &evidence.finding))
+    );
+}

@@ -1,6 +1,6 @@
 //! Values by counter: stored once, read back, deleted, never overwritten.
 
-use larder_protocol::BlobHash;
+use larder_protocol::{BlobHash, Op};
 use larder_recovery::seal::BODY_MAX;
 use larder_recovery::walk::Found;
 use larder_recovery::{Lane, Position, Purpose, RecoveryError, Sequence};
@@ -161,25 +161,52 @@ async fn lost_requests_and_answers_lose_nothing_and_repeat_nothing() {
 }
 
 #[tokio::test]
-async fn an_append_that_failed_can_be_done_again_whatever_became_of_it() {
+async fn an_append_that_failed_is_done_again_without_leaving_anything_behind() {
     for seed in 0..20 {
         let shelf = Shelf::new();
         let mut sequence = Sequence::start(&root(1), shelf.connect(seed).await);
         // Every answer is lost: the blobs are there, and nobody knows.
         shelf.loses(0, 255, seed);
-        let value = value(BODY_MAX + 5_000 * (seed as usize % 2), 1);
-        let _lost = sequence.append(&value).await;
+        let value = value(4 * BODY_MAX + 5_000 * (seed as usize % 2), 1);
+        assert!(sequence.append(&value).await.is_err());
         shelf.loses(0, 0, seed);
+        // The wallet was killed meanwhile, and remembers nothing.
+        let mut sequence = Sequence::start(&root(1), shelf.connect(seed + 100).await);
+        assert_eq!(sequence.append(&value).await, Ok(0), "seed {seed}");
         assert_eq!(
-            sequence.append(&value).await.map(|_| ()),
-            Ok(()),
-            "seed {seed}"
+            shelf.blobs().len(),
+            5,
+            "seed {seed}: blobs that no head names"
         );
-        let last = sequence.position().next - 1;
         assert_eq!(
-            sequence.read(last).await,
+            sequence.read(0).await,
             Ok(Found::Value(value)),
             "seed {seed}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_conflict_costs_no_upload_and_leaves_nothing_behind() {
+    let shelf = Shelf::new();
+    let [mut first, mut second] =
+        [shelf.connect(1).await, shelf.connect(2).await].map(|p| Sequence::start(&root(1), p));
+    first.append(b"theirs").await.expect("first");
+    let before = shelf.blobs();
+    let (large, theirs) = (value(9 * BODY_MAX, 1), Some(b"theirs".to_vec()));
+    let conflict = Err(RecoveryError::Conflict {
+        counter: 0,
+        theirs: theirs.clone(),
+    });
+    let inserts = shelf.count(Op::Insert);
+    assert_eq!(second.append(&large).await, conflict);
+    assert_eq!(shelf.count(Op::Insert), inserts, "it looked first");
+
+    // The same, but the other device is faster by a hair: while the chunks are on their way.
+    let race = Shelf::new();
+    let mut third = Sequence::start(&root(1), race.connect(3).await);
+    let (key, blob) = before.iter().next().expect("one blob");
+    race.other_device(5, *key, blob.clone());
+    assert_eq!(third.append(&large).await, conflict);
+    assert!(race.blobs() == before, "its chunks are still there");
 }

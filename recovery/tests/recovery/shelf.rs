@@ -38,6 +38,14 @@ pub(crate) enum Lie {
     AnotherOperation,
     /// It sends bytes that are no reply.
     Garbage,
+    /// It says that every key it has nothing under was deleted.
+    AllDeleted,
+    /// It refuses every insert in favour of a blob that it does not have.
+    PhantomBlob,
+    /// It refuses every delete as if it were signed wrongly.
+    NoDeletes,
+    /// It answers under the terms of the epoch before.
+    LastEpoch,
 }
 
 struct State {
@@ -51,6 +59,8 @@ struct State {
     lost_requests: u8,
     lost_answers: u8,
     log: Vec<Vec<u8>>,
+    /// A blob that appears after so many more inserts, as another device's would.
+    other_device: Option<(u32, Key, Blob)>,
 }
 
 /// The storage node; clones are the same one.
@@ -82,6 +92,7 @@ impl Shelf {
             lost_requests: 0,
             lost_answers: 0,
             log: Vec::new(),
+            other_device: None,
         })))
     }
 
@@ -106,6 +117,24 @@ impl Shelf {
             Some(blob) => state.blobs.insert(key, blob),
             None => state.blobs.remove(&key),
         });
+    }
+
+    /// Has a blob appear after so many more inserts.
+    pub(crate) fn other_device(&self, after: u32, key: Key, blob: Blob) {
+        self.with(|state| state.other_device = Some((after, key, blob)));
+    }
+
+    pub(crate) fn honest(&self) {
+        self.with(|state| state.lie = None);
+    }
+
+    /// How many requests with this op arrived.
+    pub(crate) fn count(&self, op: larder_protocol::Op) -> usize {
+        let requests = self.log();
+        let ops = requests
+            .iter()
+            .filter_map(|contents| Request::decode(envelope::unwrap(contents).ok()?).ok());
+        ops.filter(|request| request.call.op() == op).count()
     }
 
     pub(crate) fn forget_tombstones(&self) {
@@ -155,11 +184,22 @@ impl State {
                 Some(Lie::ForeignReceipt) => 99,
                 _ => self.identity() + 100,
             });
-            let record = match self.lie {
-                Some(Lie::UnpublishedTerms) => larder_protocol::RecordHash([9; 32]),
-                _ => record,
+            let (epoch, record) = match self.lie {
+                Some(Lie::UnpublishedTerms) => (0, larder_protocol::RecordHash([9; 32])),
+                Some(Lie::LastEpoch) => {
+                    let epoch = self.record.epoch - 1;
+                    (
+                        epoch,
+                        Record {
+                            epoch,
+                            ..self.record.clone()
+                        }
+                        .hash(),
+                    )
+                }
+                _ => (self.record.epoch, record),
             };
-            Receipt::sign(&signer, &finding, self.record.epoch, record)
+            Receipt::sign(&signer, &finding, epoch, record)
         });
         match self.lie {
             Some(Lie::NoReceipt) => reply.receipt = None,
@@ -197,11 +237,28 @@ impl State {
                 _ => (Ok(Done::Inserted), Some(BlobHash([0; 32]))),
             };
         }
+        if let (Call::Insert(_), Some((after, ..))) = (&request.call, &mut self.other_device) {
+            *after = after.saturating_sub(1);
+        }
+        if let Some((_, key, blob)) = self.other_device.take_if(|(after, ..)| *after == 0) {
+            self.blobs.insert(key, blob);
+        }
         let stored = self.blobs.get(&key).map(Blob::hash);
-        let gone = || match self.tombstones.contains(&key) {
+        let all_deleted = self.lie == Some(Lie::AllDeleted);
+        let gone = || match all_deleted || self.tombstones.contains(&key) {
             true => Refusal::Deleted,
             false => Refusal::Absent,
         };
+        match (self.lie, &request.call, stored) {
+            (Some(Lie::PhantomBlob), Call::Insert(_), _) => {
+                let blob_hash = BlobHash([8; 32]);
+                return (Err(Refusal::AlreadyExists { blob_hash }), None);
+            }
+            (Some(Lie::NoDeletes), Call::Delete(_), Some(blob_hash)) => {
+                return (Err(Refusal::BadSignature { blob_hash }), None);
+            }
+            _ => {}
+        }
         let outcome = match (&request.call, stored) {
             (Call::Insert(_), Some(blob_hash)) => Err(Refusal::AlreadyExists { blob_hash }),
             (Call::Insert(insert), None) => match gone() {
@@ -218,7 +275,7 @@ impl State {
                     self.tombstones.insert(key);
                     Ok(Done::Removed)
                 } else {
-                    Err(Refusal::BadSignature)
+                    Err(Refusal::BadSignature { blob_hash: hash })
                 }
             }
             (_, None) => Err(gone()),

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use larder_protocol::{Blob, Key};
+use larder_protocol::{Blob, Key, Op};
 use larder_recovery::seal::BODY_MAX;
 use larder_recovery::walk::{Found, Progress, Step};
 use larder_recovery::{Lane, Provider, Purpose, RecoveryError, Schedule, Sequence, Slot, Walk};
@@ -150,6 +150,112 @@ async fn an_endless_stream_of_foreign_blobs_ends_the_walk() {
 }
 
 #[tokio::test]
+async fn an_endless_history_of_deletes_is_asked_about_and_can_be_walked_on() {
+    let shelf = Shelf::new();
+    fill(&shelf, &[5]).await;
+    shelf.lies(crate::shelf::Lie::AllDeleted);
+    let sequence = Sequence::start(&root(1), shelf.connect(2).await);
+    let mut walk = Walk::new(sequence).with_patience(50);
+    for asked in 1..4 {
+        let error = loop {
+            match walk.next().await {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("it ended"),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error, RecoveryError::NothingFound { counters: 50 });
+        assert_eq!(walk.position().next, 50 * asked + 1);
+    }
+}
+
+#[tokio::test]
+async fn foreign_blobs_between_deleted_ones_end_the_walk() {
+    let shelf = Shelf::new();
+    let blob = Blob::try_from(vec![5; larder_protocol::BLOB_LEN]).expect("a blob");
+    for counter in (0..200).step_by(2) {
+        shelf.tamper(head(counter, &shelf), Some(blob.clone()));
+    }
+    shelf.lies(crate::shelf::Lie::AllDeleted);
+    let mut walk = Walk::new(Sequence::start(&root(1), shelf.connect(1).await));
+    let error = loop {
+        match walk.next().await {
+            Ok(step) => assert!(
+                step.is_some_and(|step| step.counter < 50),
+                "it goes on for ever"
+            ),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, RecoveryError::Misbehaved(_)));
+}
+
+#[tokio::test]
+async fn the_foremost_value_is_finished_before_those_behind_it_are_read() {
+    let shelf = Shelf::new();
+    fill(&shelf, &[40 * BODY_MAX; 16]).await;
+    let before = shelf.count(Op::Lookup);
+    let mut walk = Walk::new(Sequence::start(&root(1), shelf.connect(2).await));
+    walk.next().await.expect("honest");
+    let needed = 41;
+    let read = shelf.count(Op::Lookup) - before;
+    // Beyond its own blobs only what fills the window, and the heads.
+    assert!(
+        read <= needed + 32 + 16,
+        "{read} look-ups for the first of sixteen values"
+    );
+}
+
+#[tokio::test]
+async fn what_was_read_before_an_error_is_not_read_again() {
+    let shelf = Shelf::new();
+    fill(&shelf, &[100 * BODY_MAX, 5, 5]).await;
+    let before = shelf.count(Op::Lookup);
+    let mut walk = Walk::new(Sequence::start(&root(1), shelf.connect(2).await));
+    let broken = shelf.clone();
+    let mut blobs = 0;
+    walk.on_progress(move |_| {
+        blobs += 1;
+        // One look-up fails for good in the middle of the value.
+        broken.loses(if blobs == 60 { 255 } else { 0 }, 0, 1);
+    });
+    let mut errors = 0;
+    let mut values = 0;
+    loop {
+        match walk.next().await {
+            Ok(Some(step)) => values += usize::from(matches!(step.found, Found::Value(_))),
+            Ok(None) => break,
+            Err(_) => {
+                errors += 1;
+                shelf.loses(0, 0, 1);
+            }
+        }
+    }
+    assert!(errors > 0, "nothing failed");
+    assert_eq!(values, 3);
+    let read = shelf.count(Op::Lookup) - before;
+    // 103 blobs, and the sixteen absent counters behind them.
+    assert_eq!(read, 103 + 16, "something was read twice");
+}
+
+#[test]
+fn a_value_does_not_show_in_debug() {
+    let step = Step {
+        counter: 1,
+        found: Found::Value(b"secret".to_vec()),
+    };
+    assert_eq!(
+        format!("{step:?}"),
+        "Step { counter: 1, found: Value(6 bytes) }"
+    );
+    let conflict = RecoveryError::Conflict {
+        counter: 1,
+        theirs: Some(b"secret".to_vec()),
+    };
+    assert!(!format!("{conflict:?}").contains("115"), "a list of bytes");
+}
+
+#[tokio::test]
 async fn a_provider_that_shows_two_histories_is_caught() {
     // Two shelves of one identity: the same device, restored from a stale copy of the provider.
     let (one, two) = (Shelf::of(1), Shelf::of(1));
@@ -222,7 +328,7 @@ async fn progress_reaches_every_blob_and_byte() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let listener = seen.clone();
     let mut walk = Walk::new(Sequence::start(&root(1), shelf.connect(2).await));
-    walk.on_progress(move |progress| listener.lock().expect("no panic").push(progress));
+    walk.on_progress(move |progress: Progress| listener.lock().expect("no panic").push(progress));
     while walk.next().await.expect("honest").is_some() {}
     let seen = seen.lock().expect("no panic");
     let bytes = lengths.iter().sum::<usize>() as u64;

@@ -164,7 +164,8 @@ fn a_delete_needs_the_right_key_server_and_blob() {
             let reply = client
                 .send_raw(&wrap(&request.encode(), SizeClass::Big))
                 .await;
-            assert_eq!(reply.outcome, Err(Refusal::BadSignature), "{what}");
+            let refusal = Refusal::BadSignature { blob_hash: hash };
+            assert_eq!(reply.outcome, Err(refusal), "{what}");
             assert!(reply.receipt.is_some(), "{what}");
         }
         assert_eq!(
