@@ -10,11 +10,11 @@ deny:
 advisories:
     cargo deny check advisories
 
-# All benchmark sets, one after the other.
+# All benchmark sets; writes target/benchmarks/benchmarks.md and .svg.
 bench:
-    cargo run --release -p larder-bench -- engine
-    cargo run --release -p larder-bench -- transport
-    cargo run --release -p larder-bench -- credentials
+    cargo build --release -p larder-bench
+    { for set in engine transport credentials; do target/release/larder-bench $set --json; done; } \
+        | target/release/larder-bench page
 
 # The whole life of a wallet over real sockets.
 demo *FILE:

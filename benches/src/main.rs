@@ -1,4 +1,4 @@
-//! `cargo run --release -p larder-bench -- SET [--json]`
+//! `cargo run --release -p larder-bench -- SET [--json]`; `just bench` takes all sets and makes a page.
 //!
 //! A figure counts when it is a ratio taken in one run on one machine, or a count.
 //! Each set is a module with one `run(&mut Report)`; benchmarks are programs, never
@@ -6,8 +6,11 @@
 
 mod credentials;
 mod engine;
+mod page;
 mod report;
 mod transport;
+
+use std::path::Path;
 
 use clap::{Parser, ValueEnum};
 use report::Report;
@@ -30,6 +33,8 @@ enum Set {
     Engine,
     /// Round trips through a stock LDK relay, in separate processes.
     Transport,
+    /// No figures: turns those on standard input into `target/benchmarks/benchmarks.md`.
+    Page,
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -37,8 +42,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Ok(());
     }
     let args = Args::parse();
+    if let Set::Page = args.set {
+        return page::write(std::io::stdin().lock(), Path::new("target/benchmarks"));
+    }
     let mut report = Report::new(args.json);
     match args.set {
+        Set::Page => {}
         Set::Credentials => credentials::run(&mut report)?,
         Set::Engine => engine::run(&mut report)?,
         Set::Transport => transport::run(&mut report)?,
