@@ -240,7 +240,8 @@ impl Circuits {
         attempts: &mut Attempts,
         progress: &mut Progress,
     ) -> Result<(Context, Duration), RequestError> {
-        let circuit = Circuit::new(place.first_hop, self.draw_route(place.first_hop, to), to);
+        let route = self.draw_route(place.first_hop, to, progress.sent);
+        let circuit = Circuit::new(place.first_hop, route, to);
         let context: Context = rand::random();
         let keys = &place.endpoint.keys;
         let reply_path = keys.path_to_us(&circuit.back, &context);
@@ -295,11 +296,11 @@ impl Circuits {
         std::mem::take(&mut self.tasks).end().await;
     }
 
-    fn draw_route(&self, first_hop: NodeId, to: &Destination) -> Route {
+    fn draw_route(&self, first_hop: NodeId, to: &Destination, attempt: u32) -> Route {
         let mut last = lock(&self.last_route);
         let route = self
             .routes
-            .draw(first_hop, to, last.as_ref(), &mut rand::rng());
+            .draw(first_hop, to, attempt, last.as_ref(), &mut rand::rng());
         last.insert(route).clone()
     }
 }
