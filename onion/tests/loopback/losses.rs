@@ -11,9 +11,8 @@ use larder_onion::{
 
 use crate::support::{Network, all, contents, echo, node_id, serve, to, until};
 
-/// Patient enough in the number of attempts that none of these tests depends on luck.
+/// Soon sends again, so that losses cost these tests little time.
 fn impatient(config: &mut CircuitsConfig) {
-    config.max_attempts = 50;
     config.first_timeout = Duration::from_millis(200);
     config.min_timeout = Duration::from_millis(100);
 }
@@ -184,15 +183,67 @@ async fn a_storage_node_that_is_offline_is_named_within_the_deadline() {
     let circuits = network
         .circuits(|config| {
             impatient(config);
-            config.max_attempts = 3;
+            config.deadline = Duration::from_secs(1);
         })
         .await;
     let error = circuits.request(&destination, &contents(1)).await.err();
-    let expected = RequestError::Unreachable {
-        attempts: 3,
-        blame: Blame::Loses(destination.node_id),
+    let Some(RequestError::Unreachable { attempts, blame }) = error else {
+        panic!("nobody is there to answer");
     };
-    assert_eq!(error, Some(expected));
+    assert!(attempts > 1);
+    assert_eq!(blame, Blame::Loses(destination.node_id));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storage_node_that_restarts_is_waited_for_however_many_attempts_it_takes() {
+    let network = Network::start(1).await;
+    let service = network.service(echo).await;
+    let destination = to(&service);
+    service.shutdown().await;
+    let relay = &network.relays[0];
+    until(|| relay.peers().is_empty()).await;
+    let circuits = network
+        .circuits(|config| config.first_timeout = Duration::from_millis(20))
+        .await;
+    let contents = contents(1);
+    let sent = || relay.received().iter().map(|(_, count)| count).sum::<u64>();
+    let (reply, _service) = tokio::join!(circuits.request(&destination, &contents), async {
+        until(|| sent() >= 15).await;
+        network.service(echo).await
+    });
+    let reply = reply.unwrap();
+    assert!(reply.contents == contents);
+    assert!(reply.attempts >= 15);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_not_charged_for_the_time_in_which_it_waits_for_its_turn() {
+    let network = Network::start(1).await;
+    let handled = Arc::new(AtomicUsize::new(0));
+    let service = network
+        .service(move |incoming| {
+            if handled.fetch_add(1, Ordering::Relaxed) == 3 {
+                echo(incoming);
+            }
+        })
+        .await;
+    // One at a time, and each of them takes its whole time: the last one waits for three.
+    let circuits = network
+        .circuits(|config| {
+            config.connections_per_hop = 1;
+            config.window_start = 1;
+            config.window_max = 1;
+            config.first_timeout = Duration::from_secs(3_600);
+            config.deadline = Duration::from_millis(700);
+        })
+        .await;
+    let destination = to(&service);
+    let contents = contents(1);
+    let request = || circuits.request(&destination, &contents);
+    let replies: [_; 4] = tokio::join!(request(), request(), request(), request()).into();
+    let answered = replies.iter().filter(|reply| reply.is_ok()).count();
+    assert_eq!(answered, 1);
+    assert_eq!(circuits.report()[0].pace.in_flight, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

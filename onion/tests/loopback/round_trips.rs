@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use larder_onion::{
     Circuits, CircuitsConfig, Destination, RequestError, Service, ServiceConfig, Undelivered,
@@ -164,7 +165,9 @@ async fn a_small_request_gets_no_big_answer() {
             told.send(answered).unwrap();
         })
         .await;
-    let circuits = network.circuits(|config| config.max_attempts = 1).await;
+    let circuits = network
+        .circuits(|config| config.deadline = Duration::from_millis(300))
+        .await;
     let service = to(&service);
     let (reply, refused) = tokio::join!(circuits.request(&service, &[0; 500]), async {
         tokio::task::spawn_blocking(move || hears.recv().unwrap())
