@@ -15,6 +15,7 @@ use bitcoin::secp256k1::PublicKey;
 use lightning::blinded_path::message::BlindedMessagePath;
 use lightning::onion_message::messenger::Destination;
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 use crate::bucket::Rate;
 use crate::counter::Counter;
@@ -205,8 +206,24 @@ impl Service {
         }
     }
 
-    /// Ends the intake and all connections. Answers not yet on the wire are lost, which
-    /// costs their clients a retry.
+    /// Hands out no request from now on: every [`Intake::recv`] ends. Answers still go out.
+    pub fn stop_intake(&self) {
+        self.endpoint.mailroom.close();
+    }
+
+    /// Stops the intake and waits, for at most this long, until every answer queued so far is
+    /// on the wire. Returns whether it is.
+    ///
+    /// A graceful end is: stop the intake, answer what was received, drain, shut down.
+    pub async fn drain(&self, at_most: Duration) -> bool {
+        self.stop_intake();
+        let mut unsent = self.endpoint.mailroom.unsent();
+        let all_left = unsent.wait_for(|unsent| !unsent);
+        timeout(at_most, all_left).await.is_ok()
+    }
+
+    /// Ends the intake and all connections at once. Answers not yet on the wire are lost,
+    /// which costs their clients a retry: [`Service::drain`] first.
     pub async fn shutdown(mut self) {
         // First whatever could still open a connection.
         std::mem::take(&mut self.tasks).end().await;
@@ -223,10 +240,11 @@ impl Drop for Service {
 
 /// Lets LDK look again whenever a paced peer may have room.
 async fn keep_pace(endpoint: Arc<Endpoint>, rate: Rate) {
+    let unsent = endpoint.mailroom.unsent();
     let period = Duration::from_secs_f64((1.0 / rate.per_second).clamp(0.001, 1.0));
     loop {
         tokio::time::sleep(period).await;
-        if endpoint.mailroom.has_unsent() {
+        if *unsent.borrow() {
             endpoint.peers.process_events();
         }
     }

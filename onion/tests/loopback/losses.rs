@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use larder_onion::{
-    Blame, CircuitsConfig, Faults, Incoming, Rate, Relay, RelayConfig, RequestError, Service,
-    ServiceConfig, Undelivered,
+    Blame, CircuitsConfig, Faults, Incoming, Intake, Rate, Relay, RelayConfig, RequestError,
+    Service, ServiceConfig, Undelivered,
 };
 
 use crate::support::{Network, all, contents, echo, node_id, serve, to, until};
@@ -150,17 +150,24 @@ async fn a_relay_that_limits_the_rate_loses_nothing_but_time() {
     .await;
 }
 
+/// A service behind the network's relay that sends its answers at this pace.
+async fn paced(network: &Network, pace: Rate) -> (Service, Intake) {
+    let mut config = ServiceConfig::new([99; 32]);
+    config.connect_to = vec![network.relays[0].address()];
+    config.pace = Some(pace);
+    let (service, intake) = Service::start(config).await.unwrap();
+    network.relays[0].wait_for(service.node_id()).await;
+    (service, intake)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_held_back_to_a_pace_all_arrive() {
     let network = Network::start(1).await;
-    let mut config = ServiceConfig::new([99; 32]);
-    config.connect_to = vec![network.relays[0].address()];
-    config.pace = Some(Rate {
+    let pace = Rate {
         per_second: 100.0,
         burst: 1.0,
-    });
-    let (service, intake) = Service::start(config).await.unwrap();
-    network.relays[0].wait_for(service.node_id()).await;
+    };
+    let (service, intake) = paced(&network, pace).await;
     serve(&intake, echo);
     let circuits = network.circuits(|_| {}).await;
     all((0..20).map(|n| {
@@ -171,6 +178,60 @@ async fn answers_held_back_to_a_pace_all_arrive() {
         }
     }))
     .await;
+}
+
+/// Eight requests, their answers queued at this pace, then a drain for at most so long, and a
+/// shutdown. Returns whether all had left, and how many arrived.
+async fn drained(pace: Rate, at_most: Duration) -> (bool, usize) {
+    let network = Network::start(1).await;
+    let (service, intake) = paced(&network, pace).await;
+    let circuits = network
+        .circuits(|config| {
+            config.first_timeout = Duration::from_secs(3_600);
+            config.deadline = Duration::from_secs(3);
+        })
+        .await;
+    let (destination, arrived) = (to(&service), Arc::new(AtomicUsize::new(0)));
+    let requests = all((0..8).map(|n| {
+        let (circuits, destination) = (Arc::clone(&circuits), destination.clone());
+        let arrived = Arc::clone(&arrived);
+        async move {
+            let reply = circuits.request(&destination, &contents(n)).await;
+            arrived.fetch_add(usize::from(reply.is_ok()), Ordering::Relaxed);
+        }
+    }));
+    let end = async {
+        let receive = intake.clone();
+        let received = move || [(); 8].map(|()| receive.recv().unwrap());
+        let received = tokio::task::spawn_blocking(received).await.unwrap();
+        service.stop_intake();
+        received.into_iter().for_each(echo);
+        let left = service.drain(at_most).await;
+        assert!(intake.recv().is_none());
+        service.shutdown().await;
+        left
+    };
+    let ((), left) = tokio::join!(requests, end);
+    (left, arrived.load(Ordering::Relaxed))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_queued_before_the_end_of_a_service_arrive() {
+    let pace = Rate {
+        per_second: 50.0,
+        burst: 1.0,
+    };
+    assert_eq!(drained(pace, Duration::from_secs(60)).await, (true, 8));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_takes_no_answers_does_not_hold_up_the_end_of_a_service() {
+    let pace = Rate {
+        // One in eleven days.
+        per_second: 1e-6,
+        burst: 2.0,
+    };
+    assert_eq!(drained(pace, Duration::from_millis(100)).await, (false, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
