@@ -15,6 +15,7 @@ use bitcoin::secp256k1::PublicKey;
 use lightning::blinded_path::message::BlindedMessagePath;
 use lightning::onion_message::messenger::Destination;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::bucket::Rate;
@@ -91,7 +92,8 @@ impl ServiceConfig {
 pub struct Service {
     endpoint: Arc<Endpoint>,
     local_addr: Option<SocketAddr>,
-    connect_to: Vec<PeerAddress>,
+    connect_to: usize,
+    connected: watch::Receiver<usize>,
     tally: Arc<Tally>,
     tasks: Tasks,
 }
@@ -134,6 +136,16 @@ impl Service {
         for &address in &config.connect_to {
             tasks.spawn(net::stay_connected(Arc::clone(&endpoint.peers), address));
         }
+        let (count, connected) = watch::channel(0);
+        tasks.spawn(keep_count(
+            endpoint.mailroom.connected(),
+            config
+                .connect_to
+                .iter()
+                .map(|to| to.node_id.point())
+                .collect(),
+            count,
+        ));
         tasks.spawn(net::keep_time(Arc::clone(&endpoint.peers)));
         if let Some(rate) = config.pace {
             tasks.spawn(keep_pace(Arc::clone(&endpoint), rate));
@@ -146,7 +158,8 @@ impl Service {
         let service = Service {
             endpoint,
             local_addr,
-            connect_to: config.connect_to,
+            connect_to: config.connect_to.len(),
+            connected,
             tally,
             tasks,
         };
@@ -180,15 +193,18 @@ impl Service {
         self.endpoint.mailroom.connected().borrow().len()
     }
 
+    /// How many of `connect_to` are connected, for an operator to see. A change that is
+    /// undone before anybody looks does not show; the end of the service closes the channel.
+    #[must_use]
+    pub fn watch_connected(&self) -> watch::Receiver<usize> {
+        self.connected.clone()
+    }
+
     /// Waits until every peer of `connect_to` is connected.
     pub async fn wait_connected(&self) {
-        let mut connected = self.endpoint.mailroom.connected();
-        let all = |peers: &Vec<PublicKey>| {
-            let mut wanted = self.connect_to.iter();
-            wanted.all(|address| peers.contains(&address.node_id.point()))
-        };
-        // The sender lives in the mailroom we hold.
-        let _ = connected.wait_for(all).await;
+        let mut connected = self.watch_connected();
+        // The sender lives in a task we hold.
+        let _ = connected.wait_for(|count| *count == self.connect_to).await;
     }
 
     /// Plain numbers since the start.
@@ -235,6 +251,22 @@ impl Drop for Service {
     fn drop(&mut self) {
         self.tasks = Tasks::default();
         self.endpoint.close();
+    }
+}
+
+/// Counts those of `wanted` that are connected.
+async fn keep_count(
+    mut connected: watch::Receiver<Vec<PublicKey>>,
+    wanted: Vec<PublicKey>,
+    count: watch::Sender<usize>,
+) {
+    loop {
+        let peers = connected.borrow_and_update().clone();
+        let up = wanted.iter().filter(|peer| peers.contains(peer)).count();
+        count.send_if_modified(|before| std::mem::replace(before, up) != up);
+        if connected.changed().await.is_err() {
+            return;
+        }
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use larder_onion::{
-    Blame, CircuitsConfig, Faults, Incoming, Intake, Rate, Relay, RelayConfig, RequestError,
-    Service, ServiceConfig, Undelivered,
+    Blame, Circuits, CircuitsConfig, Faults, Incoming, Intake, Rate, Relay, RelayConfig,
+    RequestError, Service, ServiceConfig, Undelivered,
 };
 
 use crate::support::{Network, all, contents, echo, node_id, serve, to, until};
@@ -352,6 +352,29 @@ async fn both_ends_come_back_after_a_relay_restarts() {
         [&service.node_id()],
         "the client is a stranger again"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_tells_how_many_of_its_lsps_are_connected_and_counts_nobody_else() {
+    let mut network = Network::start(2).await;
+    let (service, _intake) = network.intake().await;
+    let mut lsps = service.watch_connected();
+    assert_eq!(*lsps.borrow_and_update(), 2);
+    let config = CircuitsConfig::new(vec![service.address().unwrap()]);
+    let stranger = Circuits::start(config).unwrap();
+    stranger.wait_connected().await;
+    until(|| service.connected() == 4).await;
+    assert_eq!(*lsps.borrow(), 2);
+
+    let lsp = network.relays.remove(0);
+    let mut config = RelayConfig::loopback([1; 32]);
+    config.listen = lsp.address().address;
+    lsp.shutdown().await;
+    assert_eq!(*lsps.wait_for(|up| *up != 2).await.unwrap(), 1);
+    network.relays.push(Relay::start(config).await.unwrap());
+    lsps.wait_for(|up| *up == 2).await.unwrap();
+    service.shutdown().await;
+    assert!(lsps.wait_for(|up| *up > 2).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
