@@ -86,6 +86,13 @@ async fn all_answered_despite(faults: Faults) {
     }))
     .await;
     assert!(handled.load(Ordering::Relaxed) >= 60, "at least once each");
+    // The faults that were asked for have happened, and no others.
+    let done = network.relays[0].fault_counts();
+    assert_eq!(done.dropped > 0, faults.drop > 0.0);
+    assert_eq!(done.limited > 0, faults.limit.is_some());
+    assert_eq!(done.duplicated > 0, faults.duplicate > 0.0);
+    assert_eq!(done.delayed > 0, !faults.delay.is_zero());
+    assert_eq!(done.disconnected > 0, faults.disconnect_every.is_some());
     assert!(
         circuits
             .report()
