@@ -17,6 +17,7 @@ use lightning::onion_message::messenger::Destination;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
+use zeroize::Zeroizing;
 
 use crate::bucket::Rate;
 use crate::counter::Counter;
@@ -35,10 +36,10 @@ use larder_protocol::{NodeId, REPLY_TLV, REQUEST_TLV};
 pub const MAX_REPLY_HOPS: usize = 8;
 
 /// How a storage node is reached, and how much may wait.
-#[derive(Clone)]
 pub struct ServiceConfig {
-    /// Secret from which the node id is derived; the same seed gives the same id.
-    pub seed: [u8; 32],
+    /// Secret from which the node id is derived; the same seed gives the same id. Wiped when
+    /// the configuration is dropped; LDK keeps a copy of its own while the service runs.
+    pub seed: Zeroizing<[u8; 32]>,
     /// Where to listen, if anybody is to connect to us.
     pub listen: Option<SocketAddr>,
     /// Peers we stay connected to, usually the LSP beside us.
@@ -62,9 +63,9 @@ impl ServiceConfig {
     /// The defaults: 256 peers, 64 messages each way per peer and 512 (17 MB) in all, no
     /// pace, no listener, nobody to connect to.
     #[must_use]
-    pub fn new(seed: [u8; 32]) -> Self {
+    pub fn new(seed: impl Into<Zeroizing<[u8; 32]>>) -> Self {
         ServiceConfig {
-            seed,
+            seed: seed.into(),
             listen: None,
             connect_to: Vec::new(),
             max_inbound_peers: 256,
