@@ -285,7 +285,9 @@ impl Circuits {
         );
 
         progress.sent += 1;
-        progress.hops = circuit.hops();
+        if progress.hops.is_empty() {
+            progress.hops = circuit.hops();
+        }
         let patience = attempts.begin(place, context, circuit.hops());
         match built {
             // A refusal means that the peer has just gone. That the link is lost is about
@@ -348,7 +350,7 @@ struct Progress {
     /// Time spent waiting for places, and since when it waits for another.
     queued: Duration,
     queueing: Option<Instant>,
-    /// The nodes of the last circuit.
+    /// The nodes of the first circuit; later ones may be detours nobody vouches for.
     hops: Vec<NodeId>,
 }
 

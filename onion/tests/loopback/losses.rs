@@ -275,11 +275,14 @@ async fn a_storage_node_that_restarts_is_waited_for_however_many_attempts_it_tak
         .await;
     let contents = contents(1);
     let sent = || relay.received().iter().map(|(_, count)| count).sum::<u64>();
-    let (reply, _service) = tokio::join!(circuits.request(&destination, &contents), async {
-        until(|| sent() >= 15).await;
-        network.service(echo).await
-    });
-    let reply = reply.unwrap();
+    let request = circuits.request(&destination, &contents);
+    tokio::pin!(request);
+    tokio::select! {
+        reply = &mut request => panic!("given up: {:?}", reply.err()),
+        () = until(|| sent() >= 15) => {}
+    }
+    let _service = network.service(echo).await;
+    let reply = request.await.unwrap();
     assert!(reply.contents == contents);
     assert!(reply.attempts >= 15);
 }
