@@ -5,15 +5,16 @@
 //! duplicates and replies that nobody asked for are dropped. At most a window of messages is
 //! in flight per connection, and the window adapts ([`LinkReport`] says what it has learnt).
 //!
-//! Fails with [`RequestError`], after the attempts or the time are used up. The storage node
-//! may have performed the request all the same: delivery is *at least once*.
+//! Fails with [`RequestError`] when the time is used up, however often it was sent until then:
+//! a storage node that restarts is waited for. It may have performed the request all the same:
+//! delivery is *at least once*.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::onion_message::messenger;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::desk::{Answer, Attempts, Context, Desk, Outcome, Place};
 use crate::error::{Blame, OnionError, RequestError};
@@ -50,15 +51,15 @@ pub struct CircuitsConfig {
     pub min_timeout: Duration,
     /// When to give an attempt up while no round trip was measured yet.
     pub first_timeout: Duration,
-    /// How often a request is sent at most.
-    pub max_attempts: u32,
-    /// How long a request may take in all, the wait for its turn included.
+    /// How long a request may take from the moment it first gets a place in a window. The wait
+    /// for that moment behind other requests is not held against the storage node. It ends all
+    /// the same when no first hop was connected for this long.
     pub deadline: Duration,
 }
 
 impl CircuitsConfig {
-    /// The defaults: two connections per hop, no relays behind it, a window of 4 up to 8,
-    /// ten attempts within a minute.
+    /// The defaults: two connections per hop, no relays behind it, a window of 4 up to 8, and
+    /// a minute for each request.
     #[must_use]
     pub fn new(first_hops: Vec<PeerAddress>) -> Self {
         CircuitsConfig {
@@ -70,7 +71,6 @@ impl CircuitsConfig {
             window_max: 8,
             min_timeout: Duration::from_millis(500),
             first_timeout: Duration::from_secs(2),
-            max_attempts: 10,
             deadline: Duration::from_secs(60),
         }
     }
@@ -98,13 +98,16 @@ pub struct LinkReport {
     pub pace: Pace,
 }
 
+/// After a lost connection the request goes out on another. Where those are lost as well, this
+/// is how fast it is tried again.
+const LINK_LOST_PAUSE: Duration = Duration::from_millis(100);
+
 /// A client's presence on the network. Dropping it ends all connections.
 pub struct Circuits {
     desk: Arc<Desk>,
     routes: Routes,
     last_route: Mutex<Option<Route>>,
     links: usize,
-    max_attempts: u32,
     deadline: Duration,
     tasks: Tasks,
 }
@@ -146,7 +149,6 @@ impl Circuits {
             routes: Routes::new(config.relays, config.relays_per_way),
             last_route: Mutex::new(None),
             links: hops.len(),
-            max_attempts: config.max_attempts.max(1),
             deadline: config.deadline,
             tasks,
         })
@@ -189,46 +191,71 @@ impl Circuits {
     /// # Errors
     /// [`RequestError`], which says how often it was sent and where it got stuck.
     pub async fn request(&self, to: &Destination, contents: &[u8]) -> Result<Reply, RequestError> {
+        let mut turn = self.desk.queue(None);
+        let place = tokio::select! {
+            biased;
+            place = turn.come() => place.ok_or(RequestError::ShutDown)?,
+            () = self.cut_off() => return Err(RequestError::Unreachable {
+                attempts: 0,
+                blame: Blame::NotConnected,
+            }),
+        };
         let mut progress = Progress::default();
-        let in_time = timeout(self.deadline, self.pursue(to, contents, &mut progress));
+        let in_time = timeout(
+            self.deadline,
+            self.pursue(place, to, contents, &mut progress),
+        );
         match in_time.await {
             Ok(result) => result,
             Err(_) => Err(self.unreachable(&progress)),
         }
     }
 
+    /// Ends when no connection was up for a whole deadline.
+    async fn cut_off(&self) {
+        let mut connected = self.desk.connected();
+        loop {
+            // The sender lives in the desk we hold.
+            let _ = connected.wait_for(|up| *up == 0).await;
+            let up_again = connected.wait_for(|up| *up > 0);
+            if timeout(self.deadline, up_again).await.is_err() {
+                return;
+            }
+        }
+    }
+
     async fn pursue(
         &self,
+        mut place: Place,
         to: &Destination,
         contents: &[u8],
         progress: &mut Progress,
     ) -> Result<Reply, RequestError> {
         let mut attempts = Attempts::new(&self.desk);
-        let mut avoid = None;
-        while progress.sent < self.max_attempts {
-            progress.queueing = true;
-            let mut turn = self.desk.queue(avoid);
-            let place = tokio::select! {
+        loop {
+            let (context, patience) = self.send(&place, to, contents, &mut attempts, progress)?;
+            let pause = match timeout(patience, attempts.outcome(&context)).await {
+                Ok(Outcome::Answer(answer)) => return Ok(progress.reply(answer)),
+                Ok(Outcome::LinkLost(_)) => LINK_LOST_PAUSE,
+                Err(_) => {
+                    attempts.give_up(&context);
+                    progress.given_up += 1;
+                    patience * progress.backoff()
+                }
+            };
+            // The place is free for others in the meantime.
+            if let Ok(answer) = timeout(pause, attempts.answer()).await {
+                return Ok(progress.reply(answer));
+            }
+            let mut turn = self.desk.queue(Some(place.link));
+            progress.queue();
+            place = tokio::select! {
                 biased;
                 answer = attempts.answer() => return Ok(progress.reply(answer)),
                 place = turn.come() => place.ok_or(RequestError::ShutDown)?,
             };
-            progress.queueing = false;
-            avoid = Some(place.link);
-
-            let (context, patience) = self.send(&place, to, contents, &mut attempts, progress)?;
-            match timeout(patience, attempts.outcome(&context)).await {
-                Ok(Outcome::Answer(answer)) => return Ok(progress.reply(answer)),
-                Ok(Outcome::LinkLost(_)) => continue,
-                Err(_) => attempts.give_up(&context),
-            }
-            // The place is free for others while this request backs off.
-            let backoff = patience * progress.backoff();
-            if let Ok(answer) = timeout(backoff, attempts.answer()).await {
-                return Ok(progress.reply(answer));
-            }
+            progress.leave_queue();
         }
-        Err(self.unreachable(progress))
     }
 
     /// Sends one attempt along a fresh circuit. Returns its context, and how long to wait.
@@ -240,7 +267,8 @@ impl Circuits {
         attempts: &mut Attempts,
         progress: &mut Progress,
     ) -> Result<(Context, Duration), RequestError> {
-        let circuit = Circuit::new(place.first_hop, self.draw_route(place.first_hop, to), to);
+        let route = self.draw_route(place.first_hop, to, progress.sent);
+        let circuit = Circuit::new(place.first_hop, route, to);
         let context: Context = rand::random();
         let keys = &place.endpoint.keys;
         let reply_path = keys.path_to_us(&circuit.back, &context);
@@ -257,7 +285,9 @@ impl Circuits {
         );
 
         progress.sent += 1;
-        progress.hops = circuit.hops();
+        if progress.hops.is_empty() {
+            progress.hops = circuit.hops();
+        }
         let patience = attempts.begin(place, context, circuit.hops());
         match built {
             // A refusal means that the peer has just gone. That the link is lost is about
@@ -280,7 +310,7 @@ impl Circuits {
         let slowest = up.min_by(|a, b| rate(a).total_cmp(&rate(b)));
         let blame = match (slowest, self.desk.most_lossy(&progress.hops)) {
             (None, _) => Blame::NotConnected,
-            (Some(_), Some(hop)) if !progress.queueing => Blame::Loses(hop),
+            (Some(_), Some(hop)) if progress.queued() * 2 < self.deadline => Blame::Loses(hop),
             (Some(link), _) => Blame::Limits(link.first_hop),
         };
         RequestError::Unreachable {
@@ -295,11 +325,11 @@ impl Circuits {
         std::mem::take(&mut self.tasks).end().await;
     }
 
-    fn draw_route(&self, first_hop: NodeId, to: &Destination) -> Route {
+    fn draw_route(&self, first_hop: NodeId, to: &Destination, attempt: u32) -> Route {
         let mut last = lock(&self.last_route);
         let route = self
             .routes
-            .draw(first_hop, to, last.as_ref(), &mut rand::rng());
+            .draw(first_hop, to, attempt, last.as_ref(), &mut rand::rng());
         last.insert(route).clone()
     }
 }
@@ -310,13 +340,17 @@ impl Drop for Circuits {
     }
 }
 
-/// How far a request has come.
+/// How far a request has come that was given its first place.
 #[derive(Default)]
 struct Progress {
     sent: u32,
-    /// Waiting for a place, not for an answer.
-    queueing: bool,
-    /// The nodes of the last circuit.
+    /// Of those sent, the ones whose time was up. A lost connection says nothing of the
+    /// storage node.
+    given_up: u32,
+    /// Time spent waiting for places, and since when it waits for another.
+    queued: Duration,
+    queueing: Option<Instant>,
+    /// The nodes of the first circuit; later ones may be detours nobody vouches for.
     hops: Vec<NodeId>,
 }
 
@@ -324,7 +358,23 @@ impl Progress {
     /// Timeouts to wait before the next attempt: none, one, three, seven and no more. The
     /// pacers keep retries from storming; this is for a storage node that is down.
     fn backoff(&self) -> u32 {
-        (1 << self.sent.saturating_sub(1).min(3)) - 1
+        (1 << self.given_up.saturating_sub(1).min(3)) - 1
+    }
+
+    fn queue(&mut self) {
+        self.queueing = Some(Instant::now());
+    }
+
+    fn leave_queue(&mut self) {
+        self.queued = self.queued();
+        self.queueing = None;
+    }
+
+    fn queued(&self) -> Duration {
+        self.queued
+            + self
+                .queueing
+                .map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     fn reply(&self, answer: Answer) -> Reply {

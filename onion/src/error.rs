@@ -54,13 +54,21 @@ pub enum RequestError {
     #[error("the circuits are shut down")]
     ShutDown,
     /// The network's or the storage node's.
-    #[error("no answer after {attempts} attempts: {blame}")]
+    #[error("{}: {blame}", sent(*.attempts))]
     Unreachable {
-        /// How often the request was sent.
+        /// How often the request was sent; 0 when it never had a connection to go out on.
         attempts: u32,
         /// Where it got stuck, as far as can be told from here.
         blame: Blame,
     },
+}
+
+fn sent(attempts: u32) -> String {
+    match attempts {
+        0 => "the request could not be sent".to_owned(),
+        1 => "no answer after one attempt".to_owned(),
+        more => format!("no answer after {more} attempts"),
+    }
 }
 
 /// Where a request got stuck. A relay drops without a word, so this is inference from what
@@ -70,7 +78,7 @@ pub enum Blame {
     /// No first hop is connected. Check the network, then the addresses.
     #[error("no first hop is connected; check the network and the addresses of the first hops")]
     NotConnected,
-    /// A place to send the request was not free in time: the first hop passes fewer
+    /// The request waited most of its time for places to be sent again: the first hop passes fewer
     /// messages than are wanted. Add first hops, or ask its operator to raise its limit on
     /// onion messages.
     #[error(
@@ -80,4 +88,24 @@ pub enum Blame {
     /// Other requests passed this hop and this one did not, nor did others like it.
     #[error("requests get lost at {0}; take other relays, or ask whether it is online")]
     Loses(NodeId),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_was_never_sent_is_not_said_to_be_unanswered() {
+        let text = |attempts| {
+            let blame = Blame::NotConnected;
+            RequestError::Unreachable { attempts, blame }.to_string()
+        };
+        let starts = |attempts, with: &str| assert!(text(attempts).starts_with(with));
+        starts(
+            0,
+            "the request could not be sent: no first hop is connected; check",
+        );
+        starts(1, "no answer after one attempt: ");
+        starts(7, "no answer after 7 attempts: ");
+    }
 }

@@ -39,6 +39,22 @@ pub struct Faults {
     pub seed: u64,
 }
 
+/// What a relay's faults have done since the start. A test of a fault shows nothing while
+/// its count is zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FaultCounts {
+    /// Messages that were dropped at random.
+    pub dropped: u64,
+    /// Messages that were dropped because their peer was over its limit.
+    pub limited: u64,
+    /// Messages that were forwarded twice.
+    pub duplicated: u64,
+    /// Messages, or their second copies, that were held back.
+    pub delayed: u64,
+    /// Connections that were closed.
+    pub disconnected: u64,
+}
+
 /// Something to do away from the thread that reads the socket, which holds LDK's locks.
 pub(crate) enum Errand {
     Disconnect(PublicKey),
@@ -62,6 +78,7 @@ struct State {
     rng: StdRng,
     received: HashMap<PublicKey, u64>,
     buckets: HashMap<PublicKey, Bucket>,
+    counts: FaultCounts,
     started: Instant,
 }
 
@@ -80,6 +97,7 @@ impl FaultyRelay {
                 rng: StdRng::seed_from_u64(faults.seed),
                 received: HashMap::new(),
                 buckets: HashMap::new(),
+                counts: FaultCounts::default(),
                 started: Instant::now(),
             }),
         }
@@ -102,6 +120,10 @@ impl FaultyRelay {
             .collect()
     }
 
+    pub(crate) fn counts(&self) -> FaultCounts {
+        lock(&self.state).counts
+    }
+
     /// How often a message is to be forwarded, and after which delay each time.
     fn copies(&self, peer: PublicKey) -> Vec<Duration> {
         let mut state = lock(&self.state);
@@ -111,6 +133,7 @@ impl FaultyRelay {
         if let Some(every) = self.faults.disconnect_every
             && received.is_multiple_of(every)
         {
+            state.counts.disconnected += 1;
             // Nobody listens any more only when the relay is being shut down.
             let _ = self.errands.send(Errand::Disconnect(peer));
         }
@@ -119,6 +142,7 @@ impl FaultyRelay {
             let bucket = state.buckets.entry(peer);
             // Survives a reconnect, as LND's does.
             if !bucket.or_insert_with(|| Bucket::full(rate, now)).take(now) {
+                state.counts.limited += 1;
                 return Vec::new();
             }
         }
@@ -126,11 +150,16 @@ impl FaultyRelay {
         let dropped = state.rng.random_bool(self.faults.drop);
         let twice = state.rng.random_bool(self.faults.duplicate);
         let delays = [(); 2].map(|()| self.faults.delay.mul_f64(state.rng.random()));
-        match (dropped, twice) {
-            (true, _) => Vec::new(),
-            (false, true) => delays.to_vec(),
-            (false, false) => delays[..1].to_vec(),
-        }
+        let copies = match (dropped, twice) {
+            (true, _) => &[],
+            (false, true) => &delays[..],
+            (false, false) => &delays[..1],
+        };
+        let delayed = copies.iter().filter(|delay| !delay.is_zero()).count();
+        state.counts.dropped += u64::from(dropped);
+        state.counts.duplicated += u64::from(copies.len() > 1);
+        state.counts.delayed += delayed as u64;
+        copies.to_vec()
     }
 }
 

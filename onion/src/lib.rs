@@ -47,7 +47,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub use bucket::Rate;
 pub use circuits::{Circuits, CircuitsConfig, LinkReport, Reply};
 pub use error::{Blame, OnionError, RequestError, Undelivered};
-pub use faults::Faults;
+pub use faults::{FaultCounts, Faults};
 pub use larder_protocol::{NodeId, REPLY_TLV, REQUEST_TLV};
 pub use pacer::Pace;
 pub use parcel::{BIG_HOP_DATA, SMALL_HOP_DATA, reply_room, request_room};

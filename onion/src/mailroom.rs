@@ -45,11 +45,15 @@ pub(crate) struct Mailroom {
     state: Mutex<State>,
     arrived: Condvar,
     connected: watch::Sender<Vec<PublicKey>>,
+    /// Something was posted and is not on the wire yet.
+    unsent: watch::Sender<bool>,
 }
 
 struct State {
     inbox: FairQueues<PublicKey, OnionMessage>,
     outbox: FairQueues<PublicKey, OnionMessage>,
+    /// Peers for whom LDK fetched a message, which it may not have written to the socket yet.
+    leaving: Vec<PublicKey>,
     paces: Vec<(PublicKey, Bucket)>,
     inbound_peers: Vec<PublicKey>,
     closed: bool,
@@ -77,6 +81,7 @@ impl Mailroom {
             state: Mutex::new(State {
                 inbox: FairQueues::new(limits.inbox_per_peer, limits.inbox_total),
                 outbox: FairQueues::new(limits.outbox_per_peer, limits.outbox_total),
+                leaving: Vec::new(),
                 paces: Vec::new(),
                 inbound_peers: Vec::new(),
                 closed: false,
@@ -85,6 +90,7 @@ impl Mailroom {
             }),
             arrived: Condvar::new(),
             connected: watch::Sender::new(Vec::new()),
+            unsent: watch::Sender::new(false),
         }
     }
 
@@ -110,6 +116,7 @@ impl Mailroom {
         let mut state = lock(&self.state);
         let displaced = state.outbox.push(peer, message)?;
         state.count.unsent += displaced as u64;
+        self.tell_unsent(&state);
         Ok(())
     }
 
@@ -124,9 +131,9 @@ impl Mailroom {
         self.connected.subscribe()
     }
 
-    /// Whether something waits for a peer's pace.
-    pub(crate) fn has_unsent(&self) -> bool {
-        lock(&self.state).outbox.waiting() > 0
+    /// Whether something was posted that is not on the wire yet, as it changes.
+    pub(crate) fn unsent(&self) -> watch::Receiver<bool> {
+        self.unsent.subscribe()
     }
 
     pub(crate) fn count(&self) -> MailCount {
@@ -140,6 +147,29 @@ impl Mailroom {
     fn tell_connected(&self, state: &State) {
         self.connected
             .send_replace(state.inbox.keys().copied().collect());
+    }
+
+    fn tell_unsent(&self, state: &State) {
+        let now = state.outbox.waiting() > 0 || !state.leaving.is_empty();
+        let changes = |before: &mut bool| std::mem::replace(before, now) != now;
+        self.unsent.send_if_modified(changes);
+    }
+}
+
+impl State {
+    /// The next message for a peer, if its pace allows one.
+    fn fetch(&mut self, peer: &PublicKey) -> Option<OnionMessage> {
+        let now = self.started.elapsed();
+        let bucket = self.paces.iter_mut().find(|(of, _)| of == peer);
+        let Some((_, bucket)) = bucket else {
+            return self.outbox.pop(peer);
+        };
+        if !bucket.has(now) {
+            return None;
+        }
+        let message = self.outbox.pop(peer)?;
+        bucket.take(now);
+        Some(message)
     }
 }
 
@@ -157,17 +187,14 @@ impl OnionMessageHandler for Mailroom {
 
     fn next_onion_message_for_peer(&self, peer: PublicKey) -> Option<OnionMessage> {
         let mut state = lock(&self.state);
-        let now = state.started.elapsed();
-        let state = &mut *state;
-        if let Some((_, bucket)) = state.paces.iter_mut().find(|(of, _)| *of == peer) {
-            if !bucket.has(now) {
-                return None;
-            }
-            let message = state.outbox.pop(&peer)?;
-            bucket.take(now);
-            return Some(message);
+        // LDK asks when it has written all that it had for this peer.
+        state.leaving.retain(|other| *other != peer);
+        let message = state.fetch(&peer);
+        if message.is_some() {
+            state.leaving.push(peer);
         }
-        state.outbox.pop(&peer)
+        self.tell_unsent(&state);
+        message
     }
 
     fn timer_tick_occurred(&self) {}
@@ -199,11 +226,13 @@ impl BaseMessageHandler for Mailroom {
         let mut state = lock(&self.state);
         state.inbound_peers.retain(|other| *other != peer);
         state.paces.retain(|(other, _)| *other != peer);
+        state.leaving.retain(|other| *other != peer);
         let dropped = state.inbox.close(&peer);
         let unsent = state.outbox.close(&peer);
         state.count.dropped += dropped as u64;
         state.count.unsent += unsent as u64;
         self.tell_connected(&state);
+        self.tell_unsent(&state);
     }
 
     fn provided_node_features(&self) -> NodeFeatures {
@@ -326,7 +355,28 @@ mod tests {
         }
         let given = (0..5).filter_map(|_| mailroom.next_onion_message_for_peer(relay));
         assert_eq!(given.count(), 2);
-        assert!(mailroom.has_unsent());
+        assert!(*mailroom.unsent().borrow());
+    }
+
+    #[test]
+    fn a_message_has_left_when_ldk_asks_for_the_next_one_or_its_peer_is_gone() {
+        let mailroom = Mailroom::new(LIMITS);
+        let unsent = mailroom.unsent();
+        for gone in [false, true] {
+            let relay = peer();
+            connect(&mailroom, relay, false).unwrap();
+            assert!(!*unsent.borrow());
+            mailroom.post(&relay, message()).unwrap();
+            assert!(*unsent.borrow());
+            assert!(mailroom.next_onion_message_for_peer(relay).is_some());
+            assert!(*unsent.borrow(), "LDK has it, the socket may not");
+            if gone {
+                mailroom.peer_disconnected(relay);
+            } else {
+                assert!(mailroom.next_onion_message_for_peer(relay).is_none());
+            }
+            assert!(!*unsent.borrow());
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use crate::error::OnionError;
-use crate::faults::{Errand, Faults, FaultyRelay};
+use crate::faults::{Errand, FaultCounts, Faults, FaultyRelay};
 use crate::keys::Keys;
 use crate::ldk::{self, Peers, Silent};
 use crate::net::{self, Tasks};
@@ -145,6 +145,12 @@ impl Relay {
     #[must_use]
     pub fn received(&self) -> Vec<(NodeId, u64)> {
         self.handler.received()
+    }
+
+    /// What the faults have done since the start.
+    #[must_use]
+    pub fn fault_counts(&self) -> FaultCounts {
+        self.handler.counts()
     }
 
     /// Ends all connections and frees the port.

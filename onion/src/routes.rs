@@ -5,6 +5,10 @@
 //! two requests in a row take the same route when there is another. Candidates are the
 //! relays the caller names; that consecutive ones are connected is the caller's to know.
 //!
+//! A storage node's introductions are connected to it, but not always to one another, nor to
+//! every first hop. A first hop that is an introduction is used as one, both ways, and others
+//! are tried only when that has failed; a retry asks for the way of a single introduction.
+//!
 //! Pure: randomness is an argument.
 
 use rand::Rng;
@@ -17,7 +21,8 @@ use larder_protocol::NodeId;
 pub struct Destination {
     /// The storage node.
     pub node_id: NodeId,
-    /// Relays it is connected to. When empty, every relay the client names is taken to be.
+    /// Relays it is connected to, which need not be connected to one another. When empty,
+    /// every relay the client names is taken to be one.
     pub introductions: Vec<NodeId>,
 }
 
@@ -45,6 +50,10 @@ pub(crate) struct Routes {
     per_way: usize,
 }
 
+/// Every so many attempts, a first hop that is an introduction leaves that to another one. More
+/// often it is a message that was lost than the connection behind the first hop.
+const DETOUR: u32 = 3;
+
 /// Draws until a route differs from the last one; with few relays there may be no other.
 const DRAWS: usize = 8;
 
@@ -54,25 +63,33 @@ impl Routes {
         Routes { relays, per_way }
     }
 
-    /// A route behind `first_hop`, other than `last` when there is another.
+    /// A route behind `first_hop` for attempt number `attempt` (from 0) of a request, other
+    /// than `last` when there is another.
     pub(crate) fn draw(
         &self,
         first_hop: NodeId,
         to: &Destination,
+        attempt: u32,
         last: Option<&Route>,
         rng: &mut impl Rng,
     ) -> Route {
-        let mut route = self.draw_any(first_hop, to, rng);
+        let mut route = self.draw_any(first_hop, to, attempt, rng);
         for _ in 1..DRAWS {
             if Some(&route) != last {
                 break;
             }
-            route = self.draw_any(first_hop, to, rng);
+            route = self.draw_any(first_hop, to, attempt, rng);
         }
         route
     }
 
-    fn draw_any(&self, first_hop: NodeId, to: &Destination, rng: &mut impl Rng) -> Route {
+    fn draw_any(
+        &self,
+        first_hop: NodeId,
+        to: &Destination,
+        attempt: u32,
+        rng: &mut impl Rng,
+    ) -> Route {
         if first_hop == to.node_id {
             return Route {
                 there: Vec::new(),
@@ -88,16 +105,37 @@ impl Routes {
         pool.rotate_left(there.len());
         let back: Vec<NodeId> = pool.iter().take(self.per_way).copied().collect();
 
-        let mut introductions = to.introductions.clone();
-        introductions.shuffle(rng);
-        let enter = introductions.first();
-        let leave = introductions.last();
+        let introductions = introductions(first_hop, to, attempt, rng);
         Route {
-            there: joined(first_hop, there, enter),
+            there: joined(first_hop, there, introductions.first()),
             // The way back is the mirror image of a way there.
-            back: joined(first_hop, back, leave).into_iter().rev().collect(),
+            back: joined(first_hop, back, introductions.last())
+                .into_iter()
+                .rev()
+                .collect(),
         }
     }
+}
+
+/// Where a request enters and, last, where its answer leaves.
+fn introductions(
+    first_hop: NodeId,
+    to: &Destination,
+    attempt: u32,
+    rng: &mut impl Rng,
+) -> Vec<NodeId> {
+    let mut others = to.introductions.clone();
+    others.retain(|node| *node != first_hop);
+    let introduces = others.len() < to.introductions.len();
+    let detour = attempt % DETOUR == DETOUR - 1;
+    if introduces && (!detour || others.is_empty()) {
+        return vec![first_hop];
+    }
+    others.shuffle(rng);
+    if attempt > 0 {
+        others.truncate(1);
+    }
+    others
 }
 
 /// The way from `first_hop` over `relays` to the introduction, without visiting one node
@@ -128,7 +166,7 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(1);
         let mut all: Vec<Route> = Vec::new();
         for _ in 0..100 {
-            all.push(routes.draw(node(1), to, all.last(), &mut rng));
+            all.push(routes.draw(node(1), to, 0, all.last(), &mut rng));
         }
         all
     }
@@ -166,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn an_introduction_is_the_last_hop_there_and_the_first_hop_back() {
+    fn an_introduction_is_at_first_the_last_hop_there_and_another_the_first_hop_back() {
         let routes = Routes::new(vec![node(3), node(4)], 1);
         let to = Destination {
             node_id: node(2),
@@ -178,6 +216,47 @@ mod tests {
             assert_ne!(route.there[1], route.back[0]);
             assert_ne!(route.there[0], route.back[1]);
         }
+    }
+
+    /// The routes of the attempts of one request, from a first hop that is node 1.
+    fn attempts(to: &Destination) -> Vec<Route> {
+        let routes = Routes::new(Vec::new(), 1);
+        let mut rng = StdRng::seed_from_u64(1);
+        (0..60)
+            .map(|attempt| routes.draw(node(1), to, attempt, None, &mut rng))
+            .collect()
+    }
+
+    #[test]
+    fn a_first_hop_that_introduces_is_tried_twice_before_another_does() {
+        let to = Destination {
+            node_id: node(2),
+            introductions: vec![node(7), node(1), node(8)],
+        };
+        let over = |relays: &[NodeId]| Route {
+            there: relays.to_vec(),
+            back: relays.to_vec(),
+        };
+        let (straight, seven, eight) = (over(&[]), over(&[node(7)]), over(&[node(8)]));
+        let all = attempts(&to);
+        for three in all.chunks(3) {
+            assert_eq!(three[..2], [straight.clone(), straight.clone()]);
+            assert!(three[2] == seven || three[2] == eight);
+        }
+        assert!(all.contains(&seven) && all.contains(&eight));
+    }
+
+    #[test]
+    fn a_retry_needs_a_single_introduction() {
+        let to = Destination {
+            node_id: node(2),
+            introductions: vec![node(7), node(8)],
+        };
+        let all = attempts(&to);
+        assert_ne!(all[0].there, all[0].back);
+        assert!(all[1..].iter().all(|route| route.there == route.back));
+        let over = |relay: u8| all[1..].iter().any(|route| route.there == [node(relay)]);
+        assert!(over(7) && over(8));
     }
 
     #[test]

@@ -15,6 +15,9 @@ use bitcoin::secp256k1::PublicKey;
 use lightning::blinded_path::message::BlindedMessagePath;
 use lightning::onion_message::messenger::Destination;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use zeroize::Zeroizing;
 
 use crate::bucket::Rate;
 use crate::counter::Counter;
@@ -33,10 +36,10 @@ use larder_protocol::{NodeId, REPLY_TLV, REQUEST_TLV};
 pub const MAX_REPLY_HOPS: usize = 8;
 
 /// How a storage node is reached, and how much may wait.
-#[derive(Clone)]
 pub struct ServiceConfig {
-    /// Secret from which the node id is derived; the same seed gives the same id.
-    pub seed: [u8; 32],
+    /// Secret from which the node id is derived; the same seed gives the same id. Wiped when
+    /// the configuration is dropped; LDK keeps a copy of its own while the service runs.
+    pub seed: Zeroizing<[u8; 32]>,
     /// Where to listen, if anybody is to connect to us.
     pub listen: Option<SocketAddr>,
     /// Peers we stay connected to, usually the LSP beside us.
@@ -60,9 +63,9 @@ impl ServiceConfig {
     /// The defaults: 256 peers, 64 messages each way per peer and 512 (17 MB) in all, no
     /// pace, no listener, nobody to connect to.
     #[must_use]
-    pub fn new(seed: [u8; 32]) -> Self {
+    pub fn new(seed: impl Into<Zeroizing<[u8; 32]>>) -> Self {
         ServiceConfig {
-            seed,
+            seed: seed.into(),
             listen: None,
             connect_to: Vec::new(),
             max_inbound_peers: 256,
@@ -90,7 +93,8 @@ impl ServiceConfig {
 pub struct Service {
     endpoint: Arc<Endpoint>,
     local_addr: Option<SocketAddr>,
-    connect_to: Vec<PeerAddress>,
+    connect_to: usize,
+    connected: watch::Receiver<usize>,
     tally: Arc<Tally>,
     tasks: Tasks,
 }
@@ -133,6 +137,16 @@ impl Service {
         for &address in &config.connect_to {
             tasks.spawn(net::stay_connected(Arc::clone(&endpoint.peers), address));
         }
+        let (count, connected) = watch::channel(0);
+        tasks.spawn(keep_count(
+            endpoint.mailroom.connected(),
+            config
+                .connect_to
+                .iter()
+                .map(|to| to.node_id.point())
+                .collect(),
+            count,
+        ));
         tasks.spawn(net::keep_time(Arc::clone(&endpoint.peers)));
         if let Some(rate) = config.pace {
             tasks.spawn(keep_pace(Arc::clone(&endpoint), rate));
@@ -145,7 +159,8 @@ impl Service {
         let service = Service {
             endpoint,
             local_addr,
-            connect_to: config.connect_to,
+            connect_to: config.connect_to.len(),
+            connected,
             tally,
             tasks,
         };
@@ -179,15 +194,18 @@ impl Service {
         self.endpoint.mailroom.connected().borrow().len()
     }
 
+    /// How many of `connect_to` are connected, for an operator to see. A change that is
+    /// undone before anybody looks does not show; the end of the service closes the channel.
+    #[must_use]
+    pub fn watch_connected(&self) -> watch::Receiver<usize> {
+        self.connected.clone()
+    }
+
     /// Waits until every peer of `connect_to` is connected.
     pub async fn wait_connected(&self) {
-        let mut connected = self.endpoint.mailroom.connected();
-        let all = |peers: &Vec<PublicKey>| {
-            let mut wanted = self.connect_to.iter();
-            wanted.all(|address| peers.contains(&address.node_id.point()))
-        };
-        // The sender lives in the mailroom we hold.
-        let _ = connected.wait_for(all).await;
+        let mut connected = self.watch_connected();
+        // The sender lives in a task we hold.
+        let _ = connected.wait_for(|count| *count == self.connect_to).await;
     }
 
     /// Plain numbers since the start.
@@ -205,8 +223,24 @@ impl Service {
         }
     }
 
-    /// Ends the intake and all connections. Answers not yet on the wire are lost, which
-    /// costs their clients a retry.
+    /// Hands out no request from now on: every [`Intake::recv`] ends. Answers still go out.
+    pub fn stop_intake(&self) {
+        self.endpoint.mailroom.close();
+    }
+
+    /// Stops the intake and waits, for at most this long, until every answer queued so far is
+    /// on the wire. Returns whether it is.
+    ///
+    /// A graceful end is: stop the intake, answer what was received, drain, shut down.
+    pub async fn drain(&self, at_most: Duration) -> bool {
+        self.stop_intake();
+        let mut unsent = self.endpoint.mailroom.unsent();
+        let all_left = unsent.wait_for(|unsent| !unsent);
+        timeout(at_most, all_left).await.is_ok()
+    }
+
+    /// Ends the intake and all connections at once. Answers not yet on the wire are lost,
+    /// which costs their clients a retry: [`Service::drain`] first.
     pub async fn shutdown(mut self) {
         // First whatever could still open a connection.
         std::mem::take(&mut self.tasks).end().await;
@@ -221,12 +255,29 @@ impl Drop for Service {
     }
 }
 
+/// Counts those of `wanted` that are connected.
+async fn keep_count(
+    mut connected: watch::Receiver<Vec<PublicKey>>,
+    wanted: Vec<PublicKey>,
+    count: watch::Sender<usize>,
+) {
+    loop {
+        let peers = connected.borrow_and_update().clone();
+        let up = wanted.iter().filter(|peer| peers.contains(peer)).count();
+        count.send_if_modified(|before| std::mem::replace(before, up) != up);
+        if connected.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
 /// Lets LDK look again whenever a paced peer may have room.
 async fn keep_pace(endpoint: Arc<Endpoint>, rate: Rate) {
+    let unsent = endpoint.mailroom.unsent();
     let period = Duration::from_secs_f64((1.0 / rate.per_second).clamp(0.001, 1.0));
     loop {
         tokio::time::sleep(period).await;
-        if endpoint.mailroom.has_unsent() {
+        if *unsent.borrow() {
             endpoint.peers.process_events();
         }
     }

@@ -5,15 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use larder_onion::{
-    Blame, CircuitsConfig, Faults, Incoming, Rate, Relay, RelayConfig, RequestError, Service,
-    ServiceConfig, Undelivered,
+    Blame, Circuits, CircuitsConfig, Faults, Incoming, Intake, Rate, Relay, RelayConfig,
+    RequestError, Service, ServiceConfig, Undelivered,
 };
 
 use crate::support::{Network, all, contents, echo, node_id, serve, to, until};
 
-/// Patient enough in the number of attempts that none of these tests depends on luck.
+/// Soon sends again, so that losses cost these tests little time.
 fn impatient(config: &mut CircuitsConfig) {
-    config.max_attempts = 50;
     config.first_timeout = Duration::from_millis(200);
     config.min_timeout = Duration::from_millis(100);
 }
@@ -87,6 +86,13 @@ async fn all_answered_despite(faults: Faults) {
     }))
     .await;
     assert!(handled.load(Ordering::Relaxed) >= 60, "at least once each");
+    // The faults that were asked for have happened, and no others.
+    let done = network.relays[0].fault_counts();
+    assert_eq!(done.dropped > 0, faults.drop > 0.0);
+    assert_eq!(done.limited > 0, faults.limit.is_some());
+    assert_eq!(done.duplicated > 0, faults.duplicate > 0.0);
+    assert_eq!(done.delayed > 0, !faults.delay.is_zero());
+    assert_eq!(done.disconnected > 0, faults.disconnect_every.is_some());
     assert!(
         circuits
             .report()
@@ -151,17 +157,24 @@ async fn a_relay_that_limits_the_rate_loses_nothing_but_time() {
     .await;
 }
 
+/// A service behind the network's relay that sends its answers at this pace.
+async fn paced(network: &Network, pace: Rate) -> (Service, Intake) {
+    let mut config = ServiceConfig::new([99; 32]);
+    config.connect_to = vec![network.relays[0].address()];
+    config.pace = Some(pace);
+    let (service, intake) = Service::start(config).await.unwrap();
+    network.relays[0].wait_for(service.node_id()).await;
+    (service, intake)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_held_back_to_a_pace_all_arrive() {
     let network = Network::start(1).await;
-    let mut config = ServiceConfig::new([99; 32]);
-    config.connect_to = vec![network.relays[0].address()];
-    config.pace = Some(Rate {
+    let pace = Rate {
         per_second: 100.0,
         burst: 1.0,
-    });
-    let (service, intake) = Service::start(config).await.unwrap();
-    network.relays[0].wait_for(service.node_id()).await;
+    };
+    let (service, intake) = paced(&network, pace).await;
     serve(&intake, echo);
     let circuits = network.circuits(|_| {}).await;
     all((0..20).map(|n| {
@@ -174,6 +187,60 @@ async fn answers_held_back_to_a_pace_all_arrive() {
     .await;
 }
 
+/// Eight requests, their answers queued at this pace, then a drain for at most so long, and a
+/// shutdown. Returns whether all had left, and how many arrived.
+async fn drained(pace: Rate, at_most: Duration) -> (bool, usize) {
+    let network = Network::start(1).await;
+    let (service, intake) = paced(&network, pace).await;
+    let circuits = network
+        .circuits(|config| {
+            config.first_timeout = Duration::from_secs(3_600);
+            config.deadline = Duration::from_secs(3);
+        })
+        .await;
+    let (destination, arrived) = (to(&service), Arc::new(AtomicUsize::new(0)));
+    let requests = all((0..8).map(|n| {
+        let (circuits, destination) = (Arc::clone(&circuits), destination.clone());
+        let arrived = Arc::clone(&arrived);
+        async move {
+            let reply = circuits.request(&destination, &contents(n)).await;
+            arrived.fetch_add(usize::from(reply.is_ok()), Ordering::Relaxed);
+        }
+    }));
+    let end = async {
+        let receive = intake.clone();
+        let received = move || [(); 8].map(|()| receive.recv().unwrap());
+        let received = tokio::task::spawn_blocking(received).await.unwrap();
+        service.stop_intake();
+        received.into_iter().for_each(echo);
+        let left = service.drain(at_most).await;
+        assert!(intake.recv().is_none());
+        service.shutdown().await;
+        left
+    };
+    let ((), left) = tokio::join!(requests, end);
+    (left, arrived.load(Ordering::Relaxed))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_queued_before_the_end_of_a_service_arrive() {
+    let pace = Rate {
+        per_second: 50.0,
+        burst: 1.0,
+    };
+    assert_eq!(drained(pace, Duration::from_secs(60)).await, (true, 8));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_takes_no_answers_does_not_hold_up_the_end_of_a_service() {
+    let pace = Rate {
+        // One in eleven days.
+        per_second: 1e-6,
+        burst: 2.0,
+    };
+    assert_eq!(drained(pace, Duration::from_millis(100)).await, (false, 2));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storage_node_that_is_offline_is_named_within_the_deadline() {
     let network = Network::start(1).await;
@@ -184,15 +251,70 @@ async fn a_storage_node_that_is_offline_is_named_within_the_deadline() {
     let circuits = network
         .circuits(|config| {
             impatient(config);
-            config.max_attempts = 3;
+            config.deadline = Duration::from_secs(1);
         })
         .await;
     let error = circuits.request(&destination, &contents(1)).await.err();
-    let expected = RequestError::Unreachable {
-        attempts: 3,
-        blame: Blame::Loses(destination.node_id),
+    let Some(RequestError::Unreachable { attempts, blame }) = error else {
+        panic!("nobody is there to answer");
     };
-    assert_eq!(error, Some(expected));
+    assert!(attempts > 1);
+    assert_eq!(blame, Blame::Loses(destination.node_id));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storage_node_that_restarts_is_waited_for_however_many_attempts_it_takes() {
+    let network = Network::start(1).await;
+    let service = network.service(echo).await;
+    let destination = to(&service);
+    service.shutdown().await;
+    let relay = &network.relays[0];
+    until(|| relay.peers().is_empty()).await;
+    let circuits = network
+        .circuits(|config| config.first_timeout = Duration::from_millis(20))
+        .await;
+    let contents = contents(1);
+    let sent = || relay.received().iter().map(|(_, count)| count).sum::<u64>();
+    let request = circuits.request(&destination, &contents);
+    tokio::pin!(request);
+    tokio::select! {
+        reply = &mut request => panic!("given up: {:?}", reply.err()),
+        () = until(|| sent() >= 15) => {}
+    }
+    let _service = network.service(echo).await;
+    let reply = request.await.unwrap();
+    assert!(reply.contents == contents);
+    assert!(reply.attempts >= 15);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_not_charged_for_the_time_in_which_it_waits_for_its_turn() {
+    let network = Network::start(1).await;
+    let handled = Arc::new(AtomicUsize::new(0));
+    let service = network
+        .service(move |incoming| {
+            if handled.fetch_add(1, Ordering::Relaxed) == 3 {
+                echo(incoming);
+            }
+        })
+        .await;
+    // One at a time, and each of them takes its whole time: the last one waits for three.
+    let circuits = network
+        .circuits(|config| {
+            config.connections_per_hop = 1;
+            config.window_start = 1;
+            config.window_max = 1;
+            config.first_timeout = Duration::from_secs(3_600);
+            config.deadline = Duration::from_millis(700);
+        })
+        .await;
+    let destination = to(&service);
+    let contents = contents(1);
+    let request = || circuits.request(&destination, &contents);
+    let replies: [_; 4] = tokio::join!(request(), request(), request(), request()).into();
+    let answered = replies.iter().filter(|reply| reply.is_ok()).count();
+    assert_eq!(answered, 1);
+    assert_eq!(circuits.report()[0].pace.in_flight, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -240,6 +362,29 @@ async fn both_ends_come_back_after_a_relay_restarts() {
         [&service.node_id()],
         "the client is a stranger again"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_tells_how_many_of_its_lsps_are_connected_and_counts_nobody_else() {
+    let mut network = Network::start(2).await;
+    let (service, _intake) = network.intake().await;
+    let mut lsps = service.watch_connected();
+    assert_eq!(*lsps.borrow_and_update(), 2);
+    let config = CircuitsConfig::new(vec![service.address().unwrap()]);
+    let stranger = Circuits::start(config).unwrap();
+    stranger.wait_connected().await;
+    until(|| service.connected() == 4).await;
+    assert_eq!(*lsps.borrow(), 2);
+
+    let lsp = network.relays.remove(0);
+    let mut config = RelayConfig::loopback([1; 32]);
+    config.listen = lsp.address().address;
+    lsp.shutdown().await;
+    assert_eq!(*lsps.wait_for(|up| *up != 2).await.unwrap(), 1);
+    network.relays.push(Relay::start(config).await.unwrap());
+    lsps.wait_for(|up| *up == 2).await.unwrap();
+    service.shutdown().await;
+    assert!(lsps.wait_for(|up| *up > 2).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]

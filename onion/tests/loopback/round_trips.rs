@@ -2,12 +2,14 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use larder_onion::{
-    Circuits, CircuitsConfig, Destination, RequestError, Undelivered, request_room,
+    Circuits, CircuitsConfig, Destination, RequestError, Service, ServiceConfig, Undelivered,
+    request_room,
 };
 
-use crate::support::{Network, all, contents, echo, node_id, to, until};
+use crate::support::{Network, all, contents, echo, node_id, serve, to, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_is_answered_through_one_relay() {
@@ -49,6 +51,30 @@ async fn a_client_with_a_single_lsp_can_loop_through_a_relay() {
         received.iter().map(|(_, count)| count).sum::<u64>()
     });
     assert_eq!(passed.collect::<Vec<_>>(), [4, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storage_node_is_reached_at_once_over_either_of_two_lsps_that_do_not_know_each_other() {
+    let lsps = [Network::alone(1).await, Network::alone(2).await];
+    let addresses = lsps.each_ref().map(|lsp| lsp.relays[0].address());
+    let mut config = ServiceConfig::new([99; 32]);
+    config.connect_to = addresses.to_vec();
+    let (service, intake) = Service::start(config).await.unwrap();
+    service.wait_connected().await;
+    serve(&intake, echo);
+    let destination = Destination {
+        node_id: service.node_id(),
+        introductions: addresses.map(|lsp| lsp.node_id).to_vec(),
+    };
+    for lsp in &lsps {
+        lsp.relays[0].wait_for(service.node_id()).await;
+        let circuits = lsp.circuits(|_| {}).await;
+        for n in 0..8 {
+            let reply = circuits.request(&destination, &contents(n)).await.unwrap();
+            assert!(reply.contents == contents(n));
+            assert_eq!(reply.attempts, 1);
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,7 +165,9 @@ async fn a_small_request_gets_no_big_answer() {
             told.send(answered).unwrap();
         })
         .await;
-    let circuits = network.circuits(|config| config.max_attempts = 1).await;
+    let circuits = network
+        .circuits(|config| config.deadline = Duration::from_millis(300))
+        .await;
     let service = to(&service);
     let (reply, refused) = tokio::join!(circuits.request(&service, &[0; 500]), async {
         tokio::task::spawn_blocking(move || hears.recv().unwrap())

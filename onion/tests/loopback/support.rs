@@ -39,6 +39,14 @@ impl Network {
         Network { relays }
     }
 
+    /// A single relay with this seed: a network apart from others.
+    pub(crate) async fn alone(seed: u8) -> Self {
+        let relay = Relay::start(RelayConfig::loopback([seed; 32])).await;
+        Network {
+            relays: vec![relay.unwrap()],
+        }
+    }
+
     /// A service that listens and is connected to every relay; nobody serves its intake yet.
     pub(crate) async fn intake(&self) -> (Service, Intake) {
         let mut config = ServiceConfig::new([99; 32]);

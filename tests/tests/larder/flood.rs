@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use larder_onion::{CircuitsConfig, PeerAddress};
 use larder_protocol::Key;
@@ -22,7 +23,7 @@ fn greedy(first_hop: PeerAddress) -> CircuitsConfig {
         connections_per_hop: 4,
         window_start: 64,
         window_max: 64,
-        max_attempts: 1,
+        deadline: Duration::from_millis(500),
         ..CircuitsConfig::new(vec![first_hop])
     }
 }

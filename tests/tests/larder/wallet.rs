@@ -29,7 +29,6 @@ pub(crate) struct Client {
 /// Patient enough for a storage node that is killed again and again.
 pub(crate) fn patient(first_hop: PeerAddress) -> CircuitsConfig {
     CircuitsConfig {
-        max_attempts: 1_000,
         deadline: Duration::from_secs(300),
         ..CircuitsConfig::new(vec![first_hop])
     }
