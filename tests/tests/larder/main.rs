@@ -8,6 +8,8 @@
 )]
 
 mod by_hand;
+mod by_hand_files;
+mod by_hand_killed;
 mod corruption;
 mod daemon;
 mod faults;
