@@ -1,8 +1,9 @@
 //! The tool `larder`: store, read, delete and restore by hand, and the demo.
 //!
-//! One file per command under `commands`; `wallet` is the folder they work on. Results go to
-//! standard output, everything else to standard error; `--json` makes every result one JSON
-//! object. Exit codes: 0 done, 1 failed, 2 usage, 3 out of tokens, 4 conflict, 5 unreachable.
+//! One file per command under `commands`; `wallet` is what they work on, `connection` the way to
+//! its storage node. Results go to standard output, everything else to standard error; `--json`
+//! makes every result, errors included, exactly one JSON object. Exit codes: 0 done, 1 failed, 2 usage,
+//! 3 out of tokens, 4 conflict, 5 unreachable.
 
 mod commands;
 mod connection;
