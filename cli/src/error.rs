@@ -14,12 +14,17 @@ pub(crate) enum CliError {
     Usage(String),
     #[error("{0}")]
     Failed(String),
+    #[error("nothing is stored under `{0}`")]
+    NothingUnder(String),
     #[error("cannot {doing} {path}: {source}")]
     File {
         doing: &'static str,
         path: PathBuf,
         source: io::Error,
     },
+    /// A failure that is part of a result, which has been printed.
+    #[error("{0}")]
+    Told(Box<CliError>),
     #[error(transparent)]
     Recovery(#[from] RecoveryError),
     #[error(transparent)]
@@ -42,6 +47,7 @@ impl CliError {
     /// 1 failed, 2 usage, 4 conflict, 5 unreachable; 3, out of tokens, is for paid nodes.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
+            CliError::Told(error) => error.exit_code(),
             CliError::Usage(_) => 2,
             CliError::Recovery(RecoveryError::Conflict { .. }) => 4,
             CliError::Recovery(RecoveryError::Unreachable(_)) => 5,

@@ -1,13 +1,17 @@
 //! The tool `larder`: store, read, delete and restore by hand, and the demo.
 //!
-//! One file per command under `commands`; `wallet` is the folder they work on. Results go to
-//! standard output, everything else to standard error; `--json` makes every result one JSON
-//! object. Exit codes: 0 done, 1 failed, 2 usage, 3 out of tokens, 4 conflict, 5 unreachable.
+//! One file per command under `commands`; `wallet` is what they work on, `connection` the way to
+//! its storage node. Results go to standard output, everything else to standard error; `--json`
+//! makes every result, errors included, exactly one JSON object. Exit codes: 0 done, 1 failed, 2 usage,
+//! 3 out of tokens, 4 conflict, 5 unreachable.
 
 mod commands;
+mod connection;
+mod durable;
 mod error;
 mod output;
 mod progress;
+mod secret_file;
 mod wallet;
 
 use std::ffi::OsString;
@@ -36,7 +40,13 @@ struct Args {
     )]
     wallet: PathBuf,
     /// Seconds to keep trying when the storage node does not answer
-    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "SECONDS",
+        default_value_t = 60,
+        value_parser = clap::value_parser!(u64).range(1..=31_536_000)
+    )]
     timeout: u64,
     /// Print one JSON object instead of text
     #[arg(long, global = true)]
@@ -69,31 +79,29 @@ enum Command {
 
 /// Runs the program with these arguments, the first of which is its name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let output = Output {
+        json: args.iter().any(|arg| arg == "--json"),
+    };
     let args = match Args::try_parse_from(args) {
         Ok(args) => args,
-        Err(error) => {
-            // Help and version are no failures, and go to standard output.
+        // Help and version are no failures, and go to standard output.
+        Err(error) if !error.use_stderr() || !output.json => {
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
+        Err(error) => return output.error(&CliError::Usage(error.render().to_string())),
     };
-    let output = Output { json: args.json };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
     {
         Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("larder: cannot start: {error}");
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return output.error(&CliError::Failed(format!("cannot start: {error}"))),
     };
     match runtime.block_on(perform(args, &output)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            output.error(&error);
-            ExitCode::from(error.exit_code())
-        }
+        Err(error) => output.error(&error),
     }
 }
 

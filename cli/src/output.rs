@@ -1,41 +1,96 @@
 //! Results: text for people, one JSON object for machines.
 
-use serde_json::Value;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
 
 use crate::error::CliError;
 
 /// Where results go.
 pub(crate) struct Output {
+    /// Exactly one JSON object to standard output, whatever happens.
     pub(crate) json: bool,
 }
 
 impl Output {
     /// Prints a result.
-    pub(crate) fn result(&self, json: &Value, text: impl FnOnce() -> String) {
+    ///
+    /// # Errors
+    /// When it could not be printed, as on a full disk. That nobody reads it is no error: what
+    /// the result is about has been done.
+    pub(crate) fn result(
+        &self,
+        json: &Value,
+        text: impl FnOnce() -> String,
+    ) -> Result<(), CliError> {
         if self.json {
-            println!("{json}");
+            print(format!("{json}\n").as_bytes())
         } else {
-            println!("{}", text());
+            print(format!("{}\n", text()).as_bytes())
+        }
+    }
+
+    /// Prints a result that falls short, which is one JSON object all the same; always an error.
+    pub(crate) fn shortfall(
+        &self,
+        mut json: Value,
+        text: impl FnOnce() -> String,
+        error: CliError,
+    ) -> Result<(), CliError> {
+        merge(&mut json, error_object(&error));
+        self.result(&json, text)?;
+        match self.json {
+            true => Err(CliError::Told(Box::new(error))),
+            false => Err(error),
         }
     }
 
     /// Says what is going on, to people only.
     pub(crate) fn say(&self, text: &str) {
         if !self.json {
-            eprintln!("{text}");
+            note(text);
         }
     }
 
-    pub(crate) fn error(&self, error: &CliError) {
-        if self.json {
-            let json = serde_json::json!({
-                "error": error.to_string(),
-                "exit_code": error.exit_code(),
-            });
-            println!("{json}");
-        } else {
-            eprintln!("larder: {error}");
+    /// Prints why a command failed, unless its result did; returns the exit code.
+    pub(crate) fn error(&self, error: &CliError) -> ExitCode {
+        match error {
+            CliError::Told(_) => {}
+            error if self.json => {
+                // There is nowhere else to say that this could not be said.
+                let _ = print(format!("{}\n", error_object(error)).as_bytes());
+            }
+            error => note(&format!("larder: {error}")),
         }
+        ExitCode::from(error.exit_code())
+    }
+}
+
+/// Writes to standard output, all the way.
+pub(crate) fn print(bytes: &[u8]) -> Result<(), CliError> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(CliError::file("write", Path::new("standard output"))(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn note(text: &str) {
+    // Without standard error there is nobody to tell.
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+fn error_object(error: &CliError) -> Value {
+    json!({ "error": error.to_string(), "exit_code": error.exit_code() })
+}
+
+fn merge(object: &mut Value, more: Value) {
+    if let (Value::Object(object), Value::Object(more)) = (object, more) {
+        object.extend(more);
     }
 }
 

@@ -1,6 +1,10 @@
 //! Progress bars, on a terminal only.
 
+use std::pin::pin;
+use std::time::Duration;
+
 use indicatif::{ProgressBar, ProgressStyle};
+use larder_recovery::OnionTransport;
 
 /// A bar on standard error; hidden when that is no terminal, or for machines.
 pub(crate) fn bar(what: &'static str, total: u64, json: bool) -> ProgressBar {
@@ -18,4 +22,21 @@ pub(crate) fn bar(what: &'static str, total: u64, json: bool) -> ProgressBar {
     bar.set_prefix(what);
     bar.set_length(total);
     bar
+}
+
+/// Shows how far a transport has come while something is under way on it.
+pub(crate) async fn watch<T>(
+    bar: &ProgressBar,
+    transport: &OnionTransport,
+    task: impl Future<Output = T>,
+) -> T {
+    let before = transport.spent().round_trips;
+    let mut ticks = tokio::time::interval(Duration::from_millis(100));
+    let mut task = pin!(task);
+    loop {
+        tokio::select! {
+            done = &mut task => break done,
+            _ = ticks.tick() => bar.set_position(transport.spent().round_trips - before),
+        }
+    }
 }

@@ -15,22 +15,18 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), CliError> {
     let mut wallet = Wallet::open(folder)?;
     wallet.index.require_complete()?;
+    let connection = wallet.connect().await?;
+    // Another device may have stored something newer under the name.
+    wallet.catch_up(&connection).await?;
     let counters = wallet.index.counters(&args.name);
-    if counters.is_empty() {
-        return Err(CliError::Failed(format!(
-            "nothing is stored under `{}`",
-            args.name
-        )));
-    }
-    let online = wallet.connect().await?;
     let mut blobs = 0;
-    for counter in counters {
-        blobs += online.sequence.delete(counter).await?;
-        wallet.index.forget(counter);
-        wallet.save()?;
+    for counter in &counters {
+        blobs += wallet.delete(&connection, *counter).await?;
     }
-    online.close().await;
+    connection.close().await;
+    if counters.is_empty() {
+        return Err(CliError::NothingUnder(args.name));
+    }
     let json = json!({ "name": args.name, "blobs": blobs });
-    output.result(&json, || format!("deleted {}, {blobs} blob(s)", args.name));
-    Ok(())
+    output.result(&json, || format!("deleted {}, {blobs} blob(s)", args.name))
 }

@@ -17,9 +17,11 @@ use larder_recovery::{Provider, RootKey, Sequence, Spent, Walk};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
-use crate::commands::demo::parties::{Parties, WalletParty};
+use crate::commands::demo::parties::Parties;
 use crate::commands::demo::table::Table;
+use crate::connection::Connection;
 use crate::error::CliError;
 use crate::output::{Output, bytes, count};
 use crate::progress;
@@ -51,9 +53,26 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), CliError> {
             updates::wallet_states(),
         ),
     };
-    let total: u64 = updates.iter().map(|update| update.len() as u64).sum();
 
+    let mut interrupts = signal(SignalKind::interrupt())
+        .map_err(|error| CliError::Failed(format!("cannot wait for Ctrl-C: {error}")))?;
     let parties = Parties::start().await?;
+    let lived = tokio::select! {
+        lived = live(&parties, &source, &updates, output) => lived,
+        _ = interrupts.recv() => Err(CliError::Failed("interrupted".to_owned())),
+    };
+    // However it went, the store goes.
+    parties.shutdown().await;
+    lived
+}
+
+async fn live(
+    parties: &Parties,
+    source: &str,
+    updates: &[Vec<u8>],
+    output: &Output,
+) -> Result<(), CliError> {
+    let total: u64 = updates.iter().map(|update| update.len() as u64).sum();
     output.say(&format!("LSP relay     {}", parties.relay.address()));
     output.say(&format!("storage node  {}", parties.node.address()));
     output.say("wallet        connects to the LSP relay and to nobody else");
@@ -72,34 +91,32 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), CliError> {
     let mut phases = Vec::new();
 
     let wallet = parties.wallet().await?;
-    phases.push(store(&root(&kept)?, &wallet, &parties, &updates, output).await?);
+    phases.push(store(&root(&kept)?, &wallet, parties, updates, output).await?);
     // Total loss: connections, node ids, counters, cache. Only the root key's text is left.
     wallet.close().await;
     output.say("the wallet is gone; only its root key is left\n");
 
     let wallet = parties.wallet().await?;
     let blobs = parties.node.usage()?.blobs;
-    let (phase, sequence) = restore(&root(&kept)?, &wallet, &updates, blobs, output).await?;
+    let (phase, sequence) = restore(&root(&kept)?, &wallet, updates, blobs, output).await?;
     phases.push(phase);
     output.say(&format!("every byte of {} is back\n", bytes(total)));
 
-    phases.push(delete(&sequence, &wallet, &parties, &updates, output).await?);
-    show_gone(&root(&kept)?, &wallet, &updates).await?;
+    phases.push(delete(&sequence, &wallet, parties, updates, output).await?);
+    show_gone(&root(&kept)?, &wallet, updates).await?;
     output.say("what was deleted is gone, and everything else is still there\n");
 
-    let table = Table::new(&phases, &parties)?;
-    output.result(&json!({ "source": source, "demo": table.json() }), || {
-        table.text()
-    });
+    let table = Table::new(&phases, parties)?;
     drop(sequence);
     wallet.close().await;
-    parties.shutdown().await;
-    Ok(())
+    output.result(&json!({ "source": source, "demo": table.json() }), || {
+        table.text()
+    })
 }
 
 async fn store(
     root: &RootKey,
-    wallet: &WalletParty,
+    wallet: &Connection,
     parties: &Parties,
     updates: &[Vec<u8>],
     output: &Output,
@@ -129,7 +146,7 @@ async fn store(
 
 async fn restore(
     root: &RootKey,
-    wallet: &WalletParty,
+    wallet: &Connection,
     updates: &[Vec<u8>],
     blobs: u64,
     output: &Output,
@@ -179,7 +196,7 @@ async fn restore(
 /// Deletes every third update, the first one included.
 async fn delete(
     sequence: &Sequence,
-    wallet: &WalletParty,
+    wallet: &Connection,
     parties: &Parties,
     updates: &[Vec<u8>],
     output: &Output,
@@ -216,7 +233,7 @@ async fn delete(
 /// Walks once more with a wallet that knows nothing.
 async fn show_gone(
     root: &RootKey,
-    wallet: &WalletParty,
+    wallet: &Connection,
     updates: &[Vec<u8>],
 ) -> Result<(), CliError> {
     let provider: Arc<Provider> = wallet.provider.clone();

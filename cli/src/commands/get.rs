@@ -1,14 +1,15 @@
 //! `larder get`: read what is stored under a name.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use larder_recovery::walk::Found;
+use larder_recovery::Found;
 use serde_json::json;
 
+use crate::connection::Connection;
+use crate::durable;
 use crate::error::CliError;
-use crate::output::{Output, bytes};
-use crate::wallet::{Folder, Wallet, unpack, write_durably};
+use crate::output::{Output, bytes, print};
+use crate::wallet::{Folder, Wallet, unpack};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -26,50 +27,47 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
             "with --json, name a file for the content".to_owned(),
         ));
     }
-    let wallet = Wallet::open(folder)?;
+    let mut wallet = Wallet::open(folder)?;
     wallet.index.require_complete()?;
-    let counter = *wallet
-        .index
-        .counters(&args.name)
-        .last()
-        .ok_or_else(|| CliError::Failed(format!("nothing is stored under `{}`", args.name)))?;
-    let online = wallet.connect().await?;
-    let found = online.sequence.read(counter).await?;
-    online.close().await;
-    let value = match found {
-        Found::Value(value) => value,
-        Found::Deleted | Found::HalfDeleted => {
-            return Err(CliError::Failed("another device deleted it".to_owned()));
-        }
-        Found::Absent | Found::Lost => {
-            return Err(CliError::Failed(
-                "the storage node lost what it had acknowledged: ask its operator".to_owned(),
-            ));
-        }
-        Found::Foreign => {
-            return Err(CliError::Failed(
-                "the storage node gave bytes that are not ours: ask its operator".to_owned(),
-            ));
-        }
-    };
-    let content = match unpack(&value) {
-        Some((name, content)) if name == args.name => content,
-        _ => {
-            return Err(CliError::Failed(
-                "the index is wrong: run `larder restore`".to_owned(),
-            ));
-        }
-    };
+    let connection = wallet.connect().await?;
+    let read = newest(&mut wallet, &connection, &args.name).await;
+    connection.close().await;
+    // What another device changed is known now, whatever came of it.
+    wallet.save()?;
+    let value = read?;
+    let (_, content) = unpack(&value).ok_or_else(|| CliError::NothingUnder(args.name.clone()))?;
     if to_stdout {
-        return std::io::stdout()
-            .write_all(content)
-            .map_err(CliError::file("write", Path::new("standard output")));
+        return print(content);
     }
-    write_durably(&args.file, content)?;
+    durable::replace(&args.file, content).map_err(CliError::file("write", &args.file))?;
     let size = content.len() as u64;
     let json = json!({ "name": args.name, "bytes": size, "file": args.file.display().to_string() });
     output.result(&json, || {
         format!("wrote {}, {}", args.file.display(), bytes(size))
-    });
-    Ok(())
+    })
+}
+
+/// The newest value under a name that no device has deleted.
+async fn newest(
+    wallet: &mut Wallet,
+    connection: &Connection,
+    name: &str,
+) -> Result<Vec<u8>, CliError> {
+    wallet.catch_up(connection).await?;
+    while let Some(counter) = wallet.index.counters(name).last().copied() {
+        match wallet.read(connection, counter).await? {
+            Found::Value(value) if unpack(&value).is_some_and(|(read, _)| read == name) => {
+                return Ok(value);
+            }
+            // Reading it has corrected the index, unless it is damaged.
+            _ => {
+                if let Some(reason) = wallet.index.damaged().get(&counter) {
+                    return Err(CliError::Failed(format!(
+                        "`{name}` could not be read: {reason}"
+                    )));
+                }
+            }
+        }
+    }
+    Err(CliError::NothingUnder(name.to_owned()))
 }

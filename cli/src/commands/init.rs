@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::error::CliError;
 use crate::output::Output;
-use crate::wallet::{Folder, Index, Settings, Wallet};
+use crate::wallet::{Folder, Index, Settings};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -32,7 +32,6 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), CliError> {
-    let folder = &folder.path;
     let settings = Settings {
         provider: args.provider,
         lsps: args.lsps,
@@ -49,9 +48,9 @@ pub(crate) fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), Cl
             (text.parse().map_err(wrong)?, Index::unknown())
         }
     };
-    Wallet::create(folder, &root, settings, index)?;
+    folder.create(&root, &settings, &index)?;
     let kept = args.root_file.is_some();
-    let file = folder.join("root.key");
+    let (file, folder) = (folder.root_key(), &folder.path);
     let json = json!({
         "wallet": folder.display().to_string(),
         "root_file": file.display().to_string(),
@@ -65,8 +64,7 @@ pub(crate) fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), Cl
             folder.display(),
             file.display()
         ),
-    });
-    Ok(())
+    })
 }
 
 fn read_text(path: &Path) -> std::io::Result<String> {

@@ -6,20 +6,24 @@ use serde_json::json;
 
 use crate::error::CliError;
 use crate::output::{Output, bytes};
-use crate::wallet::{Folder, Wallet};
+use crate::wallet::Folder;
 
 pub(crate) fn run(folder: &Folder, output: &Output) -> Result<(), CliError> {
-    let wallet = Wallet::open(folder)?;
-    wallet.index.require_complete()?;
-    let entries = wallet.index.newest();
-    let json = json!({ "entries": entries });
-    output.result(&json, || {
+    let index = folder.index()?;
+    index.require_complete()?;
+    let values = index.newest();
+    let entries: Vec<_> = values
+        .values()
+        .map(|(counter, entry)| {
+            json!({ "counter": counter, "name": entry.name, "bytes": entry.bytes })
+        })
+        .collect();
+    output.result(&json!({ "entries": entries }), || {
         let mut text = String::new();
-        for entry in &entries {
+        for (_, entry) in values.values() {
             let _ = writeln!(text, "{:>10}  {}", bytes(entry.bytes), entry.name);
         }
-        let _ = write!(text, "{} value(s)", entries.len());
+        let _ = write!(text, "{} value(s)", values.len());
         text
-    });
-    Ok(())
+    })
 }

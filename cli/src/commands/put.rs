@@ -1,13 +1,16 @@
 //! `larder put`: store a file under a name.
 
-use std::io::Read;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use larder_recovery::seal::BODY_MAX;
 use serde_json::json;
 
+use crate::connection::Connection;
 use crate::error::CliError;
 use crate::output::{Output, bytes};
-use crate::wallet::{Entry, Folder, Wallet, check_name, pack};
+use crate::progress;
+use crate::wallet::{Folder, Wallet, check_name, pack, unpack};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -22,48 +25,67 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
     check_name(&args.name)?;
     let mut wallet = Wallet::open(folder)?;
     wallet.index.require_complete()?;
-    let content = read(&args.file)?;
-    let value = pack(&args.name, &content);
+    let value = read(&args.name, &args.file)?;
+    let size = unpack(&value).map_or(0, |(_, content)| content.len() as u64);
 
-    let mut online = wallet.connect().await?;
-    let counter = online.append(&mut wallet, &value).await?;
-    wallet.index.advance(online.sequence.position());
-    let size = content.len() as u64;
-    wallet.index.enter(Entry {
-        counter,
-        name: args.name.clone(),
-        bytes: size,
-    });
+    let connection = wallet.connect().await?;
+    let bar = progress::bar(
+        "storing",
+        value.len().div_ceil(BODY_MAX) as u64,
+        output.json,
+    );
+    bar.set_message("blobs");
+    let append = wallet.append(&connection, &value);
+    let counter = progress::watch(&bar, &connection.transport, append).await?;
+    bar.finish();
+    wallet.index.enter(counter, &args.name, size);
     wallet.save()?;
-    // Only now that the new value is durable may the old ones go.
-    for old in wallet.index.counters(&args.name) {
-        if old != counter {
-            online.sequence.delete(old).await?;
-            wallet.index.forget(old);
-            wallet.save()?;
-        }
-    }
-    let spent = online.transport.spent();
-    online.close().await;
+    let warning = delete_older(&mut wallet, &connection, &args.name, counter)
+        .await
+        .err()
+        .map(|error| {
+            format!(
+                "stored, but what was stored under `{}` before could not be deleted ({error}); \
+                 the next put or delete does it",
+                args.name
+            )
+        });
+    let spent = connection.transport.spent();
+    connection.close().await;
 
+    if let Some(warning) = &warning {
+        output.say(warning);
+    }
     let json = json!({
         "name": args.name,
         "bytes": size,
         "counter": counter,
         "round_trips": spent.round_trips,
         "retries": spent.retries,
+        "warning": warning,
     });
-    output.result(&json, || format!("stored {}, {}", args.name, bytes(size)));
+    output.result(&json, || format!("stored {}, {}", args.name, bytes(size)))
+}
+
+/// Only when the new value is durable may the old ones go.
+async fn delete_older(
+    wallet: &mut Wallet,
+    connection: &Connection,
+    name: &str,
+    newest: u64,
+) -> Result<(), CliError> {
+    for old in wallet.index.counters(name) {
+        if old != newest {
+            wallet.delete(connection, old).await?;
+        }
+    }
     Ok(())
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, CliError> {
-    if path.to_str() == Some("-") {
-        let mut content = Vec::new();
-        std::io::stdin()
-            .read_to_end(&mut content)
-            .map_err(CliError::file("read", Path::new("standard input")))?;
-        return Ok(content);
-    }
-    std::fs::read(path).map_err(CliError::file("read", path))
+fn read(name: &str, path: &Path) -> Result<Vec<u8>, CliError> {
+    let (packed, path) = match path.to_str() {
+        Some("-") => (pack(name, std::io::stdin()), Path::new("standard input")),
+        _ => (File::open(path).and_then(|file| pack(name, file)), path),
+    };
+    packed.map_err(CliError::file("read", path))
 }

@@ -6,47 +6,41 @@ use serde_json::json;
 
 use crate::error::CliError;
 use crate::output::{Output, bytes};
-use crate::wallet::{Folder, Wallet};
+use crate::wallet::Folder;
 
 pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError> {
-    let wallet = Wallet::open(folder)?;
-    let entries = wallet.index.newest();
-    let total: u64 = entries.iter().map(|entry| entry.bytes).sum();
+    let (settings, index) = (folder.settings()?, folder.index()?);
+    let values = index.newest();
+    let total: u64 = values.values().map(|(_, entry)| entry.bytes).sum();
+    let complete = index.is_complete();
+    let damaged = index.damaged();
+
     let begun = Instant::now();
-    let (epoch, paid, milliseconds, problem) = match wallet.connect().await {
-        Ok(online) => {
-            let record = online.provider.record();
+    let (answer, problem) = match settings.connect(folder.patience).await {
+        Ok(connection) => {
+            let record = connection.provider.record();
             let milliseconds = begun.elapsed().as_millis() as u64;
-            online.close().await;
-            (
-                Some(record.epoch),
-                Some(record.tariff.is_some()),
-                Some(milliseconds),
-                None,
-            )
+            connection.close().await;
+            (Some((record, milliseconds)), None)
         }
-        Err(error) => (None, None, None, Some(error)),
+        Err(error) => (None, Some(error)),
     };
-    let complete = wallet.index.require_complete().is_ok();
-    let damaged = wallet.index.damaged();
+    let answer = answer.as_ref();
     let json = json!({
-        "provider": wallet.settings.provider.to_string(),
-        "reachable": problem.is_none(),
-        "problem": problem.as_ref().map(ToString::to_string),
-        "connected_in_ms": milliseconds,
-        "epoch": epoch,
-        "paid": paid,
+        "provider": settings.provider.to_string(),
+        "reachable": answer.is_some(),
+        "connected_in_ms": answer.map(|(_, milliseconds)| milliseconds),
+        "epoch": answer.map(|(record, _)| record.epoch),
+        "paid": answer.map(|(record, _)| record.tariff.is_some()),
         "complete": complete,
-        "values": entries.len(),
+        "values": values.len(),
         "bytes": total,
         "damaged": damaged,
     });
-    output.result(&json, || {
-        let node = match (&problem, milliseconds) {
-            (None, Some(milliseconds)) => format!("answers ({milliseconds} ms to connect)"),
-            (problem, _) => problem
-                .as_ref()
-                .map_or_else(String::new, |problem| format!("no answer: {problem}")),
+    let text = || {
+        let node = match answer {
+            Some((_, milliseconds)) => format!("answers ({milliseconds} ms to connect)"),
+            None => "no answer".to_owned(),
         };
         let known = match complete {
             true => String::new(),
@@ -58,12 +52,12 @@ pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError
         };
         format!(
             "storage node  {node}\nstored        {} value(s), {}{known}{damage}",
-            entries.len(),
+            values.len(),
             bytes(total)
         )
-    });
+    };
     match problem {
-        None => Ok(()),
-        Some(error) => Err(error),
+        None => output.result(&json, text),
+        Some(error) => output.shortfall(json, text, error),
     }
 }

@@ -1,33 +1,23 @@
-//! Which names are at which counters: what a walk finds, remembered.
+//! Which names are at which counters: what walks and reads find, remembered.
 //!
-//! A value of the sequence is
-//!
-//! | bytes | field |
-//! | --- | --- |
-//! | 2 | length of the name, `n`, big-endian |
-//! | n | name, UTF-8 |
-//! | rest | content |
-//!
-//! The index is a cache: losing it costs a walk, and what it lacks after a crash is found where
-//! the next append wanted to go.
+//! The index is a cache: losing it costs a walk, and what it lacks after a crash is found by the
+//! next walk or where the next append wanted to go.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use larder_protocol::BlobHash;
 use larder_recovery::Position;
-use larder_recovery::walk::{Found, Step};
+use larder_recovery::walk::Found;
 use serde::{Deserialize, Serialize};
 
-use super::write_durably;
+use super::value::unpack;
+use crate::durable;
 use crate::error::CliError;
 
-/// The longest name, bytes: what common file systems take.
-const NAME_MAX: usize = 255;
-
-/// One stored value.
+/// What is known of one stored value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Entry {
-    pub(crate) counter: u64,
     pub(crate) name: String,
     pub(crate) bytes: u64,
 }
@@ -39,22 +29,21 @@ pub(crate) struct Index {
     previous: String,
     /// False from `init --root-file` until a restore has walked to the end.
     complete: bool,
-    entries: Vec<Entry>,
+    /// By counter.
+    entries: BTreeMap<u64, Entry>,
     /// Values that are there and could not be read, with the reason.
-    #[serde(default)]
-    damaged: Vec<(u64, String)>,
+    damaged: BTreeMap<u64, String>,
 }
 
 impl Index {
     /// Of a wallet whose root key is new.
     pub(crate) fn empty() -> Self {
-        let previous = hex::encode(Position::START.previous.0);
         Index {
             next: 0,
-            previous,
+            previous: hex::encode(Position::START.previous.0),
             complete: true,
-            entries: Vec::new(),
-            damaged: Vec::new(),
+            entries: BTreeMap::new(),
+            damaged: BTreeMap::new(),
         }
     }
 
@@ -66,14 +55,13 @@ impl Index {
         }
     }
 
-    pub(crate) fn load(folder: &Path) -> Result<Self, CliError> {
-        let path = folder.join("index.json");
-        let text = match std::fs::read_to_string(&path) {
+    pub(crate) fn load(path: &Path) -> Result<Self, CliError> {
+        let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(Index::unknown());
             }
-            Err(error) => return Err(CliError::file("read", &path)(error)),
+            Err(error) => return Err(CliError::file("read", path)(error)),
         };
         serde_json::from_str(&text).map_err(|error| {
             CliError::Failed(format!(
@@ -83,10 +71,10 @@ impl Index {
         })
     }
 
-    pub(crate) fn save(&self, folder: &Path) -> Result<(), CliError> {
+    pub(crate) fn save(&self, path: &Path) -> Result<(), CliError> {
         let text = serde_json::to_vec(self)
             .map_err(|error| CliError::Failed(format!("cannot write the index: {error}")))?;
-        write_durably(&folder.join("index.json"), &text)
+        durable::replace(path, &text).map_err(CliError::file("write", path))
     }
 
     /// Where the sequence goes on, as far as is known.
@@ -115,194 +103,134 @@ impl Index {
         }
     }
 
+    pub(crate) fn is_complete(&self) -> bool {
+        self.complete
+    }
+
     pub(crate) fn complete(&mut self) {
         self.complete = true;
     }
 
-    /// What a step of a walk adds; remembers values that are there and cannot be read.
-    pub(crate) fn judge<'a>(&mut self, step: &'a Step) -> Option<(Entry, &'a [u8])> {
-        let reason = match &step.found {
+    /// Takes in what was found at a counter. Returns name and content of a value.
+    pub(crate) fn take_in<'a>(
+        &mut self,
+        counter: u64,
+        found: &'a Found,
+    ) -> Option<(&'a str, &'a [u8])> {
+        let reason = match found {
             Found::Value(value) => match unpack(value) {
                 Some((name, content)) => {
-                    let entry = Entry {
-                        counter: step.counter,
-                        name: name.to_owned(),
-                        bytes: content.len() as u64,
-                    };
-                    return Some((entry, content));
+                    self.enter(counter, name, content.len() as u64);
+                    return Some((name, content));
                 }
                 None => "it was not stored with this tool",
             },
-            Found::Absent | Found::Deleted => return None,
+            Found::Deleted => {
+                self.forget(counter);
+                return None;
+            }
             Found::HalfDeleted => "its delete was cut short",
-            Found::Lost => "the storage node lost part of it",
+            Found::Lost | Found::Absent => "the storage node lost it, or part of it",
             Found::Foreign => "the storage node gave bytes that are not ours",
         };
-        self.damaged.retain(|(counter, _)| *counter != step.counter);
-        self.damaged.push((step.counter, reason.to_owned()));
+        // What is known of it stays: the value is missed, not gone.
+        self.damaged.insert(counter, reason.to_owned());
         None
     }
 
-    pub(crate) fn enter(&mut self, entry: Entry) {
-        self.entries.retain(|old| old.counter != entry.counter);
-        self.entries.push(entry);
+    pub(crate) fn enter(&mut self, counter: u64, name: &str, bytes: u64) {
+        self.forget(counter);
+        let name = name.to_owned();
+        self.entries.insert(counter, Entry { name, bytes });
     }
 
     pub(crate) fn forget(&mut self, counter: u64) {
-        self.entries.retain(|entry| entry.counter != counter);
-        self.damaged.retain(|(damaged, _)| *damaged != counter);
+        self.entries.remove(&counter);
+        self.damaged.remove(&counter);
     }
 
     /// The newest value under each name, by name.
-    pub(crate) fn newest(&self) -> Vec<&Entry> {
-        let mut newest: Vec<&Entry> = Vec::new();
-        for entry in &self.entries {
-            match newest.iter_mut().find(|known| known.name == entry.name) {
-                Some(known) if known.counter < entry.counter => *known = entry,
-                Some(_) => {}
-                None => newest.push(entry),
-            }
-        }
-        newest.sort_by(|a, b| a.name.cmp(&b.name));
-        newest
+    pub(crate) fn newest(&self) -> BTreeMap<&str, (u64, &Entry)> {
+        // A later counter replaces an earlier one.
+        self.entries
+            .iter()
+            .map(|(counter, entry)| (entry.name.as_str(), (*counter, entry)))
+            .collect()
     }
 
     /// All counters under a name, oldest first.
     pub(crate) fn counters(&self, name: &str) -> Vec<u64> {
-        let mut counters: Vec<u64> = self
-            .entries
-            .iter()
-            .filter(|entry| entry.name == name)
-            .map(|entry| entry.counter)
-            .collect();
-        counters.sort_unstable();
-        counters
+        let under = self.entries.iter().filter(|(_, entry)| entry.name == name);
+        under.map(|(counter, _)| *counter).collect()
     }
 
-    pub(crate) fn damaged(&self) -> &[(u64, String)] {
+    pub(crate) fn damaged(&self) -> &BTreeMap<u64, String> {
         &self.damaged
     }
-}
-
-/// Names become file names when everything is restored into a folder.
-pub(crate) fn check_name(name: &str) -> Result<(), CliError> {
-    let fits = (1..=NAME_MAX).contains(&name.len())
-        && !name.contains(['/', '\0'])
-        && name != "."
-        && name != "..";
-    match fits {
-        true => Ok(()),
-        false => Err(CliError::Usage(format!(
-            "a name has 1 to {NAME_MAX} bytes, no `/`, and is neither `.` nor `..`"
-        ))),
-    }
-}
-
-/// A value of the sequence.
-pub(crate) fn pack(name: &str, content: &[u8]) -> Vec<u8> {
-    debug_assert!(name.len() <= NAME_MAX);
-    let mut value = Vec::with_capacity(2 + name.len() + content.len());
-    value.extend_from_slice(&(name.len() as u16).to_be_bytes());
-    value.extend_from_slice(name.as_bytes());
-    value.extend_from_slice(content);
-    value
-}
-
-/// Name and content of a value, if this tool wrote it.
-pub(crate) fn unpack(value: &[u8]) -> Option<(&str, &[u8])> {
-    let (len, rest) = value.split_first_chunk()?;
-    let (name, content) = rest.split_at_checked(u16::from_be_bytes(*len).into())?;
-    let name = std::str::from_utf8(name).ok()?;
-    check_name(name).is_ok().then_some((name, content))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wallet::value::pack;
 
-    fn step(counter: u64, found: Found) -> Step {
-        Step { counter, found }
-    }
-
-    #[test]
-    fn a_value_unpacks_to_what_was_packed_and_other_bytes_do_not() {
-        assert_eq!(unpack(&pack("ä", b"content")), Some(("ä", &b"content"[..])));
-        assert_eq!(unpack(&pack("name", b"")), Some(("name", &b""[..])));
-        for bytes in [
-            &b""[..],
-            &[0],
-            &[0, 5, 1],
-            &[0, 1, 0xff],
-            &pack("a/b", b""),
-            &pack("..", b""),
-        ] {
-            assert_eq!(unpack(bytes), None, "{bytes:?}");
-        }
+    fn value(name: &str, len: usize) -> Found {
+        Found::Value(pack(name, &vec![0; len][..]).unwrap())
     }
 
     #[test]
     fn the_newest_value_of_a_name_counts_in_whatever_order_they_are_found() {
         let mut index = Index::empty();
         for counter in [3, 1, 2] {
-            let found = Found::Value(pack("name", &vec![0; counter as usize]));
-            let step = step(counter, found);
-            let (entry, _) = index.judge(&step).unwrap();
-            index.enter(entry);
+            let found = value("name", counter as usize);
+            assert!(index.take_in(counter, &found).is_some());
         }
         assert_eq!(index.newest().len(), 1);
-        assert_eq!((index.newest()[0].counter, index.newest()[0].bytes), (3, 3));
+        assert_eq!(index.newest()["name"].0, 3);
+        assert_eq!(index.newest()["name"].1.bytes, 3);
         assert_eq!(index.counters("name"), [1, 2, 3]);
-        index.forget(3);
-        assert_eq!(index.newest()[0].counter, 2);
+        index.take_in(3, &Found::Deleted);
+        assert_eq!(index.newest()["name"].0, 2);
     }
 
     #[test]
-    fn what_cannot_be_read_is_remembered_once_and_forgotten_with_its_delete() {
-        let mut index = Index::empty();
-        for found in [
-            Found::Lost,
-            Found::HalfDeleted,
-            Found::Foreign,
-            Found::Value(vec![]),
-        ] {
-            assert!(index.judge(&step(4, found)).is_none());
+    fn damage_is_remembered_once_and_until_the_value_reads_well_or_is_deleted() {
+        for cure in [Found::Deleted, value("name", 1)] {
+            let mut index = Index::empty();
+            for found in [
+                Found::Lost,
+                Found::HalfDeleted,
+                Found::Foreign,
+                Found::Value(vec![]),
+            ] {
+                assert!(index.take_in(4, &found).is_none());
+                assert_eq!(index.damaged().len(), 1);
+            }
+            index.take_in(5, &cure);
             assert_eq!(index.damaged().len(), 1);
+            index.take_in(4, &cure);
+            assert!(index.damaged().is_empty());
         }
-        assert!(index.judge(&step(5, Found::Deleted)).is_none());
-        index.forget(4);
-        assert!(index.damaged().is_empty());
     }
 
     #[test]
     fn an_index_reads_back_and_a_missing_one_asks_for_a_restore() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(
-            Index::load(folder.path())
-                .unwrap()
-                .require_complete()
-                .is_err()
-        );
-        let mut index = Index::empty();
-        index.advance(Position {
+        let path = folder.path().join("index.json");
+        assert!(Index::load(&path).unwrap().require_complete().is_err());
+        let position = Position {
             next: 7,
             previous: BlobHash([5; 32]),
-        });
-        index.enter(Entry {
-            counter: 6,
-            name: "name".to_owned(),
-            bytes: 1,
-        });
-        index.save(folder.path()).unwrap();
-        let read = Index::load(folder.path()).unwrap();
+        };
+        let mut index = Index::empty();
+        index.advance(position);
+        index.enter(6, "name", 1);
+        index.take_in(5, &Found::Lost);
+        index.save(&path).unwrap();
+        let read = Index::load(&path).unwrap();
         assert_eq!(read, index);
-        assert_eq!(
-            read.position(),
-            Position {
-                next: 7,
-                previous: BlobHash([5; 32])
-            }
-        );
-        std::fs::write(folder.path().join("index.json"), "{").unwrap();
-        assert!(Index::load(folder.path()).is_err());
+        assert_eq!(read.position(), position);
+        std::fs::write(&path, "{").unwrap();
+        assert!(Index::load(&path).is_err());
     }
 }

@@ -1,11 +1,13 @@
 //! `wallet.toml`: where the storage node is and how to reach it. No secrets.
 
 use std::path::Path;
+use std::time::Duration;
 
-use larder_onion::{NodeId, PeerAddress};
+use larder_onion::{CircuitsConfig, NodeId, PeerAddress};
 use larder_protocol::Address;
 use serde::Deserialize;
 
+use crate::connection::Connection;
 use crate::error::CliError;
 
 /// How a wallet reaches its storage node.
@@ -28,7 +30,7 @@ struct Written {
 impl Settings {
     pub(crate) fn load(path: &Path) -> Result<Self, CliError> {
         let text = std::fs::read_to_string(path).map_err(CliError::file("read", path))?;
-        let wrong = |problem: String| CliError::Failed(format!("{}: {problem}", path.display()));
+        let wrong = |problem: String| CliError::Usage(format!("{}: {problem}", path.display()));
         let written: Written = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         let parse = |text: &String| wrong(format!("`{text}` is no address"));
         Ok(Settings {
@@ -62,5 +64,15 @@ impl Settings {
             list(self.lsps.iter().map(ToString::to_string).collect()),
             list(self.relays.iter().map(ToString::to_string).collect()),
         )
+    }
+
+    /// Goes online; no request is waited for longer than `patience`.
+    pub(crate) async fn connect(&self, patience: Duration) -> Result<Connection, CliError> {
+        let config = CircuitsConfig {
+            relays: self.relays.clone(),
+            deadline: patience,
+            ..CircuitsConfig::new(self.lsps.clone())
+        };
+        Connection::open(config, self.provider.clone()).await
     }
 }

@@ -2,22 +2,27 @@
 //! relay, total loss, and everything back.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Stdio;
 
+use larder_onion::PeerAddress;
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
-use serde_json::Value;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
 
-use crate::processes::{NodeProcess, RelayProcess, larder, larderd, relay, run, succeed};
+use crate::processes::{NodeProcess, Process, RelayProcess, larder, larderd, relay, run, succeed};
 
-struct Set {
-    folder: tempfile::TempDir,
-    relay: RelayProcess,
-    node: NodeProcess,
+pub(crate) struct Set {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) relay: RelayProcess,
+    pub(crate) node: NodeProcess,
 }
 
 impl Set {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let relay = relay();
         let node = larderd(&folder.path().join("node"), &[relay.peer]);
@@ -28,7 +33,7 @@ impl Set {
         }
     }
 
-    fn init(&self, wallet: &Path, more: &[&str]) {
+    pub(crate) fn init(&self, wallet: &Path, more: &[&str]) {
         let mut command = larder(wallet);
         command.args(["init", "--provider", &self.node.address.to_string()]);
         command
@@ -38,10 +43,21 @@ impl Set {
     }
 }
 
-fn random(len: usize, seed: u64) -> Vec<u8> {
+pub(crate) fn random(len: usize, seed: u64) -> Vec<u8> {
     let mut bytes = vec![0; len];
     StdRng::seed_from_u64(seed).fill_bytes(&mut bytes);
     bytes
+}
+
+/// The names in a folder, in order.
+pub(crate) fn folder_names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("a folder");
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.expect("readable").file_name())
+        .map(|name| name.into_string().expect("text"))
+        .collect();
+    names.sort();
+    names
 }
 
 #[test]
@@ -140,7 +156,7 @@ fn a_restore_that_was_cut_short_goes_on() {
     cut["next"] = 2.into();
     cut["previous"] = "00".repeat(32).into();
     cut["complete"] = false.into();
-    cut["entries"].as_array_mut().expect("a list").truncate(2);
+    cut["entries"].as_object_mut().expect("a map").remove("2");
     fs::write(&index, cut.to_string()).expect("written");
     let refused = run(larder(&wallet).args(["get", "a"]));
     assert_eq!(refused.status.code(), Some(2));
@@ -148,6 +164,104 @@ fn a_restore_that_was_cut_short_goes_on() {
         serde_json::from_str(&succeed(larder(&wallet).args(["--json", "restore"]))).expect("JSON");
     assert_eq!((&rest["restored"], &rest["values"]), (&1.into(), &3.into()));
     assert_eq!(succeed(larder(&wallet).args(["get", "c"])), "c");
+
+    // An export is complete all the same, and tries again what could not be read before.
+    cut["damaged"]["0"] = "its delete was cut short".into();
+    fs::write(&index, cut.to_string()).expect("written");
+    let all = path("all");
+    let exported = succeed(
+        larder(&wallet)
+            .args(["--json", "restore", "--to"])
+            .arg(&all),
+    );
+    let exported: Value = serde_json::from_str(&exported).expect("JSON");
+    assert_eq!(exported["damaged"], json!({}));
+    for name in ["a", "b", "c"] {
+        assert_eq!(fs::read_to_string(all.join(name)).expect("written"), name);
+    }
+}
+
+#[test]
+fn a_restore_that_reaches_nobody_leaves_what_is_known() {
+    let set = Set::start();
+    let path = |name: &str| set.folder.path().join(name);
+    let wallet = path("wallet");
+    set.init(&wallet, &[]);
+    succeed(larder(&wallet).args(["put", "a", "/dev/null"]));
+    set.node.process.kill();
+    for more in ["--to=all", "--from-start"] {
+        let mut restore = larder(&wallet);
+        restore
+            .current_dir(set.folder.path())
+            .args(["--timeout", "3", "restore", more]);
+        assert_eq!(run(&mut restore).status.code(), Some(5));
+        let list = succeed(larder(&wallet).arg("list"));
+        assert!(list.contains("1 value(s)"), "{list}");
+    }
+}
+
+#[test]
+fn what_another_device_replaced_or_deleted_is_not_read_from_an_old_index() {
+    let set = Set::start();
+    let path = |name: &str| set.folder.path().join(name);
+    let (one, two) = (path("one"), path("two"));
+    set.init(&one, &[]);
+    let put = |wallet: &Path, content: &str| {
+        fs::write(path("file"), content).expect("a file");
+        succeed(larder(wallet).args(["put", "a"]).arg(path("file")));
+    };
+    put(&one, "old");
+    let root = one.join("root.key");
+    set.init(&two, &["--root-file", root.to_str().expect("text")]);
+    succeed(larder(&two).arg("restore"));
+    put(&two, "new");
+    assert_eq!(succeed(larder(&one).args(["get", "a"])), "new");
+
+    put(&one, "newer");
+    succeed(larder(&two).args(["delete", "a"]));
+    let gone = run(larder(&one).args(["get", "a"]));
+    let text = String::from_utf8_lossy(&gone.stderr).into_owned();
+    assert_eq!(gone.status.code(), Some(1));
+    assert!(text.contains("nothing is stored under `a`"), "{text}");
+    assert!(succeed(larder(&one).arg("list")).contains("0 value(s)"));
+}
+
+#[test]
+fn a_relay_keeps_its_identity_in_a_file_and_a_wallet_can_change_its_lsp() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let seed = folder.path().join("relay.seed");
+    let start = |listen: &str| {
+        let mut command = larder(Path::new("unused"));
+        command.args(["relay", "--listen", listen, "--seed-file"]);
+        let mut process = Process::start(command.arg(&seed));
+        let peer: PeerAddress = process.line("lsp").parse().expect("a peer address");
+        process.line("ready");
+        (process, peer)
+    };
+    let (first, peer) = start("127.0.0.1:0");
+    let mode = fs::metadata(&seed).expect("made").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    first.kill();
+    let (_second, again) = start(&peer.address.to_string());
+    assert_eq!(again, peer);
+
+    let node = larderd(&folder.path().join("node"), &[peer]);
+    let wallet = folder.path().join("wallet");
+    let mut init = larder(&wallet);
+    init.args(["init", "--provider", &node.address.to_string()]);
+    // Nobody listens there.
+    let nowhere = peer
+        .to_string()
+        .replace(&peer.address.to_string(), "127.0.0.1:1");
+    succeed(init.args(["--lsp", &nowhere]));
+    let status = |patience: &str| run(larder(&wallet).args(["--timeout", patience, "status"]));
+    assert_eq!(status("2").status.code(), Some(5));
+    let settings = wallet.join("wallet.toml");
+    let text = fs::read_to_string(&settings).expect("settings");
+    fs::write(&settings, text.replace(&nowhere, &peer.to_string())).expect("written");
+    assert_eq!(status("60").status.code(), Some(0));
+    fs::write(&settings, "lsps = 1").expect("written");
+    assert_eq!(status("60").status.code(), Some(2), "wrong settings");
 }
 
 #[test]
@@ -176,10 +290,19 @@ fn exit_codes_say_what_kind_of_failure_it_was() {
 
     set.node.process.kill();
     assert_eq!(code(&["--timeout", "3", "status"]), Some(5));
-    let unreachable =
-        run(larder(&wallet).args(["--json", "--timeout", "3", "put", "name", "/dev/null"]));
-    let json: Value = serde_json::from_slice(&unreachable.stdout).expect("JSON");
-    assert_eq!(json["exit_code"], 5);
+    for (args, code) in [
+        (&["--timeout", "3", "put", "name", "/dev/null"][..], 5),
+        (&["--timeout", "3", "status"], 5),
+        (&["get"], 2),
+        (&["--nonsense"], 2),
+    ] {
+        let failed = run(larder(&wallet).arg("--json").args(args));
+        // One object: a second one would not parse.
+        let json: Value = serde_json::from_slice(&failed.stdout).expect("JSON");
+        assert_eq!(json["exit_code"], code, "{json}");
+        assert_eq!(failed.status.code(), Some(code));
+        assert_eq!(failed.stderr, b"");
+    }
 }
 
 #[test]
@@ -206,4 +329,29 @@ fn the_demo_without_a_file_makes_its_own_states() {
     for part in ["restored", "relay saw", "storage node"] {
         assert!(text.contains(part), "{text}");
     }
+}
+
+#[test]
+fn an_interrupted_demo_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("file");
+    fs::write(&file, random(10_000_000, 5)).expect("a file");
+    let temporary = folder.path().join("temporary");
+    fs::create_dir(&temporary).expect("a folder");
+    let mut demo = larder(folder.path())
+        .arg("demo")
+        .arg(&file)
+        .env("TMPDIR", &temporary)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program was built with this test");
+    // It says what it is about to store when everything runs.
+    let mut log = BufReader::new(demo.stderr.take().expect("piped")).lines();
+    assert!(log.any(|line| line.is_ok_and(|line| line.starts_with("data"))));
+    assert!(!folder_names(&temporary).is_empty());
+    kill_process(Pid::from_child(&demo), Signal::INT).expect("still running");
+    let rest: Vec<String> = log.map_while(Result::ok).collect();
+    assert_eq!(demo.wait().expect("it ends").code(), Some(1), "{rest:?}");
+    assert_eq!(folder_names(&temporary), [""; 0]);
 }

@@ -8,6 +8,9 @@
 )]
 
 mod by_hand;
+mod by_hand_files;
+mod by_hand_killed;
+mod by_hand_lied_to;
 mod corruption;
 mod daemon;
 mod faults;

@@ -1,15 +1,13 @@
 //! The three parties of the demo, each on sockets of its own.
 
-use std::sync::Arc;
-
 use larder_node::{Config, Node};
-use larder_onion::{Circuits, CircuitsConfig, Relay, RelayConfig};
-use larder_recovery::{OnionTransport, Provider};
+use larder_onion::{CircuitsConfig, Relay, RelayConfig};
 use rand::RngCore;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tempfile::TempDir;
 
+use crate::connection::Connection;
 use crate::error::CliError;
 
 /// Relay and storage node, and how a wallet joins them.
@@ -17,13 +15,6 @@ pub(crate) struct Parties {
     pub(crate) relay: Relay,
     pub(crate) node: Node,
     folder: TempDir,
-}
-
-/// The wallet's side: connections with node ids that nobody saw before.
-pub(crate) struct WalletParty {
-    circuits: Arc<Circuits>,
-    pub(crate) transport: Arc<OnionTransport>,
-    pub(crate) provider: Arc<Provider>,
 }
 
 impl Parties {
@@ -49,38 +40,15 @@ impl Parties {
         })
     }
 
-    /// A wallet without a past.
-    pub(crate) async fn wallet(&self) -> Result<WalletParty, CliError> {
+    /// The connection of a wallet without a past.
+    pub(crate) async fn wallet(&self) -> Result<Connection, CliError> {
         let circuits = CircuitsConfig::new(vec![self.relay.address()]);
-        let circuits = Arc::new(Circuits::start(circuits)?);
-        let address = self.node.address().clone();
-        let transport = Arc::new(OnionTransport::new(circuits.clone(), &address));
-        let provider = Arc::new(Provider::connect(address, transport.clone()).await?);
-        Ok(WalletParty {
-            circuits,
-            transport,
-            provider,
-        })
+        Connection::open(circuits, self.node.address().clone()).await
     }
 
     pub(crate) async fn shutdown(self) {
         self.node.shutdown().await;
         self.relay.shutdown().await;
         drop(self.folder);
-    }
-}
-
-impl WalletParty {
-    pub(crate) async fn close(self) {
-        let WalletParty {
-            circuits,
-            transport,
-            provider,
-        } = self;
-        drop((transport, provider));
-        // Sequences of this wallet hold the circuits, too; then they end with the last of them.
-        if let Ok(circuits) = Arc::try_unwrap(circuits).map_err(drop) {
-            circuits.shutdown().await;
-        }
     }
 }
