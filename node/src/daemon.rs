@@ -137,6 +137,7 @@ fn serve(config: Config) -> Result<(), NodeError> {
             dropped = seen.dropped,
             rejected = seen.rejected,
             malformed = seen.malformed,
+            info = seen.info,
             inserts = seen.inserts,
             deletes = seen.deletes,
             lookups = seen.lookups,

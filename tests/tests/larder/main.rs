@@ -7,6 +7,7 @@
     reason = "a test panics when it is not so"
 )]
 
+mod attacker;
 mod by_hand;
 mod corruption;
 mod daemon;
@@ -14,5 +15,6 @@ mod faults;
 mod flood;
 mod hostile;
 mod kill;
+mod privacy;
 mod processes;
 mod wallet;
