@@ -2,8 +2,8 @@
 
 use larder_onion::Responder;
 use larder_protocol::{
-    BlobHash, Done, NodeId, Receipt, ReceiptKey, Record, RecordHash, Refusal, Reply, Request,
-    ServerKey, SignedRecord, SizeClass, envelope,
+    BlobHash, Done, NodeId, Receipt, ReceiptKey, Record, RecordHash, Refusal, Reply, ServerKey,
+    SignedRecord, SizeClass, Subject, envelope,
 };
 use secp256k1::Keypair;
 
@@ -21,7 +21,7 @@ pub(crate) struct Signer {
 impl Signer {
     /// The terms of a node that serves everybody for free: one epoch, for ever.
     pub(crate) fn unpaid(identity: &Identity, node_id: NodeId) -> Self {
-        let (server, receipt) = (identity.server_keypair(), identity.receipt_keypair());
+        let (mut server, receipt) = (identity.server_keypair(), identity.receipt_keypair());
         let record = Record {
             server_key: ServerKey::from(server.public_key()),
             receipt_key: ReceiptKey::from(receipt.public_key()),
@@ -30,13 +30,15 @@ impl Signer {
             epoch_seconds: 0,
             tariff: None,
         };
-        Signer {
+        let signer = Signer {
             receipt_keypair: receipt,
             server_key: record.server_key,
             epoch: record.epoch,
             record_hash: record.hash(),
             signed_record: record.sign(&server),
-        }
+        };
+        server.non_secure_erase();
+        signer
     }
 
     /// The contents of the answer: with a receipt if the outcome is about a key, in the size
@@ -44,13 +46,13 @@ impl Signer {
     /// insert or a delete was about.
     pub(crate) fn reply(
         &self,
-        request: &Request,
+        subject: &Subject,
         outcome: Result<Done, Refusal>,
         stored: Option<BlobHash>,
         class: SizeClass,
     ) -> Vec<u8> {
         let mut reply = Reply::bare(outcome);
-        reply.receipt = Reply::finding(request, &reply.outcome, stored).map(|finding| {
+        reply.receipt = Reply::finding(subject, &reply.outcome, stored).map(|finding| {
             Receipt::sign(
                 &self.receipt_keypair,
                 &finding,
@@ -63,15 +65,22 @@ impl Signer {
     }
 }
 
+impl Drop for Signer {
+    fn drop(&mut self) {
+        self.receipt_keypair.non_secure_erase();
+    }
+}
+
 /// A refusal that came before the request was understood.
 pub(crate) fn refusal(refusal: Refusal, class: SizeClass) -> Vec<u8> {
     let body = Reply::bare(Err(refusal)).encode();
     envelope::wrap(&body, class).unwrap_or_default()
 }
 
-/// A request that is being served, and what answers it.
+/// Who waits for an answer.
 pub(crate) struct Caller {
-    pub(crate) request: Request,
+    /// The blob of an insert is on its way to the disk by then, and kept nowhere else.
+    pub(crate) subject: Subject,
     pub(crate) class: SizeClass,
     pub(crate) responder: Responder,
 }
@@ -84,7 +93,7 @@ impl Caller {
         outcome: Result<Done, Refusal>,
         stored: Option<BlobHash>,
     ) {
-        let contents = signer.reply(&self.request, outcome, stored, self.class);
+        let contents = signer.reply(&self.subject, outcome, stored, self.class);
         // An answer that finds no room is counted by the network side.
         let _ = self.responder.answer(&contents);
     }

@@ -4,7 +4,9 @@
 //! environment, then flags are laid over it. A key that is not in it is an error that names the
 //! nearest one that is.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use larder_onion::PeerAddress;
@@ -59,42 +61,39 @@ struct Written {
 
 #[derive(Deserialize)]
 struct WrittenStore {
-    cache_mib: u32,
-    free_space_floor_mib: u32,
+    cache_mib: i64,
+    free_space_floor_mib: i64,
 }
 
 #[derive(Deserialize)]
 struct WrittenLimits {
-    workers: u16,
-    writes_in_flight: u32,
-    inbound_peers: u32,
+    workers: i64,
+    writes_in_flight: i64,
+    inbound_peers: i64,
 }
 
 impl Config {
     /// Puts the configuration together: the defaults, then the file (`file`, or `larderd.toml` in
     /// the data folder if there is one), then the environment.
     ///
-    /// `environment` is what `std::env::vars` gives, `data_dir` a folder that outdoes all others.
+    /// `environment` is what `std::env::vars_os` gives, `data_dir` a folder that outdoes all others.
     ///
     /// # Errors
     /// [`NodeError::Config`] with the file or variable at fault, [`NodeError::File`].
     pub fn load(
         file: Option<&Path>,
         data_dir: Option<&Path>,
-        environment: impl IntoIterator<Item = (String, String)>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, NodeError> {
         let mut table = defaults();
         let mut variables = Table::new();
         read_environment(&mut variables, &table, environment)?;
-        if let Some(folder) = data_dir {
-            let folder = folder.to_string_lossy().into_owned();
-            variables.insert("data_dir".to_owned(), Value::String(folder));
-        }
         let path = match file {
             Some(file) => Some(file.to_owned()),
             None => {
-                let folder = variables.get("data_dir").or(table.get("data_dir"));
-                let folder = expand(folder.and_then(Value::as_str).unwrap_or_default())?;
+                let named = variables.get("data_dir").or(table.get("data_dir"));
+                let named = Path::new(named.and_then(Value::as_str).unwrap_or_default());
+                let folder = expand(data_dir.unwrap_or(named))?;
                 Some(folder.join("larderd.toml")).filter(|path| path.exists())
             }
         };
@@ -111,10 +110,10 @@ impl Config {
             lay_over(&mut table, &written, "", &origin)?;
         }
         lay_over(&mut table, &variables, "", "the environment")?;
-        Config::from_table(table)
+        Config::from_table(table, data_dir)
     }
 
-    fn from_table(table: Table) -> Result<Self, NodeError> {
+    fn from_table(table: Table, data_dir: Option<&Path>) -> Result<Self, NodeError> {
         const ORIGIN: &str = "configuration";
         let written: Written = table
             .try_into()
@@ -150,12 +149,21 @@ impl Config {
             "json" => true,
             other => return Err(wrong(ORIGIN, parse("log_format", other))),
         };
-        let workers = match usize::from(written.limits.workers) {
+        let (store, limits) = (&written.store, &written.limits);
+        let workers = match bounded("limits.workers", limits.workers, 0..=1_024)? {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
-            workers => workers,
+            workers => workers as usize,
         };
+        let writes = bounded(
+            "limits.writes_in_flight",
+            limits.writes_in_flight,
+            1..=65_536,
+        )?;
+        let peers = bounded("limits.inbound_peers", limits.inbound_peers, 1..=65_536)?;
+        // More than a disk or a memory has, and far from what a number can hold.
+        let mib = |key, value| bounded(key, value, 0..=1 << 30).map(|mib| mib << 20);
         Ok(Config {
-            data_dir: expand(&written.data_dir)?,
+            data_dir: expand(data_dir.unwrap_or(Path::new(&written.data_dir)))?,
             listen: written
                 .listen
                 .parse()
@@ -163,11 +171,11 @@ impl Config {
             lsps,
             log_level,
             log_json,
-            cache_bytes: u64::from(written.store.cache_mib) << 20,
-            free_space_floor: u64::from(written.store.free_space_floor_mib) << 20,
+            cache_bytes: mib("store.cache_mib", store.cache_mib)?,
+            free_space_floor: mib("store.free_space_floor_mib", store.free_space_floor_mib)?,
             workers,
-            writes_in_flight: written.limits.writes_in_flight.max(1) as usize,
-            inbound_peers: written.limits.inbound_peers.max(1) as usize,
+            writes_in_flight: writes as usize,
+            inbound_peers: peers as usize,
         })
     }
 }
@@ -187,11 +195,23 @@ fn defaults() -> Table {
     DEFAULTS.parse().expect("default.toml is TOML")
 }
 
+/// A number that is within what its key may be.
+fn bounded(key: &str, value: i64, range: RangeInclusive<i64>) -> Result<u64, NodeError> {
+    match u64::try_from(value) {
+        Ok(number) if range.contains(&value) => Ok(number),
+        _ => {
+            let (least, most) = range.into_inner();
+            let text = format!("`{key}` must be from {least} to {most}, not {value}");
+            Err(wrong("configuration", text))
+        }
+    }
+}
+
 /// `~` is the home folder.
-fn expand(folder: &str) -> Result<PathBuf, NodeError> {
-    match folder.strip_prefix("~/") {
-        None => Ok(PathBuf::from(folder)),
-        Some(rest) => match std::env::var_os("HOME") {
+fn expand(folder: &Path) -> Result<PathBuf, NodeError> {
+    match folder.strip_prefix("~") {
+        Err(_) => Ok(folder.to_owned()),
+        Ok(rest) => match std::env::var_os("HOME") {
             Some(home) => Ok(PathBuf::from(home).join(rest)),
             None => Err(wrong(
                 "data_dir",
@@ -232,7 +252,7 @@ fn lay_over(table: &mut Table, over: &Table, path: &str, origin: &str) -> Result
 fn read_environment(
     to: &mut Table,
     defaults: &Table,
-    environment: impl IntoIterator<Item = (String, String)>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<(), NodeError> {
     let mut known: Vec<(String, Option<&str>, &str, &Value)> = Vec::new();
     for (key, value) in defaults {
@@ -249,8 +269,13 @@ fn read_environment(
         }
     }
     for (name, text) in environment {
+        // Variables that are none of ours may be in any encoding.
+        let name = name.to_string_lossy();
         let Some(rest) = name.strip_prefix(ENV_PREFIX) else {
             continue;
+        };
+        let Ok(text) = text.into_string() else {
+            return Err(wrong(&name, "its value is not UTF-8"));
         };
         let Some((_, section, key, default)) = known.iter().find(|known| known.0 == rest) else {
             let nearest = nearest(rest, known.iter().map(|known| known.0.as_str()));
@@ -397,5 +422,58 @@ mod tests {
     fn a_file_that_was_named_must_exist() {
         let result = Config::load(Some(Path::new("/nowhere/larderd.toml")), None, []);
         assert!(matches!(result, Err(NodeError::File { .. })));
+    }
+
+    #[test]
+    fn a_number_out_of_bounds_is_refused_with_the_bounds() {
+        for (key, value, bounds) in [
+            (
+                "LARDERD_LIMITS_WRITES_IN_FLIGHT",
+                "4294967295",
+                "from 1 to 65536",
+            ),
+            ("LARDERD_LIMITS_WRITES_IN_FLIGHT", "0", "from 1 to 65536"),
+            (
+                "LARDERD_LIMITS_INBOUND_PEERS",
+                "4294967295",
+                "from 1 to 65536",
+            ),
+            ("LARDERD_LIMITS_WORKERS", "65535", "from 0 to 1024"),
+            (
+                "LARDERD_STORE_CACHE_MIB",
+                "9223372036854775807",
+                "from 0 to",
+            ),
+            ("LARDERD_STORE_FREE_SPACE_FLOOR_MIB", "-1", "from 0 to"),
+        ] {
+            let text = problem(load("", &[(key, value)]));
+            assert!(text.contains(bounds), "{key}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_variable_that_is_not_text_matters_only_if_it_is_ours() {
+        use std::os::unix::ffi::OsStringExt;
+        let odd = || OsString::from_vec(vec![b'x', 0xff]);
+        let folder = tempfile::tempdir().unwrap();
+        let load = |name: OsString| Config::load(None, Some(folder.path()), [(name, odd())]);
+        assert!(load("PATH".into()).is_ok() && load(odd()).is_ok());
+        let text = problem(load("LARDERD_LISTEN".into()));
+        assert!(
+            text.contains("LARDERD_LISTEN: its value is not UTF-8"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_tilde_is_the_home_folder_and_a_folder_need_not_be_text() {
+        use std::os::unix::ffi::OsStringExt;
+        let home = PathBuf::from(std::env::var_os("HOME").unwrap());
+        let folder = |data_dir: &Path| Config::load(None, Some(data_dir), []).unwrap().data_dir;
+        assert_eq!(folder(Path::new("~")), home);
+        assert_eq!(folder(Path::new("~/larder")), home.join("larder"));
+        assert_eq!(folder(Path::new("/~x")), PathBuf::from("/~x"));
+        let odd = PathBuf::from(OsString::from_vec(vec![b'/', 0xff]));
+        assert_eq!(folder(&odd), odd);
     }
 }

@@ -1,9 +1,10 @@
 //! The program `larderd`.
 //!
-//! Exit codes: 0 stopped on request, 1 could not start or failed, 2 wrong usage.
+//! Exit codes: 0 stopped on request; 1 could not start or failed, which a new start may mend;
+//! 2 wrong usage or configuration.
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,7 +14,7 @@ use larder_onion::PeerAddress;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{Config, DEFAULTS};
-use crate::{Node, NodeError};
+use crate::{Node, NodeError, Stopped};
 
 /// A storage node for Larder, beside an LSP. Without arguments: makes a data folder, listens on
 /// loopback and prints its address.
@@ -65,15 +66,21 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         command: ConfigCommand::Print,
     }) = args.command
     {
-        print!("{DEFAULTS}");
-        return ExitCode::SUCCESS;
+        return match io::stdout().write_all(DEFAULTS.as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            // Whoever closed it knows.
+            Err(_) => ExitCode::FAILURE,
+        };
     }
-    match load(&args).and_then(serve) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("larderd: {error}");
-            ExitCode::FAILURE
-        }
+    let error = match load(&args).and_then(serve) {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(error) => error,
+    };
+    // Without a standard error the exit code has to do.
+    let _ = writeln!(io::stderr(), "larderd: {error}");
+    match error {
+        NodeError::Config { .. } => ExitCode::from(2),
+        _ => ExitCode::FAILURE,
     }
 }
 
@@ -81,7 +88,7 @@ fn load(args: &Args) -> Result<Config, NodeError> {
     let mut config = Config::load(
         args.config.as_deref(),
         args.data_dir.as_deref(),
-        std::env::vars(),
+        std::env::vars_os(),
     )?;
     if let Some(listen) = args.listen {
         config.listen = listen;
@@ -97,7 +104,9 @@ fn serve(config: Config) -> Result<(), NodeError> {
         .with_max_level(config.log_level)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false);
+        .with_target(false)
+        // They would go to standard error, which is what could not be written.
+        .log_internal_errors(false);
     // A second subscriber in one process is a test's; the first one stays.
     let _ = if config.log_json {
         log.json().try_init()
@@ -114,42 +123,48 @@ fn serve(config: Config) -> Result<(), NodeError> {
         let mut terminate = signal(SignalKind::terminate()).map_err(NodeError::Thread)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(NodeError::Thread)?;
         let node = Node::start(&config).await?;
-        print_banner(&node, &config);
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        // Whoever started this node may not want to read it.
+        let _ = print_banner(&node, &config);
+        let served = tokio::select! {
+            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => Ok(()),
+            () = node.failed() => Err(NodeError::Stopped),
+        };
         tracing::info!("stopping");
-        let seen = node.seen();
-        node.shutdown().await;
+        let Stopped { seen, usage } = node.shutdown().await;
         tracing::info!(
             arrived = seen.arrived,
             dropped = seen.dropped,
+            rejected = seen.rejected,
             malformed = seen.malformed,
+            info = seen.info,
             inserts = seen.inserts,
             deletes = seen.deletes,
             lookups = seen.lookups,
             answered = seen.answered,
             undelivered = seen.undelivered,
+            blobs = usage.map(|usage| usage.blobs),
+            tombstones = usage.map(|usage| usage.tombstones),
             "stopped"
         );
-        Ok(())
+        served
     })
 }
 
 /// What an operator needs, on standard output, where a program can read it too.
-fn print_banner(node: &Node, config: &Config) {
-    println!("address  {}", node.address());
+fn print_banner(node: &Node, config: &Config) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "address  {}", node.address())?;
     if let Some(peer) = node.listens() {
-        println!("listens  {peer}");
+        writeln!(out, "listens  {peer}")?;
     }
-    println!("data     {}", config.data_dir.display());
-    match config.lsps.len() {
-        0 => println!("lsp      none: clients reach this node only by connecting to it"),
-        _ => config
-            .lsps
-            .iter()
-            .for_each(|lsp| println!("lsp      {lsp}")),
+    writeln!(out, "data     {}", config.data_dir.display())?;
+    if config.lsps.is_empty() {
+        let text = "none: clients reach this node only by connecting to it";
+        writeln!(out, "lsp      {text}")?;
     }
-    println!("ready");
+    for lsp in &config.lsps {
+        writeln!(out, "lsp      {lsp}")?;
+    }
+    writeln!(out, "ready")
 }

@@ -5,7 +5,7 @@ use larder_protocol::{Done, Refusal};
 use larder_store::{Effect, Outcome, Stat};
 
 use crate::answer::Caller;
-use crate::pipeline::{Pipeline, broken};
+use crate::pipeline::Pipeline;
 
 pub(crate) fn serve(pipeline: &Pipeline, caller: Caller, delete: &Delete) {
     let signer = &pipeline.signer;
@@ -13,7 +13,7 @@ pub(crate) fn serve(pipeline: &Pipeline, caller: Caller, delete: &Delete) {
         Ok(Stat::Present(blob_hash)) => blob_hash,
         Ok(Stat::Absent) => return caller.answer(signer, Err(Refusal::Absent), None),
         Ok(Stat::Deleted) => return caller.answer(signer, Err(Refusal::Deleted), None),
-        Err(error) => return caller.answer(signer, Err(broken(&error)), None),
+        Err(error) => return caller.answer(signer, Err(pipeline.broken(&error)), None),
     };
     if !delete.permits(&signer.server_key, blob_hash) {
         return caller.answer(signer, Err(Refusal::BadSignature { blob_hash }), None);

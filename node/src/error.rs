@@ -36,6 +36,12 @@ pub enum NodeError {
              seed this node has another address and its clients do not find it"
     )]
     BadSeed(PathBuf),
+    /// The store cannot write any more; why, was logged.
+    #[error(
+        "the store has stopped, and all that it acknowledged is there: mend the cause that the \
+             log names, and start again"
+    )]
+    Stopped,
     /// The store cannot be opened.
     #[error("the store: {0}")]
     Store(#[from] StoreError),

@@ -66,7 +66,8 @@ impl Identity {
         Ok(identity)
     }
 
-    /// Durable before it is used: an address must not be handed out whose seed can get lost.
+    /// Whole before it has its name, and durable before it is used: an address must not be
+    /// handed out whose seed can get lost. One process at a time may do this.
     fn create(path: &Path) -> Result<Self, NodeError> {
         let fail = |source| NodeError::File {
             doing: "create",
@@ -76,20 +77,7 @@ impl Identity {
         let mut identity = Identity([0; 32]);
         getrandom::fill(&mut identity.0).map_err(|error| fail(error.into()))?;
         let text = Zeroizing::new(format!("{}\n", *Zeroizing::new(hex::encode(identity.0))));
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(fail)?;
-        file.write_all(text.as_bytes())
-            .and_then(|()| file.sync_all())
-            .map_err(fail)?;
-        if let Some(folder) = path.parent() {
-            fs::File::open(folder)
-                .and_then(|folder| folder.sync_all())
-                .map_err(fail)?;
-        }
+        write_durably(path, text.as_bytes()).map_err(fail)?;
         Ok(identity)
     }
 
@@ -101,27 +89,58 @@ impl Identity {
         self.keypair("larder/node/receipt-key")
     }
 
-    pub(crate) fn onion_seed(&self) -> [u8; 32] {
+    pub(crate) fn onion_seed(&self) -> Zeroizing<[u8; 32]> {
         self.derive("larder/node/onion-seed")
     }
 
     fn keypair(&self, purpose: &str) -> Keypair {
-        let mut bytes = self.derive(purpose);
+        let bytes = self.derive(purpose);
         #[expect(
             clippy::expect_used,
             reason = "fails for one seed in 2^128, and then for ever"
         )]
-        let secret = SecretKey::from_slice(&bytes).expect("a scalar");
-        bytes.zeroize();
-        Keypair::from_secret_key(SECP256K1, &secret)
+        let mut secret = SecretKey::from_slice(&*bytes).expect("a scalar");
+        let keypair = Keypair::from_secret_key(SECP256K1, &secret);
+        secret.non_secure_erase();
+        keypair
     }
 
-    fn derive(&self, purpose: &str) -> [u8; 32] {
+    fn derive(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
         #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("any length will do");
         mac.update(purpose.as_bytes());
-        mac.finalize().into_bytes().into()
+        let mut output = mac.finalize().into_bytes();
+        let derived = Zeroizing::new(output.into());
+        output.as_mut_slice().zeroize();
+        derived
     }
+}
+
+/// After a crash at any moment the file is there as a whole or not at all.
+fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let draft = path.with_file_name("seed.new");
+    match fs::remove_file(&draft) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        // A crash left it; nobody has used what is in it.
+        _ => {}
+    }
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&draft)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&draft, path)?;
+    // The folder that the file is in, and the one that its folder is in: both may be new.
+    for folder in path.ancestors().skip(1).take(2) {
+        let folder = match folder.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => folder,
+        };
+        fs::File::open(folder)?.sync_all()?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -162,10 +181,24 @@ mod tests {
     }
 
     #[test]
+    fn a_crash_while_the_seed_was_being_made_leaves_none_and_the_next_start_makes_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("seed");
+        fs::write(folder.path().join("seed.new"), "0123").unwrap();
+        let made = Identity::load_or_create(&path).unwrap();
+        assert_eq!(Identity::load_or_create(&path).unwrap().0, made.0);
+        let names: Vec<_> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(names, ["seed"]);
+    }
+
+    #[test]
     fn the_three_secrets_differ() {
         let identity = Identity::from_seed([1; 32]);
         let (server, receipt) = (identity.server_keypair(), identity.receipt_keypair());
         assert_ne!(server.secret_bytes(), receipt.secret_bytes());
-        assert_ne!(server.secret_bytes(), identity.onion_seed());
+        assert_ne!(server.secret_bytes(), *identity.onion_seed());
     }
 }

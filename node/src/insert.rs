@@ -5,7 +5,7 @@ use larder_protocol::{Done, Refusal};
 use larder_store::{Effect, Outcome, Stat};
 
 use crate::answer::Caller;
-use crate::pipeline::{Pipeline, broken};
+use crate::pipeline::Pipeline;
 
 pub(crate) fn serve(pipeline: &Pipeline, caller: Caller, insert: Insert) {
     // A retry of what is stored already needs no turn of the disk.
@@ -13,7 +13,7 @@ pub(crate) fn serve(pipeline: &Pipeline, caller: Caller, insert: Insert) {
         Ok(Stat::Absent) => None,
         Ok(Stat::Present(blob_hash)) => Some(Refusal::AlreadyExists { blob_hash }),
         Ok(Stat::Deleted) => Some(Refusal::Deleted),
-        Err(error) => Some(broken(&error)),
+        Err(error) => Some(pipeline.broken(&error)),
     };
     if let Some(refusal) = refused {
         return caller.answer(&pipeline.signer, Err(refusal), None);

@@ -17,8 +17,9 @@
 //! No log line carries a key, a peer or a request.
 //!
 //! **Fails** towards the client with a [`Refusal`](larder_protocol::Refusal), towards the
-//! operator with a [`NodeError`] at start and an error in the log afterwards. When the disk
-//! fails, writes are refused and look-ups go on.
+//! operator with a [`NodeError`] at start and an error in the log afterwards. When a commit
+//! fails, it is logged once, and the daemon ends so that it can be started anew
+//! ([`Node::failed`]); look-ups go on until then.
 
 pub mod config;
 pub mod daemon;
@@ -35,4 +36,4 @@ mod pipeline;
 
 pub use config::Config;
 pub use error::NodeError;
-pub use node::{Node, Seen};
+pub use node::{Node, Seen, Stopped};

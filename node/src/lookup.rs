@@ -5,7 +5,7 @@ use larder_protocol::{Done, Refusal, SizeClass};
 use larder_store::Reading;
 
 use crate::answer::Caller;
-use crate::pipeline::{Pipeline, broken};
+use crate::pipeline::Pipeline;
 
 pub(crate) fn serve(pipeline: &Pipeline, caller: Caller, lookup: &Lookup) {
     // Refused whether or not the blob exists: the class must not tell.
@@ -16,7 +16,7 @@ pub(crate) fn serve(pipeline: &Pipeline, caller: Caller, lookup: &Lookup) {
         Ok(Reading::Found(blob)) => Ok(Done::Found(blob)),
         Ok(Reading::Absent) => Err(Refusal::Absent),
         Ok(Reading::Deleted) => Err(Refusal::Deleted),
-        Err(error) => Err(broken(&error)),
+        Err(error) => Err(pipeline.broken(&error)),
     };
     caller.answer(&pipeline.signer, outcome, None);
 }

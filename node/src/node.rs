@@ -8,19 +8,19 @@
 //! | `larder-answer-n`, one per core | sign and send the answers of writes |
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use larder_onion::{Intake, PeerAddress, Service, ServiceConfig};
+use larder_onion::{PeerAddress, Service, ServiceConfig};
 use larder_protocol::{Address, NodeId};
 use larder_store::{Committer, Limits, Options, SledEngine, Usage};
 
 use crate::answer::Signer;
 use crate::identity::Identity;
-use crate::pipeline::{Gate, Pipeline, Tally};
+use crate::pipeline::{Failure, Gate, Pipeline, Tally};
 use crate::{Config, NodeError};
 
 /// How long a shutdown waits for writes under way.
@@ -32,7 +32,6 @@ pub struct Node {
     service: Service,
     threads: Vec<JoinHandle<()>>,
     address: Address,
-    stopping: Arc<AtomicBool>,
 }
 
 /// What the node saw since its start: plain numbers, no more.
@@ -41,8 +40,10 @@ pub struct Node {
 pub struct Seen {
     /// Onion messages that arrived.
     pub arrived: u64,
-    /// Of those, dropped for want of room or because they were no requests.
+    /// Of those, dropped for want of room.
     pub dropped: u64,
+    /// Of those, dropped because they were no requests to this node.
+    pub rejected: u64,
     /// Requests for the parameter record.
     pub info: u64,
     /// Inserts.
@@ -59,6 +60,16 @@ pub struct Seen {
     pub undelivered: u64,
 }
 
+/// What a node that has stopped leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stopped {
+    /// What it saw, to its very end.
+    pub seen: Seen,
+    /// What it stores, unless the disk does not tell.
+    pub usage: Option<Usage>,
+}
+
 impl Node {
     /// Opens the data folder, making it on the first start, and serves from the current tokio
     /// runtime on.
@@ -67,13 +78,18 @@ impl Node {
     /// [`NodeError`], each with what to do.
     pub async fn start(config: &Config) -> Result<Self, NodeError> {
         create_folder(&config.data_dir)?;
-        let identity = Identity::load_or_create(&config.data_dir.join("seed"))?;
+        // The data folder may have been there before, and be open to others.
+        let store = config.data_dir.join("store");
+        create_folder(&store)?;
+        close_to_others(&store)?;
         let options = Options {
             cache_bytes: config.cache_bytes,
             free_space_floor: config.free_space_floor,
             ..Options::default()
         };
-        let engine = Arc::new(SledEngine::open(&config.data_dir.join("store"), options)?);
+        let engine = Arc::new(SledEngine::open(&store, options)?);
+        // After the store, whose lock keeps another process from making another seed.
+        let identity = Identity::load_or_create(&config.data_dir.join("seed"))?;
         let limits = Limits {
             queue: config.writes_in_flight,
             ..Limits::default()
@@ -84,7 +100,7 @@ impl Node {
             listen: Some(config.listen),
             connect_to: config.lsps.clone(),
             max_inbound_peers: config.inbound_peers,
-            ..ServiceConfig::new(identity.onion_seed())
+            ..ServiceConfig::new(*identity.onion_seed())
         })
         .await?;
         let node_id = service.node_id();
@@ -99,16 +115,17 @@ impl Node {
             committer,
             written,
             writes: Gate::new(config.writes_in_flight),
+            failure: Failure::new(),
             tally: Tally::default(),
         });
-        let stopping = Arc::new(AtomicBool::new(false));
         let outcomes = Arc::new(Mutex::new(outcomes));
         let mut threads = Vec::new();
         for number in 0..config.workers {
-            let (pipeline_, intake, stopping) =
-                (pipeline.clone(), intake.clone(), stopping.clone());
+            let (serving, intake) = (pipeline.clone(), intake.clone());
             threads.push(spawn(format!("larder-serve-{number}"), move || {
-                serve(&pipeline_, &intake, &stopping);
+                while let Some(incoming) = intake.recv() {
+                    serving.serve(incoming);
+                }
             })?);
             // The channel ends with the pipeline, so these threads must not keep it alive.
             let (pipeline, outcomes) = (Arc::downgrade(&pipeline), outcomes.clone());
@@ -130,7 +147,6 @@ impl Node {
             service,
             threads,
             address,
-            stopping,
         })
     }
 
@@ -164,7 +180,8 @@ impl Node {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Seen {
             arrived: network.arrived,
-            dropped: network.dropped + network.rejected + read(&tally.shed),
+            dropped: network.dropped + read(&tally.shed),
+            rejected: network.rejected,
             info: read(&tally.info),
             inserts: read(&tally.inserts),
             deletes: read(&tally.deletes),
@@ -183,17 +200,27 @@ impl Node {
         Ok(self.pipeline.engine.usage()?)
     }
 
-    /// Takes no more requests, finishes and answers the writes under way (for at most 30 seconds),
-    /// and closes the store. What was acknowledged is durable in any case.
-    pub async fn shutdown(self) {
-        self.stopping.store(true, Ordering::Release);
+    /// Waits until nothing can be written any more: a commit has failed, which was logged. Then
+    /// only a new start helps; until then, look-ups are served.
+    pub async fn failed(&self) {
+        self.pipeline.failure.told().await;
+    }
+
+    /// Takes no more writes, finishes and answers those under way (for at most 30 seconds), and
+    /// closes the store. What was acknowledged is durable in any case.
+    pub async fn shutdown(self) -> Stopped {
+        // What comes in from now on is left to the client's retry.
         let writes = self.pipeline.writes.clone();
-        let finished = tokio::task::spawn_blocking(move || writes.wait_empty(SHUTDOWN)).await;
+        let finished = tokio::task::spawn_blocking(move || writes.close(SHUTDOWN)).await;
         if !matches!(finished, Ok(true)) {
             tracing::warn!(
                 "writes were still under way when the node stopped; none was acknowledged"
             );
         }
+        let stopped = Stopped {
+            seen: self.seen(),
+            usage: self.usage().ok(),
+        };
         self.service.shutdown().await;
         drop(self.pipeline);
         let threads = self.threads;
@@ -201,20 +228,12 @@ impl Node {
         if !matches!(joined, Ok(true)) {
             tracing::error!("a thread of the node has panicked: please report it");
         }
+        stopped
     }
 }
 
 fn ends_well(thread: JoinHandle<()>) -> bool {
     thread.join().is_ok()
-}
-
-fn serve(pipeline: &Pipeline, intake: &Intake, stopping: &AtomicBool) {
-    while let Some(incoming) = intake.recv() {
-        // What comes in while the node stops is left to the client's retry.
-        if !stopping.load(Ordering::Acquire) {
-            pipeline.serve(incoming);
-        }
-    }
 }
 
 fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, NodeError> {
@@ -235,4 +254,15 @@ fn create_folder(folder: &Path) -> Result<(), NodeError> {
             path: folder.to_owned(),
             source,
         })
+}
+
+fn close_to_others(folder: &Path) -> Result<(), NodeError> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700)).map_err(|source| {
+        NodeError::File {
+            doing: "close to other users",
+            path: folder.to_owned(),
+            source,
+        }
+    })
 }

@@ -5,7 +5,8 @@
 //! answer holds up the next commit. What is above the bounds is dropped without a word: the
 //! client's retry is the queue.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::fmt::Display;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use larder_protocol::{
     BlobHash, Call, DecodeError, Done, Payment, Refusal, Request, SizeClass, envelope,
 };
 use larder_store::{Committer, Effect, Engine, Outcome, StoreError};
+use tokio::sync::watch;
 
 use crate::answer::{Caller, Signer, refusal};
 use crate::{delete, info, insert, lookup};
@@ -27,6 +29,7 @@ pub(crate) struct Pipeline {
     /// Where finished writes go; the threads behind it answer them.
     pub(crate) written: Sender<Written>,
     pub(crate) writes: Arc<Gate>,
+    pub(crate) failure: Failure,
     pub(crate) tally: Tally,
 }
 
@@ -77,22 +80,16 @@ impl Pipeline {
             }
         };
         drop(contents);
-        // This node sells nothing, so nobody can have paid it.
-        if request.payment != Payment::None {
-            let caller = Caller {
-                request,
-                class,
-                responder,
-            };
-            return caller.answer(&self.signer, Err(Refusal::WrongPrice { price: 0 }), None);
-        }
-        let call = request.call.clone();
         let caller = Caller {
-            request,
+            subject: request.subject(),
             class,
             responder,
         };
-        match call {
+        // This node sells nothing, so nobody can have paid it.
+        if request.payment != Payment::None {
+            return caller.answer(&self.signer, Err(Refusal::WrongPrice { price: 0 }), None);
+        }
+        match request.call {
             Call::Info => {
                 count(&self.tally.info);
                 info::serve(self, caller);
@@ -123,11 +120,14 @@ impl Pipeline {
         let Some(place) = self.writes.enter() else {
             return count(&self.tally.shed);
         };
-        let written = self.written.clone();
+        let (written, failure) = (self.written.clone(), self.failure.clone());
         let done = Box::new(move |result: Result<Outcome, Arc<StoreError>>| {
             let outcome = match result {
                 Ok(outcome) => judge(outcome),
-                Err(error) => Err(broken(&error)),
+                Err(error) => {
+                    failure.tell(&error);
+                    Err(Refusal::Internal)
+                }
             };
             // Nobody listens only when the node is stopping; the client asks again.
             let _ = written.send(Written {
@@ -137,9 +137,21 @@ impl Pipeline {
                 _place: place,
             });
         });
+        // The committer's queue is as long as the gate is wide, so it is never full: without
+        // room it has no thread.
         if self.committer.submit(effect, done).is_err() {
             count(&self.tally.shed);
+            self.failure.tell(&"the thread that commits has ended");
         }
+    }
+
+    /// Tells the operator; the client learns that it was our fault and no more.
+    pub(crate) fn broken(&self, error: &StoreError) -> Refusal {
+        match error {
+            StoreError::Stopped => self.failure.tell(error),
+            _ => tracing::error!("the store: {error}"),
+        }
+        Refusal::Internal
     }
 }
 
@@ -147,16 +159,34 @@ pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Tells the operator; the client learns that it was our fault and no more.
-pub(crate) fn broken(error: &StoreError) -> Refusal {
-    tracing::error!("the store: {error}");
-    Refusal::Internal
+/// That nothing can be written any more: told once, and for good.
+#[derive(Clone)]
+pub(crate) struct Failure(Arc<watch::Sender<bool>>);
+
+impl Failure {
+    pub(crate) fn new() -> Self {
+        Failure(Arc::new(watch::Sender::new(false)))
+    }
+
+    /// Logs the first failure. What comes after it is its consequence.
+    fn tell(&self, why: &dyn Display) {
+        if !self.0.send_replace(true) {
+            tracing::error!("the store: {why}");
+        }
+    }
+
+    /// Waits for the failure.
+    pub(crate) async fn told(&self) {
+        // The sender is ours, so the wait ends with a failure or never.
+        let _ = self.0.subscribe().wait_for(|told| *told).await;
+    }
 }
 
-/// Bounds how many writes wait at once.
+/// Bounds how many writes wait at once, and lets none in any more once it is closed.
 pub(crate) struct Gate {
     room: usize,
     inside: AtomicUsize,
+    closed: AtomicBool,
     left: (Mutex<()>, Condvar),
 }
 
@@ -168,23 +198,26 @@ impl Gate {
         Arc::new(Gate {
             room,
             inside: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
             left: Default::default(),
         })
     }
 
     pub(crate) fn enter(self: &Arc<Self>) -> Option<Place> {
-        if self.inside.fetch_add(1, Ordering::AcqRel) >= self.room {
-            self.inside.fetch_sub(1, Ordering::AcqRel);
-            return None;
-        }
-        Some(Place(self.clone()))
+        let others = self.inside.fetch_add(1, Ordering::SeqCst);
+        // Dropping it undoes the count, and tells whoever waits for an empty gate.
+        let place = Place(self.clone());
+        // Asked after entering: whoever closes the gate either is seen here or sees us inside.
+        (others < self.room && !self.closed.load(Ordering::SeqCst)).then_some(place)
     }
 
-    /// Waits until nobody is inside, at most that long; says whether that came true.
-    pub(crate) fn wait_empty(&self, at_most: Duration) -> bool {
+    /// Lets nobody in from now on, and waits until nobody is inside, at most that long; says
+    /// whether that came true.
+    pub(crate) fn close(&self, at_most: Duration) -> bool {
+        self.closed.store(true, Ordering::SeqCst);
         let (lock, left) = &self.left;
         let guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let inside = |_: &mut ()| self.inside.load(Ordering::Acquire) > 0;
+        let inside = |_: &mut ()| self.inside.load(Ordering::SeqCst) > 0;
         let result = left.wait_timeout_while(guard, at_most, inside);
         !result.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
@@ -192,7 +225,7 @@ impl Gate {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.inside.fetch_sub(1, Ordering::AcqRel);
+        self.0.inside.fetch_sub(1, Ordering::SeqCst);
         let _guard = self.0.left.0.lock().unwrap_or_else(PoisonError::into_inner);
         self.0.left.1.notify_all();
     }
@@ -213,15 +246,36 @@ mod tests {
     }
 
     #[test]
-    fn waiting_for_an_empty_gate_ends_when_the_last_one_leaves() {
+    fn closing_a_gate_waits_for_the_last_one_to_leave_and_lets_nobody_in() {
         let gate = Gate::new(2);
         let place = gate.enter();
-        assert!(!gate.wait_empty(Duration::ZERO));
+        assert!(!gate.close(Duration::ZERO));
+        assert!(gate.enter().is_none());
         let waiting = std::thread::spawn({
             let gate = gate.clone();
-            move || gate.wait_empty(Duration::from_secs(60))
+            move || gate.close(Duration::from_secs(60))
         });
         drop(place);
         assert!(waiting.join().unwrap());
+        assert!(gate.enter().is_none());
+    }
+
+    #[test]
+    fn whoever_got_in_is_out_again_when_a_gate_has_closed_whatever_the_timing() {
+        for _ in 0..1_000 {
+            let gate = Gate::new(4);
+            let closed = Arc::new(AtomicBool::new(false));
+            let entering = std::thread::spawn({
+                let (gate, closed) = (gate.clone(), closed.clone());
+                move || {
+                    while let Some(_place) = gate.enter() {
+                        assert!(!closed.load(Ordering::SeqCst));
+                    }
+                }
+            });
+            assert!(gate.close(Duration::from_secs(60)));
+            closed.store(true, Ordering::SeqCst);
+            entering.join().unwrap();
+        }
     }
 }

@@ -44,7 +44,7 @@ pub use receipt::Receipt;
 pub use record::{Record, RecordHash, SignedRecord};
 pub use refusal::Refusal;
 pub use reply::{Done, Reply};
-pub use request::{Call, Nonce, Op, Payment, Request};
+pub use request::{Call, Nonce, Op, Payment, Request, Subject};
 pub use wire::DecodeError;
 
 /// The only version of the protocol so far, the first byte of every envelope.

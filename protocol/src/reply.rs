@@ -18,7 +18,7 @@ use std::fmt;
 use crate::extension::Extension;
 use crate::receipt::Finding;
 use crate::wire::{Reader, put_prefixed};
-use crate::{Blob, BlobHash, DecodeError, Receipt, Refusal, Request, SignedRecord};
+use crate::{Blob, BlobHash, DecodeError, Receipt, Refusal, SignedRecord, Subject};
 
 const RECEIPT: u8 = 1;
 const REPLACEMENT: u8 = 2;
@@ -88,7 +88,7 @@ impl Reply {
     /// knows what it sent or signed, the server what it stored.
     #[must_use]
     pub fn finding(
-        request: &Request,
+        subject: &Subject,
         outcome: &Result<Done, Refusal>,
         stored: Option<BlobHash>,
     ) -> Option<Finding> {
@@ -103,11 +103,11 @@ impl Reply {
             Err(_) => return None,
         };
         Some(Finding {
-            op: request.call.op(),
-            key: *request.call.key()?,
+            op: subject.op,
+            key: subject.key?,
             outcome: Reply::code(outcome),
             blob,
-            nonce: request.nonce,
+            nonce: subject.nonce,
         })
     }
 

@@ -112,7 +112,28 @@ pub struct Request {
     pub extension: Extension,
 }
 
+/// What an answer is about: all that a receipt repeats of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subject {
+    /// The operation.
+    pub op: Op,
+    /// The key; only `Info` has none.
+    pub key: Option<Key>,
+    /// The request's nonce.
+    pub nonce: Nonce,
+}
+
 impl Request {
+    /// What its answer is about.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        Subject {
+            op: self.call.op(),
+            key: self.call.key().copied(),
+            nonce: self.nonce,
+        }
+    }
+
     /// An unpaid request without extension.
     #[must_use]
     pub fn unpaid(nonce: Nonce, call: Call) -> Self {

@@ -236,7 +236,7 @@ impl Provider {
     ) -> Result<(Result<Done, Refusal>, Option<Evidence>), RecoveryError> {
         let request = Request::unpaid(self.with_rng(nonce), call);
         let reply = exchange(&request, self.transport.as_ref(), self.compact).await?;
-        let Some(finding) = Reply::finding(&request, &reply.outcome, stored) else {
+        let Some(finding) = Reply::finding(&request.subject(), &reply.outcome, stored) else {
             return Ok((reply.outcome, None));
         };
         let receipt = reply

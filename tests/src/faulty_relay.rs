@@ -1,9 +1,13 @@
 //! A stock relay with whatever is to go wrong in front of it, driven by a seed.
+//!
+//! Asked to end (SIGTERM) it prints how many `peers` ever sent something. A client is another
+//! peer with every connection, so this counts the connections that were cut, too.
 
 use std::time::Duration;
 
 use clap::Parser;
 use larder_onion::{Faults, Relay, RelayConfig};
+use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Parser)]
 struct Args {
@@ -37,13 +41,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
         let relay = Relay::start(RelayConfig {
             faults,
             ..RelayConfig::loopback([5; 32])
         })
         .await?;
         println!("lsp  {}\nready", relay.address());
-        tokio::signal::ctrl_c().await?;
+        terminate.recv().await;
+        println!("peers {}", relay.received().len());
         Ok(())
     })
 }

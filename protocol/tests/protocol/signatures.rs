@@ -156,7 +156,7 @@ fn no_blob_and_a_blob_of_hash_zero_are_different_findings() {
 fn every_outcome_that_reached_the_store_has_a_finding_and_no_other() {
     let request = Request::unpaid(Nonce([1; 32]), Call::Lookup(Lookup { key: key(5) }));
     let stored = Some(blob(1).hash());
-    let found = |outcome| Reply::finding(&request, &outcome, stored);
+    let found = |outcome| Reply::finding(&request.subject(), &outcome, stored);
     for done in [Done::Inserted, Done::Removed, Done::Found(blob(1))] {
         assert_eq!(found(Ok(done)).expect("a finding").blob, stored);
     }
@@ -177,5 +177,5 @@ fn every_outcome_that_reached_the_store_has_a_finding_and_no_other() {
         );
     }
     let info = Request::unpaid(Nonce([1; 32]), Call::Info);
-    assert!(Reply::finding(&info, &Err(Refusal::Absent), None).is_none());
+    assert!(Reply::finding(&info.subject(), &Err(Refusal::Absent), None).is_none());
 }

@@ -65,7 +65,7 @@ fn requests() -> Vec<(&'static str, Request)> {
 fn replies(record: &Record) -> Vec<(String, Reply)> {
     let insert = &requests()[1].1;
     let receipted = |outcome| {
-        let receipt = Reply::finding(insert, &outcome, Some(blob(0).hash()))
+        let receipt = Reply::finding(&insert.subject(), &outcome, Some(blob(0).hash()))
             .map(|finding| Receipt::sign(&keypair(2), &finding, record.epoch, record.hash()));
         Reply {
             receipt,

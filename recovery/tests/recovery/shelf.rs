@@ -179,7 +179,7 @@ impl State {
         let (outcome, stored) = self.apply(&request);
         let mut reply = Reply::bare(outcome);
         let record = self.record.hash();
-        reply.receipt = Reply::finding(&request, &reply.outcome, stored).map(|finding| {
+        reply.receipt = Reply::finding(&request.subject(), &reply.outcome, stored).map(|finding| {
             let signer = keypair(match self.lie {
                 Some(Lie::ForeignReceipt) => 99,
                 _ => self.identity() + 100,

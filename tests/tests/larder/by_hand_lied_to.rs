@@ -52,7 +52,7 @@ async fn liar(
                 _ => lie(&request.call),
             };
             let mut reply = Reply::bare(outcome);
-            reply.receipt = Reply::finding(&request, &reply.outcome, stored)
+            reply.receipt = Reply::finding(&request.subject(), &reply.outcome, stored)
                 .map(|finding| Receipt::sign(&signer, &finding, record.epoch, record.hash()));
             let contents = envelope::wrap(&reply.encode(), SizeClass::Big).expect("it fits");
             // A client that is gone needs no answer.

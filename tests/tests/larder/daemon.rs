@@ -2,10 +2,15 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
+use larder_protocol::lookup::Lookup;
+use larder_protocol::{Call, Key, Nonce, Request, SizeClass, envelope};
 use larder_recovery::{Looked, Written};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
-use crate::processes::{larderd, larderd_command, relay, run};
+use crate::privacy::form_found;
+use crate::processes::{larderd, larderd_command, relay, run, start};
 use crate::wallet::{Client, blob, patient, runtime};
 
 #[test]
@@ -46,7 +51,7 @@ fn mistakes_are_told_apart_from_failures_and_name_the_right_key() {
     let config = folder.path().join("larderd.toml");
     fs::write(&config, "lisen = \"127.0.0.1:0\"\n").expect("written");
     let wrong = run(&mut larderd_command(folder.path(), &[]));
-    assert_eq!(wrong.status.code(), Some(1));
+    assert_eq!(wrong.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("did you mean `listen`?"));
     let printed = run(larderd_command(folder.path(), &[]).args(["config", "print"]));
     fs::write(&config, &printed.stdout).expect("written");
@@ -59,16 +64,23 @@ fn it_stops_on_request_with_everything_acknowledged_on_disk_and_nothing_private_
     let relay = relay();
     let mut command = larderd_command(folder.path(), &[relay.peer]);
     command.env("LARDERD_LOG_LEVEL", "debug");
-    let mut process = crate::processes::Process::start(&mut command);
-    let address = process.line("address").parse().expect("an address");
-    process.line("ready");
+    let node = start(&mut command);
+    let address = node.address;
 
     let runtime = runtime();
-    let keys = runtime.block_on(async {
+    let (keys, private) = runtime.block_on(async {
         let client = Client::connect(patient(relay.peer), &address).await;
         let mut keys = Vec::new();
+        let nonce = Nonce(blob(1_000).hash().0);
+        let mut private = vec![
+            ("the LSP", relay.peer.node_id.point().serialize().to_vec()),
+            ("a nonce", nonce.0.to_vec()),
+        ];
         for number in 0..10 {
             let keypair = client.keypair(number);
+            private.push(("a key", Key::from(keypair.public_key()).as_bytes().to_vec()));
+            private.push(("a hash", blob(number).hash().0.to_vec()));
+            private.push(("a blob", blob(number).as_bytes().to_vec()));
             let inserted = client
                 .provider
                 .insert(keypair.public_key().into(), blob(number))
@@ -88,15 +100,21 @@ fn it_stops_on_request_with_everything_acknowledged_on_disk_and_nothing_private_
         }
         // Malformed requests are counted, not logged.
         client.send_raw(&vec![1; 2_000]).await;
-        keys
+        let lookup = Request::unpaid(nonce, Call::Lookup(Lookup { key: keys[0] }));
+        let contents = envelope::wrap(&lookup.encode(), SizeClass::Big);
+        client.send_raw(&contents.expect("it fits")).await;
+        (keys, private)
     });
-    let (status, log) = process.terminate();
+    let (status, log) = node.process.terminate();
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(
         log.contains("stopped") && log.contains("inserts=20"),
         "{log}"
     );
-    // Whatever identifies a key, a peer or a request is 16 bytes of hex or more.
+    for (what, value) in private {
+        assert_eq!(form_found(&log, &value), None, "{what}: {log}");
+    }
+    // And what identifies something that this test does not know is 16 bytes of hex or more.
     let longest = log
         .split(|letter: char| !letter.is_ascii_hexdigit())
         .map(str::len)
@@ -113,4 +131,83 @@ fn it_stops_on_request_with_everything_acknowledged_on_disk_and_nothing_private_
             );
         }
     });
+}
+
+#[test]
+fn a_disk_that_fails_is_reported_once_and_ends_the_daemon_with_all_it_acknowledged_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let relay = relay();
+    // A file that may grow no further then is an error like any other, and no signal.
+    let daemon = larderd_command(folder.path(), &[relay.peer]);
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+        .arg(daemon.get_program())
+        .args(daemon.get_args());
+    let variables = daemon.get_envs();
+    command.envs(variables.filter_map(|(name, value)| Some((name, value?))));
+    let node = start(&mut command);
+    let runtime = runtime();
+    let client = runtime.block_on(Client::connect(patient(relay.peer), &node.address));
+    let key = |number| Key::from(client.keypair(number).public_key());
+    runtime.block_on(async {
+        let written = client.provider.insert(key(0), blob(0)).await;
+        assert_eq!(written, Ok(Written::New));
+
+        let nothing = Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        };
+        prlimit(Some(node.process.pid()), Resource::Fsize, nothing).expect("a child's limit");
+    });
+    let inserts: Vec<_> = (1..9)
+        .map(|number| {
+            let (provider, key) = (client.provider.clone(), key(number));
+            runtime.spawn(async move { provider.insert(key, blob(number)).await })
+        })
+        .collect();
+    let (status, log) = node.process.end();
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert_eq!(log.matches("ERROR").count(), 1, "{log}");
+    assert!(log.contains("larderd: the store has stopped"), "{log}");
+    // They were refused, or are still being retried: none was acknowledged.
+    for insert in inserts.into_iter().filter(|insert| insert.is_finished()) {
+        let written = runtime.block_on(insert).expect("no panic");
+        assert!(written.is_err(), "{written:?}");
+    }
+
+    let node = larderd(folder.path(), &[relay.peer]);
+    runtime.block_on(async {
+        let client = Client::connect(patient(relay.peer), &node.address).await;
+        let looked = client.provider.lookup(key(0)).await;
+        assert!(looked == Ok(Looked::Found(blob(0))));
+    });
+}
+
+#[test]
+fn it_serves_on_when_nobody_reads_what_it_says() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let relay = relay();
+    let address = larderd(folder.path(), &[]).address;
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut command = larderd_command(folder.path(), &[relay.peer]);
+    command.stdout(writer.try_clone().expect("one more"));
+    let mut child = command.stderr(writer).spawn().expect("built");
+    runtime().block_on(async {
+        // It answers although its banner found no reader.
+        Client::connect(patient(relay.peer), &address).await;
+    });
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("still running");
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}
+
+#[test]
+fn the_store_is_closed_to_other_users_also_in_a_folder_that_is_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let open = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(folder.path(), open).expect("ours");
+    drop(larderd(folder.path(), &[]));
+    let store = fs::metadata(folder.path().join("store")).expect("it was made");
+    assert_eq!(store.permissions().mode() & 0o777, 0o700);
 }

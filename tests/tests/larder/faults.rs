@@ -1,17 +1,18 @@
 //! A relay that drops, delays, duplicates or disconnects loses nothing but time.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 use larder_onion::CircuitsConfig;
 use larder_protocol::Key;
 use larder_recovery::{Looked, Removed, Written};
 
-use crate::processes::{faulty_relay, larderd, relay};
+use crate::processes::{faulty_relay, field, larderd, relay};
 use crate::wallet::{Client, blob, patient, runtime};
 
-/// Inserts, deletes a half and looks everything up, `at_once` at a time; nothing may be lost or
-/// done twice. Returns the number of retries it took.
+/// Inserts, deletes a half and looks everything up, `at_once` at a time; nothing may be lost.
+/// Returns the number of requests that were sent, retries included.
 async fn work(client: &Client, count: u64, at_once: usize) -> u64 {
     let key = |number| Key::from(client.keypair(number).public_key());
     let inserts = stream::iter(0..count)
@@ -48,56 +49,99 @@ async fn work(client: &Client, count: u64, at_once: usize) -> u64 {
         seen.insert(number);
     }
     assert_eq!(seen.len() as u64, count);
-    client.transport.spent().retries
+    let spent = client.transport.spent();
+    spent.round_trips + spent.retries
 }
 
-fn through(relay_args: &[&str]) -> u64 {
+/// What a run through a faulty relay has shown.
+struct Ran {
+    /// Requests that the client sent, retries included.
+    sent: u64,
+    /// Those of them that were retries.
+    retries: u64,
+    /// Requests that the storage node served.
+    served: u64,
+    /// The longest smoothed round trip of a connection.
+    round_trip: Duration,
+    /// Ids that sent something to the relay; a client has a new one with every connection.
+    peers: u64,
+}
+
+/// Does the work of `count` keys through a relay with these faults; nothing may be applied
+/// twice, whatever arrives twice.
+fn through(relay_args: &[&str], count: u64) -> Ran {
     let folder = tempfile::tempdir().expect("a folder");
     let relay = faulty_relay(relay_args);
     let node = larderd(folder.path(), &[relay.peer]);
-    runtime().block_on(async {
+    let (sent, retries, round_trip) = runtime().block_on(async {
         let client = Client::connect(patient(relay.peer), &node.address).await;
-        work(&client, 40, 8).await
-    })
+        let sent = work(&client, count, 8).await;
+        let links = client.circuits.report();
+        let round_trips = links.iter().filter_map(|link| link.pace.round_trip);
+        let round_trip = round_trips.max().unwrap_or_default();
+        (sent, client.transport.spent().retries, round_trip)
+    });
+    let (_, log) = node.process.terminate();
+    assert_eq!(field(&log, "blobs"), count / 2, "{log}");
+    assert_eq!(field(&log, "tombstones"), count.div_ceil(2), "{log}");
+    let served = ["info", "inserts", "deletes", "lookups"];
+    Ran {
+        sent,
+        retries,
+        served: served.iter().map(|what| field(&log, what)).sum(),
+        round_trip,
+        peers: relay.end(),
+    }
 }
+
+/// Connections of the client, and the one of the storage node.
+const PEERS: u64 = 3;
 
 #[test]
 fn a_relay_that_drops_loses_nothing() {
-    assert!(
-        through(&["--drop", "0.1", "--seed", "7"]) > 0,
-        "the relay dropped nothing"
-    );
+    let ran = through(&["--drop", "0.1", "--seed", "7"], 40);
+    assert!(ran.retries > 0, "no request was lost");
+    assert_eq!(ran.peers, PEERS, "a connection was lost");
 }
 
 #[test]
 fn a_relay_that_duplicates_repeats_nothing() {
-    through(&["--duplicate", "0.5", "--seed", "8"]);
+    let ran = through(&["--duplicate", "0.5", "--seed", "8"], 40);
+    assert!(ran.served > ran.sent, "no request came twice");
 }
 
 #[test]
-fn a_relay_that_delays_loses_nothing() {
-    through(&["--delay", "60", "--seed", "9"]);
+fn a_relay_that_delays_beyond_the_least_timeout_loses_nothing() {
+    let ran = through(&["--delay", "1000", "--seed", "9"], 24);
+    let least = CircuitsConfig::new(Vec::new()).min_timeout;
+    assert!(ran.round_trip > least, "{:?}", ran.round_trip);
 }
 
 #[test]
 fn a_relay_that_disconnects_loses_nothing() {
-    through(&["--disconnect-every", "60", "--seed", "10"]);
+    let ran = through(&["--disconnect-every", "60", "--seed", "10"], 40);
+    assert!(ran.peers > PEERS, "no connection was cut");
 }
 
 #[test]
 fn a_relay_that_does_all_of_it_loses_nothing() {
-    through(&[
-        "--drop",
-        "0.05",
-        "--duplicate",
-        "0.1",
-        "--delay",
-        "30",
-        "--disconnect-every",
-        "150",
-        "--seed",
-        "11",
-    ]);
+    let ran = through(
+        &[
+            "--drop",
+            "0.05",
+            "--duplicate",
+            "0.1",
+            "--delay",
+            "30",
+            "--disconnect-every",
+            "40",
+            "--seed",
+            "11",
+        ],
+        40,
+    );
+    assert!(ran.retries > 0, "no request was lost");
+    assert!(ran.peers > PEERS, "no connection was cut");
 }
 
 #[test]

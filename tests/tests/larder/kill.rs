@@ -1,8 +1,9 @@
 //! kill -9 of `larderd` at random moments under load: what was acknowledged is there, whole.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use larder_protocol::Key;
 use larder_recovery::{Looked, Removed, Written};
@@ -10,7 +11,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::Notify;
 
-use crate::processes::{larderd, relay};
+use crate::processes::{field, larderd, relay};
 use crate::wallet::{Client, blob, patient, runtime};
 
 const KILLS: usize = 20;
@@ -27,7 +28,7 @@ enum Acknowledged {
 struct Ledger {
     acknowledged: Mutex<HashMap<u64, Acknowledged>>,
     /// Numbers whose delete was sent and not answered yet.
-    deleting: Mutex<HashMap<u64, ()>>,
+    deleting: Mutex<HashSet<u64>>,
     count: AtomicU64,
     progress: Notify,
 }
@@ -38,6 +39,9 @@ impl Ledger {
             .lock()
             .expect("no panic")
             .insert(number, what);
+        if what == Acknowledged::Delete {
+            self.deleting.lock().expect("no panic").remove(&number);
+        }
         self.count.fetch_add(1, Ordering::SeqCst);
         self.progress.notify_waiters();
     }
@@ -69,7 +73,7 @@ async fn load(client: Arc<Client>, ledger: Arc<Ledger>, worker: u64) {
         );
         ledger.enter(number, Acknowledged::Insert);
         if number % 3 == 0 {
-            ledger.deleting.lock().expect("no panic").insert(number, ());
+            ledger.deleting.lock().expect("no panic").insert(number);
             let removed = client.provider.delete(&keypair, blob(number).hash()).await;
             assert!(
                 matches!(removed, Ok(Removed::Now | Removed::Before)),
@@ -95,6 +99,8 @@ fn every_acknowledged_insert_and_delete_survives_twenty_kills() {
             .collect();
         for _ in 0..KILLS {
             ledger.wait_for(rng.random_range(1..40)).await;
+            // Any moment between two acknowledgements, and any step of a commit.
+            tokio::time::sleep(rng.random_range(Duration::ZERO..Duration::from_millis(50))).await;
             node.process.kill();
             node = larderd(folder.path(), &[relay.peer]);
             assert_eq!(node.address, address);
@@ -114,7 +120,10 @@ fn every_acknowledged_insert_and_delete_survives_twenty_kills() {
         let acknowledged = ledger.acknowledged.lock().expect("no panic").clone();
         let deleting = ledger.deleting.lock().expect("no panic").clone();
         assert!(acknowledged.len() > KILLS);
+        // What was under way can be no more than one request per worker.
+        assert!(deleting.len() <= WORKERS as usize, "{}", deleting.len());
         let last = acknowledged.keys().max().copied().unwrap_or_default();
+        let (mut blobs, mut tombstones) = (0, 0);
         for number in 0..=last + WORKERS {
             let key = Key::from(client.keypair(number).public_key());
             let looked = client.provider.lookup(key).await.expect("an answer");
@@ -122,17 +131,23 @@ fn every_acknowledged_insert_and_delete_survives_twenty_kills() {
             let fine = match acknowledged.get(&number) {
                 Some(Acknowledged::Delete) => looked == Looked::Deleted,
                 // Its delete may have been done and not been acknowledged.
-                Some(Acknowledged::Insert) if deleting.contains_key(&number) => {
+                Some(Acknowledged::Insert) if deleting.contains(&number) => {
                     whole || looked == Looked::Deleted
                 }
                 Some(Acknowledged::Insert) => whole,
                 None => whole || looked == Looked::Absent,
             };
+            blobs += u64::from(whole);
+            tombstones += u64::from(looked == Looked::Deleted);
             assert!(
                 fine,
                 "{number}: {:?}, {looked:?}",
                 acknowledged.get(&number)
             );
         }
+        // The store holds this and nothing else.
+        let (_, log) = node.process.terminate();
+        assert_eq!(field(&log, "blobs"), blobs, "{log}");
+        assert_eq!(field(&log, "tombstones"), tombstones, "{log}");
     });
 }

@@ -7,6 +7,7 @@
     reason = "a test panics when it is not so"
 )]
 
+mod attacker;
 mod by_hand;
 mod by_hand_files;
 mod by_hand_killed;
@@ -17,5 +18,6 @@ mod faults;
 mod flood;
 mod hostile;
 mod kill;
+mod privacy;
 mod processes;
 mod wallet;

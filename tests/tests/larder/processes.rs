@@ -65,8 +65,13 @@ impl Process {
     }
 
     /// Asks it to end, as a service manager does; returns how it did and its log.
-    pub(crate) fn terminate(mut self) -> (ExitStatus, String) {
-        kill_process(self.pid(), Signal::TERM).expect("still running");
+    pub(crate) fn terminate(self) -> (ExitStatus, String) {
+        self.ask_to_end();
+        self.end()
+    }
+
+    /// Waits until it ends by itself; returns how it did and its log.
+    pub(crate) fn end(mut self) -> (ExitStatus, String) {
         let status = self.child.wait().expect("it ends");
         let log = self.log.take().and_then(|log| log.join().ok());
         (status, log.expect("asked once"))
@@ -74,19 +79,30 @@ impl Process {
 
     /// Resident memory, KiB.
     pub(crate) fn memory(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// The most resident memory there was at any moment, KiB.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, what: &str) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(path).expect("still running");
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .expect("Linux");
-        line.trim()
+        let line = status.lines().find_map(|line| line.strip_prefix(what));
+        line.expect("Linux")
+            .trim()
             .trim_end_matches(" kB")
             .parse()
             .expect("a number")
     }
 
-    fn pid(&self) -> Pid {
+    fn ask_to_end(&self) {
+        kill_process(self.pid(), Signal::TERM).expect("still running");
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 }
@@ -101,8 +117,16 @@ impl Drop for Process {
 
 /// A relay process and how to reach it; it ends when this is dropped.
 pub(crate) struct RelayProcess {
-    _process: Process,
+    process: Process,
     pub(crate) peer: PeerAddress,
+}
+
+impl RelayProcess {
+    /// Ends a faulty relay; returns how many ids ever sent something to it.
+    pub(crate) fn end(mut self) -> u64 {
+        self.process.ask_to_end();
+        self.process.line("peers").parse().expect("a number")
+    }
 }
 
 pub(crate) fn relay() -> RelayProcess {
@@ -117,10 +141,7 @@ fn relay_of(command: &mut Command) -> RelayProcess {
     let mut process = Process::start(command);
     let peer = process.line("lsp").parse().expect("a peer address");
     process.line("ready");
-    RelayProcess {
-        _process: process,
-        peer,
-    }
+    RelayProcess { process, peer }
 }
 
 /// A storage node process.
@@ -132,7 +153,12 @@ pub(crate) struct NodeProcess {
 
 /// `larderd` on a data folder, connected to these LSPs.
 pub(crate) fn larderd(folder: &Path, lsps: &[PeerAddress]) -> NodeProcess {
-    let mut process = Process::start(&mut larderd_command(folder, lsps));
+    start(&mut larderd_command(folder, lsps))
+}
+
+/// Starts a `larderd` and reads how to reach it.
+pub(crate) fn start(command: &mut Command) -> NodeProcess {
+    let mut process = Process::start(command);
     let address = process.line("address").parse().expect("an address");
     let peer = process.line("listens").parse().expect("a peer address");
     process.line("ready");
@@ -141,6 +167,19 @@ pub(crate) fn larderd(folder: &Path, lsps: &[PeerAddress]) -> NodeProcess {
         address,
         peer,
     }
+}
+
+/// A number of the last line of a log that names it, as `name=number`.
+pub(crate) fn field(log: &str, name: &str) -> u64 {
+    let value = log.rsplit_once(&format!("{name}=")).map(|(_, rest)| rest);
+    let digits: String = value
+        .unwrap_or_default()
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .collect();
+    digits
+        .parse()
+        .unwrap_or_else(|_| panic!("no {name}: {log}"))
 }
 
 pub(crate) fn larderd_command(folder: &Path, lsps: &[PeerAddress]) -> Command {

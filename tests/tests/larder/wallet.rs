@@ -70,12 +70,6 @@ impl Client {
         let answer = self.circuits.request(&self.destination, contents).await;
         answer.expect("an answer").contents
     }
-
-    /// The same, when the answer does not matter.
-    pub(crate) async fn send_garbage(&self, contents: &[u8]) {
-        // Most of a flood is never answered.
-        let _ = self.circuits.request(&self.destination, contents).await;
-    }
 }
 
 /// The blob of a number; no two numbers share one.

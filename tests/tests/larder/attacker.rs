@@ -1,0 +1,207 @@
+//! A Lightning node that sends without waiting for anything: LDK's own pieces, none of ours.
+//!
+//! It keeps to no window and looks at no answer. The next message leaves as soon as the socket
+//! takes it, with LDK's ping after every 32 as the only pause.
+
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex};
+
+use larder_onion::PeerAddress;
+use larder_protocol::REQUEST_TLV;
+use lightning::blinded_path::EmptyNodeIdLookUp;
+use lightning::blinded_path::message::{BlindedMessagePath, MessageContext, MessageForwardNode};
+use lightning::io;
+use lightning::ln::msgs::{
+    BaseMessageHandler, Init, MessageSendEvent, OnionMessage, OnionMessageHandler,
+};
+use lightning::ln::peer_handler::{
+    ErroringMessageHandler, IgnoringMessageHandler, MessageHandler, PeerManager,
+};
+use lightning::onion_message::messenger::{Destination, OnionMessagePath, create_onion_message};
+use lightning::onion_message::packet::{OnionMessageContents, Packet};
+use lightning::sign::{KeysManager, ReceiveAuthKey};
+use lightning::types::features::{InitFeatures, NodeFeatures};
+use lightning::util::logger::{Logger, Record};
+use lightning::util::ser::{Writeable, Writer};
+use lightning_net_tokio::SocketDescriptor;
+use secp256k1::{All, PublicKey, Secp256k1};
+use tokio::sync::watch;
+
+type Peers = PeerManager<
+    SocketDescriptor,
+    Arc<ErroringMessageHandler>,
+    IgnoringMessageHandler,
+    Arc<Spout>,
+    Arc<Mute>,
+    IgnoringMessageHandler,
+    Arc<KeysManager>,
+    IgnoringMessageHandler,
+>;
+
+/// What comes next whenever the socket has room.
+type Source = Box<dyn FnMut() -> Option<OnionMessage> + Send>;
+
+/// A node with one connection, to its victim.
+pub(crate) struct Attacker {
+    keys: Arc<KeysManager>,
+    secp: Secp256k1<All>,
+    victim: PublicKey,
+    spout: Arc<Spout>,
+    peers: Arc<Peers>,
+}
+
+struct Spout {
+    source: Mutex<Source>,
+    connected: watch::Sender<bool>,
+}
+
+impl Attacker {
+    /// The node with this number, connected to `victim`.
+    pub(crate) async fn connect(number: u8, victim: PeerAddress) -> Self {
+        let seed = [number; 32];
+        let keys = Arc::new(KeysManager::new(&seed, 0, 0, true));
+        let spout = Arc::new(Spout {
+            source: Mutex::new(Box::new(|| None)),
+            connected: watch::Sender::new(false),
+        });
+        let handlers = MessageHandler {
+            chan_handler: Arc::new(ErroringMessageHandler::new()),
+            route_handler: IgnoringMessageHandler {},
+            onion_message_handler: Arc::clone(&spout),
+            custom_message_handler: IgnoringMessageHandler {},
+            send_only_message_handler: IgnoringMessageHandler {},
+        };
+        let peers = PeerManager::new(handlers, 0, &seed, Arc::new(Mute), Arc::clone(&keys));
+        let peers = Arc::new(peers);
+        let stream = TcpStream::connect(victim.address).expect("it listens");
+        let victim = victim.node_id.point();
+        tokio::spawn(lightning_net_tokio::setup_outbound(
+            Arc::clone(&peers),
+            victim,
+            stream,
+        ));
+        let mut connected = spout.connected.subscribe();
+        let up = connected.wait_for(|connected| *connected).await;
+        up.expect("the spout lives");
+        Attacker {
+            keys,
+            secp: Secp256k1::new(),
+            victim,
+            spout,
+            peers,
+        }
+    }
+
+    /// Sends what `source` gives, as fast as the socket takes it, until it gives nothing.
+    pub(crate) fn pour(&self, source: impl FnMut() -> Option<OnionMessage> + Send + 'static) {
+        *self.spout.source.lock().expect("no panic") = Box::new(source);
+        self.peers.process_events();
+    }
+
+    /// A message of the big class that nobody can open.
+    pub(crate) fn garbage(&self) -> OnionMessage {
+        let point = self.keys.get_node_secret_key().public_key(&self.secp);
+        OnionMessage {
+            blinding_point: point,
+            onion_routing_packet: Packet {
+                version: 0,
+                public_key: point,
+                hop_data: vec![0x5a; 32_768],
+                hmac: [0; 32],
+            },
+        }
+    }
+
+    /// A well-formed request with these contents, and a path for its answer.
+    pub(crate) fn request(&self, contents: Vec<u8>) -> OnionMessage {
+        let hops = [MessageForwardNode {
+            node_id: self.victim,
+            short_channel_id: None,
+        }];
+        let reply_path = BlindedMessagePath::new(
+            &hops,
+            self.keys.get_node_secret_key().public_key(&self.secp),
+            ReceiveAuthKey([7; 32]),
+            MessageContext::Custom(vec![7; 32]),
+            &*self.keys,
+            &self.secp,
+        );
+        let path = OnionMessagePath {
+            intermediate_nodes: Vec::new(),
+            destination: Destination::Node(self.victim),
+            first_node_addresses: Vec::new(),
+        };
+        let (keys, lookup) = (&self.keys, &EmptyNodeIdLookUp {});
+        let contents = Contents(contents);
+        let reply_path = Some(reply_path);
+        create_onion_message(keys, keys, lookup, &self.secp, path, contents, reply_path)
+            .expect("it fits")
+            .1
+    }
+}
+
+impl Drop for Attacker {
+    fn drop(&mut self) {
+        self.peers.disconnect_all_peers();
+    }
+}
+
+#[derive(Debug)]
+struct Contents(Vec<u8>);
+
+impl Writeable for Contents {
+    fn write<W: Writer>(&self, writer: &mut W) -> Result<(), io::Error> {
+        writer.write_all(&self.0)
+    }
+}
+
+impl OnionMessageContents for Contents {
+    fn tlv_type(&self) -> u64 {
+        REQUEST_TLV
+    }
+
+    fn msg_type(&self) -> &'static str {
+        "Contents"
+    }
+}
+
+struct Mute;
+
+impl Logger for Mute {
+    fn log(&self, _: Record<'_>) {}
+}
+
+impl OnionMessageHandler for Spout {
+    fn handle_onion_message(&self, _: PublicKey, _: &OnionMessage) {}
+
+    fn next_onion_message_for_peer(&self, _: PublicKey) -> Option<OnionMessage> {
+        (self.source.lock().expect("no panic"))()
+    }
+
+    fn timer_tick_occurred(&self) {}
+}
+
+impl BaseMessageHandler for Spout {
+    fn peer_connected(&self, _: PublicKey, _: &Init, _: bool) -> Result<(), ()> {
+        self.connected.send_replace(true);
+        Ok(())
+    }
+
+    fn peer_disconnected(&self, _: PublicKey) {
+        self.connected.send_replace(false);
+    }
+
+    fn provided_node_features(&self) -> NodeFeatures {
+        NodeFeatures::empty()
+    }
+
+    fn provided_init_features(&self, _: PublicKey) -> InitFeatures {
+        let mut features = InitFeatures::empty();
+        features.set_onion_messages_optional();
+        features
+    }
+
+    fn get_and_clear_pending_msg_events(&self) -> Vec<MessageSendEvent> {
+        Vec::new()
+    }
+}
