@@ -17,6 +17,7 @@ use std::time::Duration;
 use larder_onion::{PeerAddress, Service, ServiceConfig};
 use larder_protocol::{Address, NodeId};
 use larder_store::{Committer, Limits, Options, SledEngine, Usage};
+use tokio::sync::watch;
 
 use crate::answer::Signer;
 use crate::identity::Identity;
@@ -26,11 +27,15 @@ use crate::{Config, NodeError};
 /// How long a shutdown waits for writes under way.
 const SHUTDOWN: Duration = Duration::from_secs(30);
 
+/// How long a shutdown waits for answers on their way to a peer.
+const DRAIN: Duration = Duration::from_secs(5);
+
 /// A running storage node.
 pub struct Node {
     pipeline: Arc<Pipeline>,
     service: Service,
-    threads: Vec<JoinHandle<()>>,
+    serving: Vec<JoinHandle<()>>,
+    answering: Vec<JoinHandle<()>>,
     address: Address,
 }
 
@@ -100,7 +105,7 @@ impl Node {
             listen: Some(config.listen),
             connect_to: config.lsps.clone(),
             max_inbound_peers: config.inbound_peers,
-            ..ServiceConfig::new(*identity.onion_seed())
+            ..ServiceConfig::new(identity.onion_seed())
         })
         .await?;
         let node_id = service.node_id();
@@ -119,17 +124,17 @@ impl Node {
             tally: Tally::default(),
         });
         let outcomes = Arc::new(Mutex::new(outcomes));
-        let mut threads = Vec::new();
+        let (mut serving, mut answering) = (Vec::new(), Vec::new());
         for number in 0..config.workers {
-            let (serving, intake) = (pipeline.clone(), intake.clone());
-            threads.push(spawn(format!("larder-serve-{number}"), move || {
+            let (served_by, intake) = (pipeline.clone(), intake.clone());
+            serving.push(spawn(format!("larder-serve-{number}"), move || {
                 while let Some(incoming) = intake.recv() {
-                    serving.serve(incoming);
+                    served_by.serve(incoming);
                 }
             })?);
             // The channel ends with the pipeline, so these threads must not keep it alive.
             let (pipeline, outcomes) = (Arc::downgrade(&pipeline), outcomes.clone());
-            threads.push(spawn(format!("larder-answer-{number}"), move || {
+            answering.push(spawn(format!("larder-answer-{number}"), move || {
                 loop {
                     let next = outcomes
                         .lock()
@@ -142,10 +147,16 @@ impl Node {
                 }
             })?);
         }
+        // Ends with the service.
+        tokio::spawn(log_connections(
+            service.watch_connected(),
+            config.lsps.len(),
+        ));
         Ok(Node {
             pipeline,
             service,
-            threads,
+            serving,
+            answering,
             address,
         })
     }
@@ -176,20 +187,7 @@ impl Node {
     /// Plain numbers since the start.
     #[must_use]
     pub fn seen(&self) -> Seen {
-        let (network, tally) = (self.service.counters(), &self.pipeline.tally);
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Seen {
-            arrived: network.arrived,
-            dropped: network.dropped + read(&tally.shed),
-            rejected: network.rejected,
-            info: read(&tally.info),
-            inserts: read(&tally.inserts),
-            deletes: read(&tally.deletes),
-            lookups: read(&tally.lookups),
-            malformed: read(&tally.malformed),
-            answered: network.answered,
-            undelivered: network.undelivered,
-        }
+        seen(&self.service, &self.pipeline.tally)
     }
 
     /// What is stored, and the room it takes.
@@ -210,6 +208,8 @@ impl Node {
     /// closes the store. What was acknowledged is durable in any case.
     pub async fn shutdown(self) -> Stopped {
         // What comes in from now on is left to the client's retry.
+        self.service.stop_intake();
+        join(self.serving).await;
         let writes = self.pipeline.writes.clone();
         let finished = tokio::task::spawn_blocking(move || writes.close(SHUTDOWN)).await;
         if !matches!(finished, Ok(true)) {
@@ -217,23 +217,63 @@ impl Node {
                 "writes were still under way when the node stopped; none was acknowledged"
             );
         }
+        // Whoever takes no answers for so long loses them, and asks again.
+        self.service.drain(DRAIN).await;
         let stopped = Stopped {
-            seen: self.seen(),
-            usage: self.usage().ok(),
+            seen: seen(&self.service, &self.pipeline.tally),
+            usage: self.pipeline.engine.usage().ok(),
         };
         self.service.shutdown().await;
         drop(self.pipeline);
-        let threads = self.threads;
-        let joined = tokio::task::spawn_blocking(move || threads.into_iter().all(ends_well)).await;
-        if !matches!(joined, Ok(true)) {
-            tracing::error!("a thread of the node has panicked: please report it");
-        }
+        join(self.answering).await;
         stopped
     }
 }
 
-fn ends_well(thread: JoinHandle<()>) -> bool {
-    thread.join().is_ok()
+fn seen(service: &Service, tally: &Tally) -> Seen {
+    let network = service.counters();
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    Seen {
+        arrived: network.arrived,
+        dropped: network.dropped + read(&tally.shed),
+        rejected: network.rejected,
+        info: read(&tally.info),
+        inserts: read(&tally.inserts),
+        deletes: read(&tally.deletes),
+        lookups: read(&tally.lookups),
+        malformed: read(&tally.malformed),
+        answered: network.answered,
+        undelivered: network.undelivered,
+    }
+}
+
+/// Waits for threads that have been told to end.
+async fn join(threads: Vec<JoinHandle<()>>) {
+    let all_well = move || {
+        let ended: Vec<_> = threads.into_iter().map(JoinHandle::join).collect();
+        ended.iter().all(Result::is_ok)
+    };
+    if !matches!(tokio::task::spawn_blocking(all_well).await, Ok(true)) {
+        tracing::error!("a thread of the node has panicked: please report it");
+    }
+}
+
+/// Tells the operator how many LSPs are connected, whenever that changes; never which.
+async fn log_connections(mut connected: watch::Receiver<usize>, of: usize) {
+    // Whoever wants none is not missing any.
+    if of == 0 {
+        return;
+    }
+    loop {
+        match *connected.borrow_and_update() {
+            0 => tracing::warn!(of, "no LSP is connected: clients do not reach this node"),
+            now if now < of => tracing::warn!(now, of, "some LSPs are not connected"),
+            now => tracing::info!(now, of, "all LSPs are connected"),
+        }
+        if connected.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, NodeError> {

@@ -1,7 +1,6 @@
 //! A stock relay with whatever is to go wrong in front of it, driven by a seed.
 //!
-//! Asked to end (SIGTERM) it prints how many `peers` ever sent something. A client is another
-//! peer with every connection, so this counts the connections that were cut, too.
+//! Asked to end (SIGTERM) it prints how often each fault happened.
 
 use std::time::Duration;
 
@@ -49,7 +48,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .await?;
         println!("lsp  {}\nready", relay.address());
         terminate.recv().await;
-        println!("peers {}", relay.received().len());
+        let counts = relay.fault_counts();
+        println!("dropped {}", counts.dropped);
+        println!("duplicated {}", counts.duplicated);
+        println!("delayed {}", counts.delayed);
+        println!("disconnected {}", counts.disconnected);
         Ok(())
     })
 }

@@ -211,3 +211,15 @@ fn the_store_is_closed_to_other_users_also_in_a_folder_that_is_not() {
     let store = fs::metadata(folder.path().join("store")).expect("it was made");
     assert_eq!(store.permissions().mode() & 0o777, 0o700);
 }
+
+#[test]
+fn an_operator_sees_lsps_come_and_go() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let relay = relay();
+    let node = larderd(folder.path(), &[relay.peer]);
+    node.process.logged("all LSPs are connected");
+    drop(relay);
+    node.process.logged("no LSP is connected");
+    let (status, _) = node.process.terminate();
+    assert_eq!(status.code(), Some(0));
+}

@@ -1,11 +1,11 @@
 //! Starting and ending the programs under test.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, channel};
 
-use larder_onion::PeerAddress;
+use larder_onion::{FaultCounts, PeerAddress};
 use larder_protocol::Address;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -17,7 +17,7 @@ const FAULTY_RELAY: &str = env!("CARGO_BIN_EXE_faulty-relay");
 pub(crate) struct Process {
     child: Child,
     output: BufReader<ChildStdout>,
-    log: Option<JoinHandle<String>>,
+    log: Receiver<String>,
 }
 
 impl Process {
@@ -29,18 +29,16 @@ impl Process {
             .spawn()
             .expect("the program was built with this test");
         let output = BufReader::new(child.stdout.take().expect("piped"));
-        let mut errors = child.stderr.take().expect("piped");
-        let log = std::thread::spawn(move || {
-            let mut text = String::new();
+        let errors = BufReader::new(child.stderr.take().expect("piped"));
+        let (lines, log) = channel();
+        std::thread::spawn(move || {
             // A program that is killed in the middle of a character ends the log there.
-            let _ = errors.read_to_string(&mut text);
-            text
+            for line in errors.lines().map_while(Result::ok) {
+                // A test that is over reads no more.
+                let _ = lines.send(line);
+            }
         });
-        Process {
-            child,
-            output,
-            log: Some(log),
-        }
+        Process { child, output, log }
     }
 
     /// Reads lines up to one that begins with `what`, and returns the rest of it.
@@ -49,7 +47,7 @@ impl Process {
             let mut line = String::new();
             let read = self.output.read_line(&mut line).expect("text");
             if read == 0 {
-                let log = self.log.take().map(|log| log.join()).expect("asked once");
+                let log: Vec<String> = self.log.iter().collect();
                 panic!("it ended before it said `{what}`: {log:?}");
             }
             if let Some(rest) = line.strip_prefix(what) {
@@ -58,23 +56,29 @@ impl Process {
         }
     }
 
+    /// Waits for the next line of its log that contains `what`, and returns it.
+    pub(crate) fn logged(&self, what: &str) -> String {
+        let line = self.log.iter().find(|line| line.contains(what));
+        line.unwrap_or_else(|| panic!("it ended before it logged `{what}`"))
+    }
+
     /// kill -9.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("still running");
         self.child.wait().expect("killed");
     }
 
-    /// Asks it to end, as a service manager does; returns how it did and its log.
+    /// Asks it to end, as a service manager does; returns how it did and the rest of its log.
     pub(crate) fn terminate(self) -> (ExitStatus, String) {
         self.ask_to_end();
         self.end()
     }
 
-    /// Waits until it ends by itself; returns how it did and its log.
+    /// Waits until it ends by itself; returns how it did and the rest of its log.
     pub(crate) fn end(mut self) -> (ExitStatus, String) {
         let status = self.child.wait().expect("it ends");
-        let log = self.log.take().and_then(|log| log.join().ok());
-        (status, log.expect("asked once"))
+        let log: Vec<String> = self.log.iter().collect();
+        (status, log.join("\n"))
     }
 
     /// Resident memory, KiB.
@@ -122,10 +126,17 @@ pub(crate) struct RelayProcess {
 }
 
 impl RelayProcess {
-    /// Ends a faulty relay; returns how many ids ever sent something to it.
-    pub(crate) fn end(mut self) -> u64 {
+    /// Ends a faulty relay and has it tell.
+    pub(crate) fn end(mut self) -> FaultCounts {
         self.process.ask_to_end();
-        self.process.line("peers").parse().expect("a number")
+        let mut number = |what| self.process.line(what).parse().expect("a number");
+        FaultCounts {
+            dropped: number("dropped"),
+            duplicated: number("duplicated"),
+            delayed: number("delayed"),
+            disconnected: number("disconnected"),
+            ..FaultCounts::default()
+        }
     }
 }
 
