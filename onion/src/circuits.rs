@@ -9,11 +9,14 @@
 //! a storage node that restarts is waited for. It may have performed the request all the same:
 //! delivery is *at least once*.
 
+use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::onion_message::messenger;
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use crate::desk::{Answer, Attempts, Context, Desk, Outcome, Place};
@@ -104,18 +107,24 @@ const LINK_LOST_PAUSE: Duration = Duration::from_millis(100);
 
 /// A client's presence on the network. Dropping it ends all connections.
 pub struct Circuits {
+    shared: Arc<Shared>,
+    runtime: Handle,
+    links: usize,
+    tasks: Tasks,
+}
+
+/// What every request needs.
+struct Shared {
     desk: Arc<Desk>,
     routes: Routes,
     last_route: Mutex<Option<Route>>,
-    links: usize,
     deadline: Duration,
-    tasks: Tasks,
 }
 
 impl Circuits {
     /// Starts to connect, on the current Tokio runtime, of whichever flavour. Every
-    /// connection has one thread that peels replies; requests are built on the caller's
-    /// task, at 1 ms of CPU time each.
+    /// connection has one thread that peels replies; every request is a task of this runtime,
+    /// and takes it 1 ms of CPU time to build.
     ///
     /// # Errors
     /// [`OnionError::NoFirstHop`] when the configuration names none.
@@ -145,18 +154,21 @@ impl Circuits {
             tasks.spawn(link::keep(Arc::clone(&desk), index, hop, inbox));
         }
         Ok(Circuits {
-            desk,
-            routes: Routes::new(config.relays, config.relays_per_way),
-            last_route: Mutex::new(None),
+            shared: Arc::new(Shared {
+                desk,
+                routes: Routes::new(config.relays, config.relays_per_way),
+                last_route: Mutex::new(None),
+                deadline: config.deadline,
+            }),
+            runtime: Handle::current(),
             links: hops.len(),
-            deadline: config.deadline,
             tasks,
         })
     }
 
     /// Waits until every connection is up. A request does not need it: it waits itself.
     pub async fn wait_connected(&self) {
-        let mut connected = self.desk.connected();
+        let mut connected = self.shared.desk.connected();
         // The sender lives in the desk we hold.
         let _ = connected.wait_for(|up| *up == self.links).await;
     }
@@ -164,33 +176,61 @@ impl Circuits {
     /// Connections that are up.
     #[must_use]
     pub fn connected(&self) -> usize {
-        *self.desk.connected().borrow()
+        *self.shared.desk.connected().borrow()
     }
 
     /// What each connection has learnt.
     #[must_use]
     pub fn report(&self) -> Vec<LinkReport> {
-        let link = |(first_hop, connected, pace)| LinkReport {
-            first_hop,
-            connected,
-            pace,
-        };
-        self.desk.paces().into_iter().map(link).collect()
+        self.shared.report()
     }
 
     /// Messages that arrived and were no answer to anything awaited: garbage, replies with no
     /// context or a foreign one, duplicates.
     #[must_use]
     pub fn unmatched(&self) -> u64 {
-        self.desk.unmatched.get()
+        self.shared.desk.unmatched.get()
     }
 
     /// Sends `contents` to a storage node and waits for the answer. Dropping the future
     /// gives the request up.
     ///
+    /// The request makes its way on a task of its own: a caller who looks after something else
+    /// for a while must not keep its place in a window from others, least of all from itself.
+    ///
     /// # Errors
     /// [`RequestError`], which says how often it was sent and where it got stuck.
     pub async fn request(&self, to: &Destination, contents: &[u8]) -> Result<Reply, RequestError> {
+        let (shared, to, contents) = (Arc::clone(&self.shared), to.clone(), contents.to_vec());
+        // A set, because it gives its task up when it is dropped.
+        let mut task = JoinSet::new();
+        task.spawn_on(
+            async move { shared.request(&to, &contents).await },
+            &self.runtime,
+        );
+        match task.join_next().await {
+            Some(Ok(result)) => result,
+            Some(Err(error)) if error.is_panic() => resume_unwind(error.into_panic()),
+            // The runtime is shutting down.
+            Some(Err(_)) | None => Err(RequestError::ShutDown),
+        }
+    }
+
+    /// Ends all connections; requests still waiting fail.
+    pub async fn shutdown(mut self) {
+        self.shared.desk.close();
+        std::mem::take(&mut self.tasks).end().await;
+    }
+}
+
+impl Drop for Circuits {
+    fn drop(&mut self) {
+        self.shared.desk.close();
+    }
+}
+
+impl Shared {
+    async fn request(&self, to: &Destination, contents: &[u8]) -> Result<Reply, RequestError> {
         let mut turn = self.desk.queue(None);
         let place = tokio::select! {
             biased;
@@ -319,10 +359,13 @@ impl Circuits {
         }
     }
 
-    /// Ends all connections; requests still waiting fail.
-    pub async fn shutdown(mut self) {
-        self.desk.close();
-        std::mem::take(&mut self.tasks).end().await;
+    fn report(&self) -> Vec<LinkReport> {
+        let link = |(first_hop, connected, pace)| LinkReport {
+            first_hop,
+            connected,
+            pace,
+        };
+        self.desk.paces().into_iter().map(link).collect()
     }
 
     fn draw_route(&self, first_hop: NodeId, to: &Destination, attempt: u32) -> Route {
@@ -331,12 +374,6 @@ impl Circuits {
             .routes
             .draw(first_hop, to, attempt, last.as_ref(), &mut rand::rng());
         last.insert(route).clone()
-    }
-}
-
-impl Drop for Circuits {
-    fn drop(&mut self) {
-        self.desk.close();
     }
 }
 

@@ -178,3 +178,33 @@ async fn a_small_request_gets_no_big_answer() {
     let room = 1_300 - 10 - 2 * 151;
     assert_eq!(refused, Err(Undelivered::DoesNotFit { got: 1_400, room }));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_nobody_looks_after_keeps_no_place_from_others() {
+    let network = Network::start(1).await;
+    let service = network.service(echo).await;
+    let circuits = network
+        .circuits(|config| {
+            (config.window_start, config.window_max) = (1, 1);
+            config.connections_per_hop = 1;
+        })
+        .await;
+    let destination = to(&service);
+    let (one, two) = (contents(1), contents(2));
+    let mut idle = std::pin::pin!(circuits.request(&destination, &one));
+    // Begun, and then left alone while its caller waits for another.
+    let begun = std::future::poll_fn(|context| {
+        std::task::Poll::Ready(idle.as_mut().poll(context).is_pending())
+    });
+    assert!(begun.await);
+    let other = tokio::time::timeout(
+        Duration::from_secs(20),
+        circuits.request(&destination, &two),
+    );
+    assert!(
+        other
+            .await
+            .is_ok_and(|reply| reply.unwrap().contents == two)
+    );
+    assert!(idle.await.unwrap().contents == one);
+}
