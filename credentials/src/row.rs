@@ -182,8 +182,9 @@ impl Row {
     /// [`HolderError::RowMismatch`] and [`HolderError::BadIssuance`] if the issuer
     /// tampered with it, [`HolderError::UnknownEpoch`] if the record lacks its epoch.
     pub fn open(&self, root: &Root, record: &Record) -> Result<Unspent, HolderError> {
+        // The blindings depend on the split, which the memo is the only one to know.
         let values = memo::open(root, &self.references, &self.memo).ok_or(HolderError::NotOurs)?;
-        let blindings = [1, 2].map(|j| root.blinding(&self.references, j));
+        let blindings = root.blindings(&self.references, &values);
         let outputs: [Point; 2] =
             std::array::from_fn(|j| Point::from(commit(values[j], &blindings[j])));
         if outputs.map(|output| output.encoding) != self.outputs {
@@ -202,7 +203,7 @@ impl Row {
         let first = values[0]
             .checked_add(self.issuance.adjust)
             .ok_or(HolderError::WrongAdjust)?;
-        let [r_1, r_2] = blindings;
+        let [r_1, r_2] = *blindings;
         let [mac_1, mac_2] = self.issuance.macs;
         Unspent::new([
             Credential::new(self.out_epoch, first, r_1, t_1, mac_1.V),

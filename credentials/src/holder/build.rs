@@ -122,7 +122,7 @@ impl<'a> Draft<'a> {
         if u32::try_from(parameters.len()).is_err() {
             return Err(HolderError::BadOperation);
         }
-        let blindings = Zeroizing::new([1, 2].map(|j| root.blinding(&references, j)));
+        let blindings = root.blindings(&references, &values);
         let outputs: [Point; 2] =
             std::array::from_fn(|j| Point::from(commit(values[j], &blindings[j])));
         let [M_1, M_2] = outputs.map(|output| output.encoding);
