@@ -125,7 +125,7 @@ pub enum HolderError {
     /// The row that was returned does not consume this pair.
     #[error("the returned row has nothing to do with this pair")]
     ForeignRow,
-    /// The walk did not end within the number of steps it was given.
+    /// The walk did not end within the number of rows its caller allowed.
     #[error("the walk did not reach its end")]
     WalkTooLong,
     /// A proof could not be made; the inputs contradict each other.
@@ -142,7 +142,6 @@ impl HolderError {
             | HolderError::BadIssuance
             | HolderError::WrongAdjust
             | HolderError::ForeignRow
-            | HolderError::WalkTooLong
             | HolderError::RowMismatch => Fault::Issuer,
             _ => Fault::Holder,
         }

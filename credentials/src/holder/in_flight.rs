@@ -59,7 +59,7 @@ pub enum Settled {
     /// consumed before. Open the rows with [`Row::open`]; a credential that is in none of
     /// them stays unspent.
     Overtaken {
-        /// The pair as it was, from which an unspent credential can be taken.
+        /// The pair as it was; [`Unspent::unconsumed`] says what of it is not spent.
         inputs: Unspent,
         /// The rows that consumed it. Each names at least one of its serials.
         rows: Vec<Row>,

@@ -22,4 +22,4 @@ mod walk;
 pub use in_flight::{AdjustRule, InFlight, Rejected, Replaced, Settled};
 pub use spending::Spending;
 pub use unspent::{Unspendable, Unspent};
-pub use walk::{Interrupted, Stop, Walked, walk};
+pub use walk::{Aside, Interrupted, Stop, Walked, walk};

@@ -11,6 +11,7 @@ use crate::epoch::Epoch;
 use crate::error::HolderError;
 use crate::parameters::Record;
 use crate::root::Root;
+use crate::row::Row;
 
 /// Two credentials of one epoch that are presented together. It cannot be cloned; what
 /// can be copied is its stored form, and whoever holds that can spend it.
@@ -54,6 +55,15 @@ impl Unspent {
     #[must_use]
     pub fn credentials(&self) -> &[Credential; 2] {
         &self.credentials
+    }
+
+    /// The credentials that none of these rows consumed: they stay unspent.
+    #[must_use]
+    pub fn unconsumed(self, rows: &[Row]) -> Vec<Credential> {
+        let consumed: Vec<_> = rows.iter().flat_map(|r| r.references().iter()).collect();
+        let mut credentials = Vec::from(self.credentials);
+        credentials.retain(|credential| !consumed.contains(&credential.serial()));
+        credentials
     }
 
     /// What both are worth together, in tokens.
