@@ -21,10 +21,18 @@ use crate::root::Root;
 use crate::service::Service;
 use crate::statement::{self, Presented};
 
+/// A request, and the parameters that its answer has to be made under.
+pub(super) struct Built {
+    pub(super) core: Vec<u8>,
+    pub(super) request: Request,
+    pub(super) output: Parameters,
+}
+
 /// What both kinds of request have in common before anything is proved.
 struct Draft<'a> {
     root: &'a Root,
     service: &'a Service,
+    output: &'a Parameters,
     head: Head,
     parameters: &'a [u8],
     values: Zeroizing<[u64; 2]>,
@@ -38,9 +46,8 @@ pub(super) fn spend(
     root: &Root,
     record: &Record,
     spending: &Spending<'_>,
-) -> Result<(Vec<u8>, Request), HolderError> {
+) -> Result<Built, HolderError> {
     let input = record.parameters(pair.epoch())?;
-    let output = record.parameters(record.current())?;
     let op = spending.op();
     let cost = spending.cost()?;
     let free = op == OpCode::REISSUE && pair.epoch() < record.current();
@@ -59,7 +66,7 @@ pub(super) fn spend(
     let mut randomness = root.prf().generator(
         "presentation",
         &[
-            &draft.head.context(draft.service, Some(input), output),
+            &draft.context(Some(input)),
             &*stored_1,
             &*stored_2,
             &*draft.witness(),
@@ -79,7 +86,7 @@ pub(super) fn spend(
         *dr += credential.blinding();
     }
     witness.push(*dr);
-    let context = draft.head.context(draft.service, Some(input), output);
+    let context = draft.context(Some(input));
     let presented = [shown_1.presented, shown_2.presented];
     let statement = statement::spend(input.spend(), presented, draft.outputs, cost);
     draft.prove(&context, &statement, &witness)
@@ -92,19 +99,19 @@ pub(super) fn purchase(
     claim: &ClaimSecret,
     amount: u64,
     outputs: Option<[u64; 2]>,
-) -> Result<(Vec<u8>, Request), HolderError> {
-    let output = record.parameters(record.current())?;
+) -> Result<Built, HolderError> {
     let cost = i64::try_from(amount).map_err(|_| HolderError::BadOperation)?;
     if cost == 0 {
         return Err(HolderError::BadOperation);
     }
-    let values = spending::divide(amount.into(), outputs, record.service().range())?;
+    let largest = [record.service().range().largest(); 2];
+    let values = spending::divide(amount.into(), outputs, largest)?;
     let references = References::Claim(claim.tag());
     let parameters = claim.as_bytes();
     let op = OpCode::PURCHASE;
     let mut draft = Draft::new(root, record, references, op, parameters, values)?;
     draft.head.cost = -cost;
-    let context = draft.head.context(draft.service, None, output);
+    let context = draft.context(None);
     let statement = statement::purchase(draft.outputs, -cost);
     let dr = Zeroizing::new([-(draft.blindings[0] + draft.blindings[1])]);
     draft.prove(&context, &statement, &*dr)
@@ -131,6 +138,7 @@ impl<'a> Draft<'a> {
         Ok(Draft {
             root,
             service,
+            output: record.parameters(record.current())?,
             head: Head {
                 op,
                 in_epoch: Epoch(0),
@@ -148,6 +156,11 @@ impl<'a> Draft<'a> {
         })
     }
 
+    /// What both proofs are bound to.
+    fn context(&self, input: Option<&Parameters>) -> Vec<u8> {
+        self.head.context(self.service, input, self.output)
+    }
+
     /// The openings of the outputs.
     fn witness(&self) -> Zeroizing<Vec<u8>> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(80));
@@ -163,7 +176,7 @@ impl<'a> Draft<'a> {
         context: &[u8],
         statement: &Statement<'_>,
         witness: &[Scalar],
-    ) -> Result<(Vec<u8>, Request), HolderError> {
+    ) -> Result<Built, HolderError> {
         let prf = self.root.prf();
         let mut nonces = prf.generator("range-proof", &[context, &*self.witness()]);
         let range_proof = range_proof::prove(
@@ -188,7 +201,11 @@ impl<'a> Draft<'a> {
         // Decoding one's own core catches what the issuer would refuse as malformed.
         let request =
             Request::decode(self.service, &core).map_err(|_| HolderError::BadOperation)?;
-        Ok((core, request))
+        Ok(Built {
+            core,
+            request,
+            output: self.output.clone(),
+        })
     }
 }
 

@@ -20,6 +20,6 @@ mod unspent;
 mod walk;
 
 pub use in_flight::{AdjustRule, InFlight, Rejected, Replaced, Settled};
-pub use spending::Spending;
+pub use spending::{HEADROOM, Spending};
 pub use unspent::{Unspendable, Unspent};
 pub use walk::{Aside, Interrupted, Stop, Walked, walk};
