@@ -40,6 +40,13 @@ struct Draft<'a> {
     outputs: [Point; 2],
 }
 
+/// A pair as it is about to be presented.
+struct Presenting<'a> {
+    draft: Draft<'a>,
+    input: &'a Parameters,
+    shown: [Shown; 2],
+}
+
 /// The core of a request that spends a pair.
 pub(super) fn spend(
     pair: &Unspent,
@@ -47,6 +54,33 @@ pub(super) fn spend(
     record: &Record,
     spending: &Spending<'_>,
 ) -> Result<Built, HolderError> {
+    let Presenting {
+        draft,
+        input,
+        shown,
+    } = present(pair, root, record, spending)?;
+    let mut witness = Zeroizing::new(Vec::with_capacity(11));
+    let mut dr = Zeroizing::new(-(draft.blindings[0] + draft.blindings[1]));
+    for (credential, shown) in pair.credentials().iter().zip(&shown) {
+        let (z, t) = (*shown.z, *credential.t());
+        let a = Scalar::from(credential.amount());
+        witness.extend([z, -(t * z), t, a, *credential.blinding()]);
+        *dr += credential.blinding();
+    }
+    witness.push(*dr);
+    let context = draft.context(Some(input));
+    let presented = shown.map(|shown| shown.presented);
+    let statement = statement::spend(input.spend(), presented, draft.outputs, draft.head.cost);
+    draft.prove(&context, &statement, &witness)
+}
+
+/// Everything of a spend that precedes its proofs.
+fn present<'a>(
+    pair: &Unspent,
+    root: &'a Root,
+    record: &'a Record,
+    spending: &Spending<'a>,
+) -> Result<Presenting<'a>, HolderError> {
     let input = record.parameters(pair.epoch())?;
     let op = spending.op();
     let cost = spending.cost()?;
@@ -69,27 +103,32 @@ pub(super) fn spend(
             &draft.context(Some(input)),
             &*stored_1,
             &*stored_2,
-            &*draft.witness(),
+            &*draft.openings(),
             spending.entropy(),
         ],
     );
-    let shown_1 = Shown::new(first, input, &mut randomness)?;
-    let shown_2 = Shown::new(second, input, &mut randomness)?;
-    draft.head.presentations = Some([shown_1.wire, shown_2.wire]);
+    let shown = [
+        Shown::new(first, input, &mut randomness)?,
+        Shown::new(second, input, &mut randomness)?,
+    ];
+    draft.head.presentations = Some([shown[0].wire, shown[1].wire]);
+    Ok(Presenting {
+        draft,
+        input,
+        shown,
+    })
+}
 
-    let mut witness = Zeroizing::new(Vec::with_capacity(11));
-    let mut dr = Zeroizing::new(-(draft.blindings[0] + draft.blindings[1]));
-    for (credential, shown) in [(first, &shown_1), (second, &shown_2)] {
-        let (z, t) = (*shown.z, *credential.t());
-        let a = Scalar::from(credential.amount());
-        witness.extend([z, -(t * z), t, a, *credential.blinding()]);
-        *dr += credential.blinding();
-    }
-    witness.push(*dr);
-    let context = draft.context(Some(input));
-    let presented = [shown_1.presented, shown_2.presented];
-    let statement = statement::spend(input.spend(), presented, draft.outputs, cost);
-    draft.prove(&context, &statement, &witness)
+/// `z_1` and `z_2` of a spend, for the vectors.
+#[cfg(test)]
+pub(crate) fn zs(
+    pair: &Unspent,
+    root: &Root,
+    record: &Record,
+    spending: &Spending<'_>,
+) -> Result<[Scalar; 2], HolderError> {
+    let Presenting { shown, .. } = present(pair, root, record, spending)?;
+    Ok(shown.map(|shown| *shown.z))
 }
 
 /// The core of a request that claims a purchase.
@@ -162,7 +201,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The openings of the outputs.
-    fn witness(&self) -> Zeroizing<Vec<u8>> {
+    fn openings(&self) -> Zeroizing<Vec<u8>> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(80));
         for (value, blinding) in self.values.iter().zip(self.blindings.iter()) {
             bytes.extend_from_slice(&value.to_le_bytes());
@@ -178,7 +217,7 @@ impl<'a> Draft<'a> {
         witness: &[Scalar],
     ) -> Result<Built, HolderError> {
         let prf = self.root.prf();
-        let mut nonces = prf.generator("range-proof", &[context, &*self.witness()]);
+        let mut nonces = prf.generator("range-proof", &[context, &*self.openings()]);
         let range_proof = range_proof::prove(
             self.service.range(),
             context,

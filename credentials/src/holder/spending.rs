@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_spending_prints_neither_its_parameters_nor_its_entropy() {
-        let op = OpCode::of_service(20).unwrap_or(OpCode::TRANSFER);
+        let op = OpCode::of_service(20).unwrap();
         let entropy = [0x5a; 32];
         let spending = Spending::on(op, b"a storage key", 10)
             .into_outputs([1, 2])

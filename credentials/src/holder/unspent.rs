@@ -113,7 +113,7 @@ impl Unspent {
     /// intention was carried out long ago, the issuer answers it as a retry, *performed*
     /// means performed then, and the pair in the answer may be spent itself. Unless you
     /// know that the pair was never sent, use [`Spending::with_entropy`], or
-    /// [`walk`](super::walk) to the newest pair first.
+    /// [`walk`](super::walk()) to the newest pair first.
     ///
     /// # Errors
     ///

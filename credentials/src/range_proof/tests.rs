@@ -4,6 +4,7 @@ use tari_bulletproofs_plus::range_proof::VerifyAction;
 
 use super::*;
 use crate::generators::commit;
+use crate::test_scene::plus_order;
 
 const CONTEXT: &[u8] = b"a request";
 const WIDTHS: [RangeWidth; 2] = [RangeWidth::Bits32, RangeWidth::Bits64];
@@ -147,18 +148,6 @@ fn with_scalar(proof: &[u8], place: usize, change: impl Fn([u8; 32]) -> [u8; 32]
 
 /// Where `d1`, `r1` and `s1` are.
 const SCALARS: [usize; 3] = [1, 1 + 4 * 32, 1 + 5 * 32];
-
-/// The same scalar, encoded as a number above the group order.
-fn plus_order(scalar: [u8; 32]) -> [u8; 32] {
-    let mut order = (-Scalar::ONE).to_bytes();
-    order[0] += 1;
-    let mut carry = 0;
-    std::array::from_fn(|place| {
-        let sum = u16::from(scalar[place]) + u16::from(order[place]) + carry;
-        carry = sum >> 8;
-        sum as u8
-    })
-}
 
 #[test]
 fn a_scalar_above_the_order_is_malformed_though_it_means_the_same() {
