@@ -122,24 +122,7 @@ fn refused(spend: &[u8], purchase: &[u8]) -> Value {
     let r1 = plus_order(spend[576..608].try_into().unwrap());
     let s1 = plus_order(spend[608..640].try_into().unwrap());
     let serial = &spend[19 + 128..19 + 160];
-    let changes: [(&str, &str, &[u8], usize, &[u8]); 15] = [
-        ("version 2", "spend", spend, 0, &[2]),
-        ("operation code 4", "spend", spend, 1, &[4]),
-        ("another operation code", "spend", spend, 1, &[17]),
-        ("cost one too low", "spend", spend, 10, &[9]),
-        ("one presentation", "spend", spend, 18, &[1]),
-        ("Ca is the identity", "spend", spend, 19, &identity),
-        ("CV is no point", "spend", spend, 19 + 96, &none),
-        ("one serial twice", "spend", spend, 19 + 288, serial),
-        ("M'_2 is the identity", "spend", spend, 371, &identity),
-        ("another memo", "spend", spend, 403, &[spend[403] ^ 1]),
-        ("d1 above the order", "spend", spend, 448, &d1),
-        ("r1 above the order", "spend", spend, 576, &r1),
-        ("s1 above the order", "spend", spend, 608, &s1),
-        ("challenge above the order", "spend", spend, 1_024, &none),
-        ("input epoch of a purchase", "purchase", purchase, 2, &[5]),
-    ];
-    let refused = changes.map(|(what, of, core, at, bytes)| {
+    let refuse = |(of, core): (&str, &[u8]), what: &str, at: usize, bytes: &[u8]| {
         let mut changed = core.to_vec();
         changed[at..at + bytes.len()].copy_from_slice(bytes);
         let refusal = Request::decode(&SERVICE, &changed)
@@ -153,8 +136,26 @@ fn refused(spend: &[u8], purchase: &[u8]) -> Value {
             "bytes": hex::encode(bytes),
             "refusal": format!("{refusal:?}"),
         })
-    });
-    refused.into_iter().collect()
+    };
+    let [of_spend, of_purchase] = [("spend", spend), ("purchase", purchase)];
+    let refused = vec![
+        refuse(of_spend, "version 2", 0, &[2]),
+        refuse(of_spend, "operation code 4", 1, &[4]),
+        refuse(of_spend, "another operation code", 1, &[17]),
+        refuse(of_spend, "cost one too low", 10, &[9]),
+        refuse(of_spend, "one presentation", 18, &[1]),
+        refuse(of_spend, "Ca is the identity", 19, &identity),
+        refuse(of_spend, "CV is no point", 19 + 96, &none),
+        refuse(of_spend, "one serial twice", 19 + 288, serial),
+        refuse(of_spend, "M'_2 is the identity", 371, &identity),
+        refuse(of_spend, "another memo", 403, &[spend[403] ^ 1]),
+        refuse(of_spend, "d1 above the order", 448, &d1),
+        refuse(of_spend, "r1 above the order", 576, &r1),
+        refuse(of_spend, "s1 above the order", 608, &s1),
+        refuse(of_spend, "challenge above the order", 1_024, &none),
+        refuse(of_purchase, "input epoch of a purchase", 2, &[5]),
+    ];
+    refused.into()
 }
 
 struct Step {
