@@ -89,7 +89,9 @@ pub enum HolderError {
     /// The pair holds fewer tokens than the operation costs.
     #[error("the pair holds fewer tokens than the operation costs")]
     NotEnoughTokens,
-    /// The outputs do not add up to what is left, or one does not fit the range.
+    /// The outputs do not add up to what is left, one does not fit the range, or a refund
+    /// might not fit the first. Pair a credential of a pair that is too full with a smaller
+    /// one.
     #[error("the outputs do not add up or do not fit the range")]
     BadSplit,
     /// The two credentials of a pair belong to different epochs.
@@ -119,13 +121,17 @@ pub enum HolderError {
     /// The issuance proof does not verify: possibly a second, tagging key (§9.2).
     #[error("the issuance proof does not verify under the published parameters")]
     BadIssuance,
+    /// The record shows other parameters for an epoch than it did when the request was
+    /// built: possibly another key for each client (§9.2).
+    #[error("the record has changed its parameters within an epoch")]
+    ChangedParameters,
     /// `adjust` is not what the published schedule says.
     #[error("the adjustment is not the published one")]
     WrongAdjust,
     /// The row that was returned does not consume this pair.
     #[error("the returned row has nothing to do with this pair")]
     ForeignRow,
-    /// The walk did not end within the number of steps it was given.
+    /// The walk did not end within the number of rows its caller allowed.
     #[error("the walk did not reach its end")]
     WalkTooLong,
     /// A proof could not be made; the inputs contradict each other.
@@ -140,9 +146,9 @@ impl HolderError {
         match self {
             HolderError::Reply(_)
             | HolderError::BadIssuance
+            | HolderError::ChangedParameters
             | HolderError::WrongAdjust
             | HolderError::ForeignRow
-            | HolderError::WalkTooLong
             | HolderError::RowMismatch => Fault::Issuer,
             _ => Fault::Holder,
         }

@@ -94,3 +94,32 @@ pub(crate) fn split(bytes: [u8; 64]) -> [[u8; 32]; 2] {
     }
     halves
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generators::GENERATORS;
+
+    #[test]
+    fn the_identity_and_what_is_not_canonical_are_no_points() {
+        assert_eq!(Point::decode(&[0; 32]).err(), Some(Malformed::Point));
+        let good = GENERATORS.Gg.at.encoding;
+        assert!(Point::decode(&good).is_ok());
+        // Every encoding is even and below the field's prime.
+        let mut odd = good;
+        odd[0] ^= 1;
+        assert_eq!(Point::decode(&odd).err(), Some(Malformed::Point));
+        let mut high = good;
+        high[31] ^= 0x80;
+        assert_eq!(Point::decode(&high).err(), Some(Malformed::Point));
+    }
+
+    #[test]
+    fn a_scalar_has_one_encoding() {
+        let largest = (-Scalar::ONE).to_bytes();
+        assert_eq!(decode_scalar(largest), Ok(-Scalar::ONE));
+        let mut order = largest;
+        order[0] += 1;
+        assert_eq!(decode_scalar(order), Err(Malformed::Scalar));
+    }
+}

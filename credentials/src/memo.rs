@@ -47,7 +47,7 @@ pub(crate) fn open(
     root: &Root,
     references: &References,
     memo: &[u8; MEMO_BYTES],
-) -> Option<[u64; 2]> {
+) -> Option<Zeroizing<[u64; 2]>> {
     let (nonce, rest) = memo.split_first_chunk::<12>()?;
     let (sealed, rest) = rest.split_first_chunk::<16>()?;
     let (tag, _) = rest.split_first_chunk::<16>()?;
@@ -57,7 +57,8 @@ pub(crate) fn open(
         .ok()?;
     let (first, rest) = values.split_first_chunk::<8>()?;
     let (second, _) = rest.split_first_chunk::<8>()?;
-    Some([u64::from_le_bytes(*first), u64::from_le_bytes(*second)])
+    let values = [u64::from_le_bytes(*first), u64::from_le_bytes(*second)];
+    Some(Zeroizing::new(values))
 }
 
 fn cipher(root: &Root, references: &References) -> ChaCha20Poly1305 {

@@ -34,9 +34,9 @@ pub(crate) const KIND: u8 = 1;
 static BITS_32: LazyLock<Option<Bases>> = LazyLock::new(|| make_bases(32));
 static BITS_64: LazyLock<Option<Bases>> = LazyLock::new(|| make_bases(64));
 
-type Bases = RangeParameters<RistrettoPoint>;
+pub(crate) type Bases = RangeParameters<RistrettoPoint>;
 
-fn bases(width: RangeWidth) -> Option<&'static Bases> {
+pub(crate) fn bases(width: RangeWidth) -> Option<&'static Bases> {
     match width {
         RangeWidth::Bits32 => BITS_32.as_ref(),
         RangeWidth::Bits64 => BITS_64.as_ref(),
@@ -129,19 +129,53 @@ impl RangeBatch {
                 .is_some_and(|bases| range_verifier::verify(self.width, bases, &self.members[part]))
     }
 
-    /// The places of the proofs in this part that do not hold, by halving.
+    /// The places of the proofs in this part that do not hold.
     pub(crate) fn find_bad(&self, part: Range<usize>) -> Vec<usize> {
-        if self.verify(part.clone()) {
-            return Vec::new();
-        }
-        if part.len() == 1 {
-            return vec![part.start];
-        }
-        let middle = part.start + part.len() / 2;
-        let mut bad = self.find_bad(part.start..middle);
-        bad.extend(self.find_bad(middle..part.end));
-        bad
+        find_bad(part, HALVINGS, &mut |part| self.verify(part))
     }
+}
+
+/// How often a failing part is halved before its proofs are verified singly. Whoever sends
+/// many bad proofs makes the issuer verify each at most `HALVINGS + 2` times.
+const HALVINGS: u32 = 2;
+/// Up to so many proofs cost less singly than by more halving.
+const SINGLY: usize = 4;
+
+/// The places in this part that do not hold, asking `verify` about parts of it.
+fn find_bad(
+    part: Range<usize>,
+    halvings: u32,
+    verify: &mut impl FnMut(Range<usize>) -> bool,
+) -> Vec<usize> {
+    if verify(part.clone()) {
+        Vec::new()
+    } else {
+        search(part, halvings, verify)
+    }
+}
+
+/// The same for a part that is known not to hold as a whole.
+fn search(
+    part: Range<usize>,
+    halvings: u32,
+    verify: &mut impl FnMut(Range<usize>) -> bool,
+) -> Vec<usize> {
+    if part.len() == 1 {
+        return vec![part.start];
+    }
+    if part.len() <= SINGLY || halvings == 0 {
+        return part.filter(|place| !verify(*place..place + 1)).collect();
+    }
+    let middle = part.start + part.len() / 2;
+    let mut bad = find_bad(part.start..middle, halvings - 1, verify);
+    let rest = middle..part.end;
+    // If the first half holds, it is the second that does not.
+    bad.extend(if bad.is_empty() {
+        search(rest, halvings - 1, verify)
+    } else {
+        find_bad(rest, halvings - 1, verify)
+    });
+    bad
 }
 
 #[cfg(test)]

@@ -188,14 +188,15 @@ impl Sum {
         self.points.push(point.point);
     }
 
-    /// Adds a proof's left side less its right side, times its weight. A zero challenge,
-    /// which an honest prover never meets, has no inverse: then nothing holds.
+    /// Adds a proof's left side less its right side, times its weight. With a zero
+    /// challenge, which an honest prover never meets, nothing holds: the library refuses
+    /// all of them, and under `z = 0` or `e = 0` the equation would say nothing.
     fn add(&mut self, member: &Challenged, weight: Scalar) -> bool {
         let Challenged { y, z, e, proof, .. } = member;
         let full = self.G.len();
         let mut inverses = member.rounds.clone();
         inverses.extend([*y, y - Scalar::ONE]);
-        if inverses.contains(&Scalar::ZERO) {
+        if inverses.contains(&Scalar::ZERO) || [z, e].contains(&&Scalar::ZERO) {
             return false;
         }
         Scalar::invert_batch_alloc(&mut inverses);
@@ -301,4 +302,51 @@ pub(crate) fn verify(
         sum.add(member, Scalar::from_bytes_mod_order_wide(&weight))
     });
     all_added && sum.vanishes(bases, proofs.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What fulfils the equation when `z` or `e` is zero, for any outputs: with
+    /// `r1 = s1 = 0` nothing that the prover cannot choose is left of it.
+    fn forged(z: Scalar, e: Scalar) -> Challenged {
+        let (y, e_k, d1) = (
+            Scalar::from(3_u64),
+            Scalar::from(5_u64),
+            Scalar::from(7_u64),
+        );
+        let P = GENERATORS.Gs.at.point;
+        let rounds = full_length(RangeWidth::Bits32).ilog2();
+        let per_round = e_k * e_k + e_k.invert() * e_k.invert();
+        let others = e * e + e + e * e * per_round * Scalar::from(rounds);
+        let B = GENERATORS.Gh.at.point * d1 - P * others;
+        let P = Point::from(P);
+        Challenged {
+            outputs: [P; 2],
+            proof: RangeProof {
+                d1,
+                A: P,
+                A1: P,
+                B: B.into(),
+                r1: Scalar::ZERO,
+                s1: Scalar::ZERO,
+                rounds: vec![(P, P); rounds as usize],
+            },
+            y,
+            z,
+            rounds: vec![e_k; rounds as usize],
+            e,
+            fingerprint: [0; 32],
+        }
+    }
+
+    #[test]
+    fn nothing_holds_under_a_zero_challenge() {
+        let width = RangeWidth::Bits32;
+        let bases = crate::range_proof::bases(width).unwrap();
+        for (z, e) in [(Scalar::ZERO, Scalar::ONE), (Scalar::ONE, Scalar::ZERO)] {
+            assert!(!verify(width, bases, &[forged(z, e)]));
+        }
+    }
 }

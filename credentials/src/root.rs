@@ -1,8 +1,23 @@
 //! A holder's only long-term secret, and what is derived from it (§4.1, §4.5, §4.7).
+//!
+//! Everything is `PRF(root, label, parts…)`, with the parts in this order:
+//!
+//! | value | label | parts | output |
+//! | --- | --- | --- | --- |
+//! | claim secret | `claim` | index, LE64 | 32 bytes |
+//! | blinding `r'_j` | `r` | references; `j`, 1 byte; `v_1`, LE64; `v_2`, LE64 | scalar |
+//! | memo key | `memo` | references | 32 bytes |
+//! | memo nonce | `memo-nonce` | `M'_1`, `M'_2` | first 12 of 32 bytes |
+//! | `z` of both presentations | `presentation` | see [`holder`](crate::holder) | seed |
+//! | nonces of the range proof | `range-proof` | see [`holder`](crate::holder) | seed |
+//! | nonces of the Σ-proof | `proof` | see [`holder`](crate::holder) | seed |
+//!
+//! References are two parts of 32 bytes for a spend and one for a purchase.
 
 use std::fmt;
 
 use curve25519_dalek::scalar::Scalar;
+use zeroize::Zeroizing;
 
 use crate::operation::{ClaimSecret, References};
 use crate::prf::PrfKey;
@@ -25,15 +40,23 @@ impl Root {
         ClaimSecret::from_bytes(self.0.bytes32("claim", &[&index.to_le_bytes()]))
     }
 
-    /// `r'_j`, the blinding of output `j` (1 or 2). It depends on what is consumed and
-    /// never on the operation.
-    pub(crate) fn blinding(&self, references: &References, output: u8) -> Scalar {
-        self.with_references("r", references, |label, parts| {
-            let mut parts = parts.to_vec();
-            let output = [output];
-            parts.push(&output);
-            self.0.scalar(label, &parts)
-        })
+    /// `r'_1` and `r'_2`, the blindings of the outputs. They depend on what is consumed and
+    /// on how the tokens are split, never on the operation. Without the split, two requests
+    /// on one pair would show `M'_j − M~'_j = (v_j − v~_j)·Gg`, which is soon searched.
+    pub(crate) fn blindings(
+        &self,
+        references: &References,
+        values: &[u64; 2],
+    ) -> Zeroizing<[Scalar; 2]> {
+        let values = Zeroizing::new(values.map(u64::to_le_bytes));
+        let blinding = |output: u8| {
+            self.with_references("r", references, |label, parts| {
+                let output = [output];
+                let own: [&[u8]; 3] = [&output, &values[0], &values[1]];
+                self.0.scalar(label, &[parts, &own].concat())
+            })
+        };
+        Zeroizing::new([blinding(1), blinding(2)])
     }
 
     pub(crate) fn memo_key(&self, references: &References) -> PrfKey {

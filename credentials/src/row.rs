@@ -176,14 +176,23 @@ impl Row {
 
     /// The pair this row holds, from the root alone (§8.2).
     ///
+    /// An operation of this crate never adjusts. What one of the service may give back,
+    /// only its schedule says: compare [`Issuance::adjust`] by
+    /// [`AdjustRule::allows`](crate::AdjustRule::allows).
+    ///
     /// # Errors
     ///
     /// [`HolderError::NotOurs`] if the row was made with another root,
+    /// [`HolderError::WrongAdjust`] if tokens were added where none ever are,
     /// [`HolderError::RowMismatch`] and [`HolderError::BadIssuance`] if the issuer
     /// tampered with it, [`HolderError::UnknownEpoch`] if the record lacks its epoch.
     pub fn open(&self, root: &Root, record: &Record) -> Result<Unspent, HolderError> {
+        // The blindings depend on the split, which only the memo knows.
         let values = memo::open(root, &self.references, &self.memo).ok_or(HolderError::NotOurs)?;
-        let blindings = [1, 2].map(|j| root.blinding(&self.references, j));
+        if self.op.code() < OpCode::FIRST_OF_SERVICE && self.issuance.adjust != 0 {
+            return Err(HolderError::WrongAdjust);
+        }
+        let blindings = root.blindings(&self.references, &values);
         let outputs: [Point; 2] =
             std::array::from_fn(|j| Point::from(commit(values[j], &blindings[j])));
         if outputs.map(|output| output.encoding) != self.outputs {
@@ -202,7 +211,7 @@ impl Row {
         let first = values[0]
             .checked_add(self.issuance.adjust)
             .ok_or(HolderError::WrongAdjust)?;
-        let [r_1, r_2] = blindings;
+        let [r_1, r_2] = *blindings;
         let [mac_1, mac_2] = self.issuance.macs;
         Unspent::new([
             Credential::new(self.out_epoch, first, r_1, t_1, mac_1.V),
@@ -214,5 +223,29 @@ impl Row {
 impl fmt::Debug for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Row").field(&self.op).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Spending;
+    use crate::test_scene::{purchase, root, scene, settle, spend};
+
+    #[test]
+    fn a_row_that_adds_tokens_to_a_transfer_does_not_open() {
+        let scene = scene();
+        let (_, pair) = settle(&scene, purchase(&scene, 0, 100), 0);
+        let in_flight = spend(&scene, &pair, &Spending::transfer(10));
+        let request = in_flight.request();
+        // The proof is good: only the operation says that nothing may come back.
+        let row = |adjust| {
+            let key = scene.issuer().current_key();
+            let issuance = key.issue(request, Status::DONE, adjust).unwrap();
+            Row::new(request, Status::DONE, issuance)
+        };
+        let open = |row: Row| row.open(&root(), scene.issuer().record());
+        assert_eq!(open(row(0)).unwrap().total(), 90);
+        assert_eq!(open(row(3)).unwrap_err(), HolderError::WrongAdjust);
     }
 }

@@ -177,7 +177,7 @@ fn a_purchase_is_the_librarys_relation() {
     let tag = spend_tag(&context, &request.range_proof);
     let instance = purchase_instance(request);
     agree(&statement, &instance, &tag, &request.proof);
-    let blindings = [1, 2].map(|j| crate::test_scene::root().blinding(request.references(), j));
+    let blindings = crate::test_scene::root().blindings(request.references(), &[100, 0]);
     accepts_the_library(&statement, &instance, &[-(blindings[0] + blindings[1])]);
 }
 
@@ -296,13 +296,51 @@ fn same_inputs_give_the_same_bytes() {
 }
 
 #[test]
-fn outputs_depend_on_what_is_consumed_and_on_nothing_else() {
+fn outputs_depend_on_what_is_consumed_and_on_the_split_and_on_nothing_else() {
     let scene = scene();
     let pair = bought(&scene);
     let work = Spending::on(OpCode::of_service(16).unwrap(), b"", 10);
     let [one, two] = [Spending::transfer(10), work].map(|s| spend(&scene, &pair, &s));
     assert_eq!(one.request().head.outputs, two.request().head.outputs);
     assert_ne!(one.core(), two.core());
+}
+
+#[test]
+fn two_requests_on_one_pair_do_not_tell_how_their_amounts_differ() {
+    let scene = scene();
+    let pair = bought(&scene);
+    let splits = [[90, 0], [0, 90], [89, 1], [45, 45]];
+    let requests = splits.map(|split| {
+        let spending = Spending::transfer(10).into_outputs(split);
+        let in_flight = spend(&scene, &pair, &spending);
+        (in_flight.request().clone(), split)
+    });
+    // One pair, another price: the second output holds nothing both times.
+    let dearer = spend(&scene, &pair, &Spending::transfer(11));
+    let requests = [&requests[..], &[(dearer.request().clone(), [89, 0])]].concat();
+
+    let mut blindings: Vec<Scalar> = Vec::new();
+    for (request, split) in &requests {
+        for blinding in *crate::test_scene::root().blindings(request.references(), split) {
+            assert!(!blindings.contains(&blinding), "a blinding occurs twice");
+            blindings.push(blinding);
+        }
+    }
+
+    // Every difference that the hundred tokens of the pair allow.
+    let Gg = GENERATORS.Gg.at.point;
+    let small: Vec<_> = (0..=100_u64)
+        .flat_map(|d| [Gg * Scalar::from(d), -Gg * Scalar::from(d)])
+        .collect();
+    let outputs: Vec<Point> = requests
+        .iter()
+        .flat_map(|(request, _)| request.outputs().unwrap())
+        .collect();
+    for (place, one) in outputs.iter().enumerate() {
+        for other in &outputs[..place] {
+            assert!(!small.contains(&(one.point - other.point)));
+        }
+    }
 }
 
 #[test]

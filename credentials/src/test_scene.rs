@@ -3,6 +3,8 @@
 use std::convert::Infallible;
 use std::num::NonZeroU64;
 
+use curve25519_dalek::scalar::Scalar;
+
 use crate::ledger::memory::{Memory, MemoryTransaction};
 use crate::ledger::{Outcome, Tariff};
 use crate::{
@@ -66,4 +68,16 @@ pub(crate) fn settle(scene: &Scene, in_flight: InFlight, adjust: u64) -> (Reply,
         Ok(Settled::Performed(replaced)) => (reply, replaced.pair),
         other => panic!("not performed: {other:?}"),
     }
+}
+
+/// The same scalar, encoded as a number above the group order.
+pub(crate) fn plus_order(scalar: [u8; 32]) -> [u8; 32] {
+    let mut order = (-Scalar::ONE).to_bytes();
+    order[0] += 1;
+    let mut carry = 0;
+    std::array::from_fn(|place| {
+        let sum = u16::from(scalar[place]) + u16::from(order[place]) + carry;
+        carry = sum >> 8;
+        sum as u8
+    })
 }

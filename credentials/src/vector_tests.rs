@@ -5,11 +5,17 @@
 
 use serde_json::{Value, json};
 
+use crate::credential::U;
 use crate::generators::GENERATORS;
+use crate::group::{Point, decode_scalar};
+use crate::holder::zs;
+use crate::issuance::{IssuanceContext, adjusted};
+use crate::memo;
+use crate::request::spend_tag;
 use crate::test_scene::{
-    EPOCH, MASTER, ROOT, SERVICE, issuer, purchase, root, scene, settle, spend,
+    EPOCH, MASTER, ROOT, SERVICE, Scene, issuer, plus_order, purchase, root, scene, settle, spend,
 };
-use crate::{Epoch, InFlight, OpCode, Reply, Row, Spending, Status, Unspent};
+use crate::{Epoch, InFlight, OpCode, Refusal, Reply, Request, Row, Spending, Status, Unspent};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors/credentials.json");
 
@@ -35,11 +41,22 @@ fn vectors() -> Value {
     let [w, w_prime, x0, x1, ya] = key.witness().map(|scalar| hex::encode(scalar.to_bytes()));
     let parameters = hex::encode(key.parameters().encode());
 
+    let first_record = scene.issuer().record().clone();
     let claim = root().claim_secret(0);
-    let bought = step(&scene, purchase(&scene, 0, 1_000), 0);
+    let bought = step(&scene, purchase(&scene, 0, 1_000), [1_000, 0], 0);
     let work = OpCode::of_service(16).unwrap();
     let spending = Spending::on(work, b"parameters", 10).into_outputs([600, 390]);
-    let spent = step(&scene, spend(&scene, &bought.pair, &spending), 4);
+    let spent = step(
+        &scene,
+        spend(&scene, &bought.pair, &spending),
+        [600, 390],
+        4,
+    );
+    let zs = zs(&bought.pair, &root(), &first_record, &spending).unwrap();
+    let shown = spent.request.head.presentations.unwrap();
+    for ((z, shown), credential) in zs.iter().zip(shown).zip(bought.pair.credentials()) {
+        assert_eq!(shown.Ca, Point::from(&g.Ga * z + credential.M()).encoding);
+    }
 
     // Another operation on the spent pair is answered with the row.
     let other = spend(&scene, &bought.pair, &Spending::transfer(10));
@@ -49,7 +66,8 @@ fn vectors() -> Value {
     };
 
     scene.enter(issuer(Epoch(EPOCH.0 + 1))).unwrap();
-    let reissued = step(&scene, spend(&scene, &spent.pair, &Spending::reissue()), 0);
+    let reissue = spend(&scene, &spent.pair, &Spending::reissue());
+    let reissued = step(&scene, reissue, [994, 0], 0);
     json!({
         "protocol": crate::PROTOCOL,
         "encoding": "hexadecimal; integers in JSON are decimal",
@@ -81,6 +99,7 @@ fn vectors() -> Value {
             "outputs": [600, 390],
             "status": Status::DONE.0,
             "adjust": 4,
+            "z": zs.map(|z| hex::encode(z.as_bytes())),
         })),
         "row": {
             "request": hex::encode(other.core()),
@@ -89,29 +108,114 @@ fn vectors() -> Value {
             "pair": hex::encode(*rows[0].open(&root(), scene.issuer().record()).unwrap().encode()),
         },
         "reissue": reissued.json(json!({ "epoch": EPOCH.0 + 1 })),
+        "refused": refused(&spent.core, &bought.core),
     })
+}
+
+/// Changed requests that an issuer has to refuse: which bytes to write where, and why it
+/// refuses then. Offsets count from the start of the core.
+fn refused(spend: &[u8], purchase: &[u8]) -> Value {
+    // Epoch 5 is current again, so that nothing but the change can be wrong.
+    let issuer = issuer(EPOCH);
+    let (identity, none) = ([0; 32], [0xff; 32]);
+    let d1 = plus_order(spend[448..480].try_into().unwrap());
+    let r1 = plus_order(spend[576..608].try_into().unwrap());
+    let s1 = plus_order(spend[608..640].try_into().unwrap());
+    let serial = &spend[19 + 128..19 + 160];
+    let refuse = |(of, core): (&str, &[u8]), what: &str, at: usize, bytes: &[u8]| {
+        let mut changed = core.to_vec();
+        changed[at..at + bytes.len()].copy_from_slice(bytes);
+        let refusal = Request::decode(&SERVICE, &changed)
+            .map_err(Refusal::from)
+            .and_then(|request| issuer.verify(&request))
+            .unwrap_err();
+        json!({
+            "what": what,
+            "of": of,
+            "at": at,
+            "bytes": hex::encode(bytes),
+            "refusal": format!("{refusal:?}"),
+        })
+    };
+    let [of_spend, of_purchase] = [("spend", spend), ("purchase", purchase)];
+    let refused = vec![
+        refuse(of_spend, "version 2", 0, &[2]),
+        refuse(of_spend, "operation code 4", 1, &[4]),
+        refuse(of_spend, "another operation code", 1, &[17]),
+        refuse(of_spend, "cost one too low", 10, &[9]),
+        refuse(of_spend, "one presentation", 18, &[1]),
+        refuse(of_spend, "Ca is the identity", 19, &identity),
+        refuse(of_spend, "CV is no point", 19 + 96, &none),
+        refuse(of_spend, "one serial twice", 19 + 288, serial),
+        refuse(of_spend, "M'_2 is the identity", 371, &identity),
+        refuse(of_spend, "another memo", 403, &[spend[403] ^ 1]),
+        refuse(of_spend, "d1 above the order", 448, &d1),
+        refuse(of_spend, "r1 above the order", 576, &r1),
+        refuse(of_spend, "s1 above the order", 608, &s1),
+        refuse(of_spend, "challenge above the order", 1_024, &none),
+        refuse(of_purchase, "input epoch of a purchase", 2, &[5]),
+    ];
+    refused.into()
 }
 
 struct Step {
     core: Vec<u8>,
-    core_hash: [u8; 32],
-    op_digest: [u8; 32],
+    request: Request,
+    derived: Value,
     reply: Reply,
     pair: Unspent,
 }
 
-fn step(scene: &crate::test_scene::Scene, in_flight: InFlight, adjust: u64) -> Step {
+fn step(scene: &Scene, in_flight: InFlight, values: [u64; 2], adjust: u64) -> Step {
     let core = in_flight.core().to_vec();
-    let core_hash = *in_flight.request().core_hash();
-    let op_digest = *in_flight.request().op_digest();
+    let request = in_flight.request().clone();
     let (reply, pair) = settle(scene, in_flight, adjust);
+    let derived = derived(scene, &request, values, &reply);
     Step {
         core,
-        core_hash,
-        op_digest,
+        request,
+        derived,
         reply,
         pair,
     }
+}
+
+/// What lies between the seeds and the bytes that travel.
+fn derived(scene: &Scene, request: &Request, values: [u64; 2], reply: &Reply) -> Value {
+    let Reply::Performed { status, issuance } = reply else {
+        panic!("it was performed");
+    };
+    let references = request.references();
+    let memo = request.head.memo;
+    let opened = memo::open(&root(), references, &memo).unwrap();
+    assert_eq!(*opened, values);
+    let (_, context) = scene.issuer().statement(request).unwrap();
+    let signed = IssuanceContext {
+        core_hash: request.core_hash(),
+        op_digest: request.op_digest(),
+        op: request.op(),
+        status: *status,
+        cost: request.cost(),
+        references,
+    };
+    let parameters = scene.issuer().current_key().parameters();
+    let attributes = adjusted(request.outputs().unwrap(), issuance.adjust());
+    let Us = issuance.macs.map(|mac| U(&decode_scalar(mac.t).unwrap()));
+    json!({
+        "blindings": root()
+            .blindings(references, &values)
+            .map(|blinding| hex::encode(blinding.as_bytes())),
+        "memo_key": hex::encode(root().memo_key(references).as_bytes()),
+        "memo_plaintext": hex::encode(values.map(u64::to_le_bytes).concat()),
+        "memo": hex::encode(memo),
+        "context": hex::encode(&context),
+        "session_tag": hex::encode(spend_tag(&context, &request.range_proof)),
+        "issuance_session_tag": hex::encode(signed.tag(parameters, issuance.adjust())),
+        "attributes": attributes.map(|point| hex::encode(point.encoding)),
+        "t": issuance.macs.map(|mac| hex::encode(mac.t)),
+        "U": Us.map(|U| hex::encode(U.compress().as_bytes())),
+        "V": issuance.macs.map(|mac| hex::encode(mac.V)),
+    })
 }
 
 impl Step {
@@ -119,8 +223,9 @@ impl Step {
         let [first, second] = self.pair.credentials();
         let outputs = json!({
             "request": hex::encode(&self.core),
-            "core_hash": hex::encode(self.core_hash),
-            "op_digest": hex::encode(self.op_digest),
+            "core_hash": hex::encode(self.request.core_hash()),
+            "op_digest": hex::encode(self.request.op_digest()),
+            "derived": self.derived,
             "reply": hex::encode(self.reply.encode()),
             "pair": hex::encode(*self.pair.encode()),
             "serials": [hex::encode(first.serial().0), hex::encode(second.serial().0)],

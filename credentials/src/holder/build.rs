@@ -21,15 +21,30 @@ use crate::root::Root;
 use crate::service::Service;
 use crate::statement::{self, Presented};
 
+/// A request, and the parameters that its answer has to be made under.
+pub(super) struct Built {
+    pub(super) core: Vec<u8>,
+    pub(super) request: Request,
+    pub(super) output: Parameters,
+}
+
 /// What both kinds of request have in common before anything is proved.
 struct Draft<'a> {
     root: &'a Root,
     service: &'a Service,
+    output: &'a Parameters,
     head: Head,
     parameters: &'a [u8],
     values: Zeroizing<[u64; 2]>,
     blindings: Zeroizing<[Scalar; 2]>,
     outputs: [Point; 2],
+}
+
+/// A pair as it is about to be presented.
+struct Presenting<'a> {
+    draft: Draft<'a>,
+    input: &'a Parameters,
+    shown: [Shown; 2],
 }
 
 /// The core of a request that spends a pair.
@@ -38,9 +53,35 @@ pub(super) fn spend(
     root: &Root,
     record: &Record,
     spending: &Spending<'_>,
-) -> Result<(Vec<u8>, Request), HolderError> {
+) -> Result<Built, HolderError> {
+    let Presenting {
+        draft,
+        input,
+        shown,
+    } = present(pair, root, record, spending)?;
+    let mut witness = Zeroizing::new(Vec::with_capacity(11));
+    let mut dr = Zeroizing::new(-(draft.blindings[0] + draft.blindings[1]));
+    for (credential, shown) in pair.credentials().iter().zip(&shown) {
+        let (z, t) = (*shown.z, *credential.t());
+        let a = Scalar::from(credential.amount());
+        witness.extend([z, -(t * z), t, a, *credential.blinding()]);
+        *dr += credential.blinding();
+    }
+    witness.push(*dr);
+    let context = draft.context(Some(input));
+    let presented = shown.map(|shown| shown.presented);
+    let statement = statement::spend(input.spend(), presented, draft.outputs, draft.head.cost);
+    draft.prove(&context, &statement, &witness)
+}
+
+/// Everything of a spend that precedes its proofs.
+fn present<'a>(
+    pair: &Unspent,
+    root: &'a Root,
+    record: &'a Record,
+    spending: &Spending<'a>,
+) -> Result<Presenting<'a>, HolderError> {
     let input = record.parameters(pair.epoch())?;
-    let output = record.parameters(record.current())?;
     let op = spending.op();
     let cost = spending.cost()?;
     let free = op == OpCode::REISSUE && pair.epoch() < record.current();
@@ -59,30 +100,35 @@ pub(super) fn spend(
     let mut randomness = root.prf().generator(
         "presentation",
         &[
-            &draft.head.context(draft.service, Some(input), output),
+            &draft.context(Some(input)),
             &*stored_1,
             &*stored_2,
-            &*draft.witness(),
+            &*draft.openings(),
             spending.entropy(),
         ],
     );
-    let shown_1 = Shown::new(first, input, &mut randomness)?;
-    let shown_2 = Shown::new(second, input, &mut randomness)?;
-    draft.head.presentations = Some([shown_1.wire, shown_2.wire]);
+    let shown = [
+        Shown::new(first, input, &mut randomness)?,
+        Shown::new(second, input, &mut randomness)?,
+    ];
+    draft.head.presentations = Some([shown[0].wire, shown[1].wire]);
+    Ok(Presenting {
+        draft,
+        input,
+        shown,
+    })
+}
 
-    let mut witness = Zeroizing::new(Vec::with_capacity(11));
-    let mut dr = Zeroizing::new(-(draft.blindings[0] + draft.blindings[1]));
-    for (credential, shown) in [(first, &shown_1), (second, &shown_2)] {
-        let (z, t) = (*shown.z, *credential.t());
-        let a = Scalar::from(credential.amount());
-        witness.extend([z, -(t * z), t, a, *credential.blinding()]);
-        *dr += credential.blinding();
-    }
-    witness.push(*dr);
-    let context = draft.head.context(draft.service, Some(input), output);
-    let presented = [shown_1.presented, shown_2.presented];
-    let statement = statement::spend(input.spend(), presented, draft.outputs, cost);
-    draft.prove(&context, &statement, &witness)
+/// `z_1` and `z_2` of a spend, for the vectors.
+#[cfg(test)]
+pub(crate) fn zs(
+    pair: &Unspent,
+    root: &Root,
+    record: &Record,
+    spending: &Spending<'_>,
+) -> Result<[Scalar; 2], HolderError> {
+    let Presenting { shown, .. } = present(pair, root, record, spending)?;
+    Ok(shown.map(|shown| *shown.z))
 }
 
 /// The core of a request that claims a purchase.
@@ -92,19 +138,19 @@ pub(super) fn purchase(
     claim: &ClaimSecret,
     amount: u64,
     outputs: Option<[u64; 2]>,
-) -> Result<(Vec<u8>, Request), HolderError> {
-    let output = record.parameters(record.current())?;
+) -> Result<Built, HolderError> {
     let cost = i64::try_from(amount).map_err(|_| HolderError::BadOperation)?;
     if cost == 0 {
         return Err(HolderError::BadOperation);
     }
-    let values = spending::divide(amount.into(), outputs, record.service().range())?;
+    let largest = [record.service().range().largest(); 2];
+    let values = spending::divide(amount.into(), outputs, largest)?;
     let references = References::Claim(claim.tag());
     let parameters = claim.as_bytes();
     let op = OpCode::PURCHASE;
     let mut draft = Draft::new(root, record, references, op, parameters, values)?;
     draft.head.cost = -cost;
-    let context = draft.head.context(draft.service, None, output);
+    let context = draft.context(None);
     let statement = statement::purchase(draft.outputs, -cost);
     let dr = Zeroizing::new([-(draft.blindings[0] + draft.blindings[1])]);
     draft.prove(&context, &statement, &*dr)
@@ -122,7 +168,7 @@ impl<'a> Draft<'a> {
         if u32::try_from(parameters.len()).is_err() {
             return Err(HolderError::BadOperation);
         }
-        let blindings = Zeroizing::new([1, 2].map(|j| root.blinding(&references, j)));
+        let blindings = root.blindings(&references, &values);
         let outputs: [Point; 2] =
             std::array::from_fn(|j| Point::from(commit(values[j], &blindings[j])));
         let [M_1, M_2] = outputs.map(|output| output.encoding);
@@ -131,6 +177,7 @@ impl<'a> Draft<'a> {
         Ok(Draft {
             root,
             service,
+            output: record.parameters(record.current())?,
             head: Head {
                 op,
                 in_epoch: Epoch(0),
@@ -148,8 +195,13 @@ impl<'a> Draft<'a> {
         })
     }
 
+    /// What both proofs are bound to.
+    fn context(&self, input: Option<&Parameters>) -> Vec<u8> {
+        self.head.context(self.service, input, self.output)
+    }
+
     /// The openings of the outputs.
-    fn witness(&self) -> Zeroizing<Vec<u8>> {
+    fn openings(&self) -> Zeroizing<Vec<u8>> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(80));
         for (value, blinding) in self.values.iter().zip(self.blindings.iter()) {
             bytes.extend_from_slice(&value.to_le_bytes());
@@ -163,9 +215,9 @@ impl<'a> Draft<'a> {
         context: &[u8],
         statement: &Statement<'_>,
         witness: &[Scalar],
-    ) -> Result<(Vec<u8>, Request), HolderError> {
+    ) -> Result<Built, HolderError> {
         let prf = self.root.prf();
-        let mut nonces = prf.generator("range-proof", &[context, &*self.witness()]);
+        let mut nonces = prf.generator("range-proof", &[context, &*self.openings()]);
         let range_proof = range_proof::prove(
             self.service.range(),
             context,
@@ -188,7 +240,11 @@ impl<'a> Draft<'a> {
         // Decoding one's own core catches what the issuer would refuse as malformed.
         let request =
             Request::decode(self.service, &core).map_err(|_| HolderError::BadOperation)?;
-        Ok((core, request))
+        Ok(Built {
+            core,
+            request,
+            output: self.output.clone(),
+        })
     }
 }
 

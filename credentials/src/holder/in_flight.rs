@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::{Unspent, build};
+use super::Unspent;
+use super::build::{self, Built};
 use crate::error::HolderError;
 use crate::operation::{ClaimSecret, References, Status};
 use crate::parameters::Record;
@@ -15,8 +16,7 @@ use crate::row::Row;
 /// it: resend the identical [`core`](Self::core) until there is an answer.
 #[must_use = "the pair in it is spent as soon as its core is sent"]
 pub struct InFlight {
-    core: Vec<u8>,
-    request: Request,
+    built: Built,
     inputs: Option<Unspent>,
 }
 
@@ -31,7 +31,10 @@ pub enum AdjustRule {
 }
 
 impl AdjustRule {
-    fn allows(self, adjust: u64) -> bool {
+    /// Whether this adjustment is as published. For rows that were opened without a
+    /// request: compare [`Issuance::adjust`](crate::Issuance::adjust).
+    #[must_use]
+    pub fn allows(self, adjust: u64) -> bool {
         match self {
             AdjustRule::Exactly(tokens) => adjust == tokens,
             AdjustRule::AtMost(tokens) => adjust <= tokens,
@@ -39,18 +42,19 @@ impl AdjustRule {
     }
 }
 
-/// A performed operation.
+/// A performed operation: the pair is replaced (§5).
 #[derive(Debug)]
 pub struct Replaced {
     /// The new pair.
     pub pair: Unspent,
-    /// How the operation ended.
+    /// How the operation ended. Even one that could not be carried out is performed, and
+    /// consumes the pair (§6).
     pub status: Status,
-    /// Tokens that came back.
+    /// Tokens that came back, on the first output. They are in the pair already.
     pub adjust: u64,
 }
 
-/// What became of a pair.
+/// What became of a pair (§7 steps 2, 3 and 6, seen by its holder).
 #[derive(Debug)]
 pub enum Settled {
     /// The operation was performed.
@@ -59,14 +63,15 @@ pub enum Settled {
     /// consumed before. Open the rows with [`Row::open`]; a credential that is in none of
     /// them stays unspent.
     Overtaken {
-        /// The pair as it was, from which an unspent credential can be taken.
+        /// The pair as it was; [`Unspent::unconsumed`] says what of it is not spent.
         inputs: Unspent,
         /// The rows that consumed it. Each names at least one of its serials.
         rows: Vec<Row>,
     },
 }
 
-/// An answer that was not accepted. The request is still in flight.
+/// An answer that was not accepted (§5, §9.2). Nothing is lost and nothing is gained: the
+/// request is still in flight, and the pair in it may or may not be spent.
 #[derive(Debug)]
 pub struct Rejected {
     /// The state as it was.
@@ -76,12 +81,8 @@ pub struct Rejected {
 }
 
 impl InFlight {
-    pub(super) fn new(core: Vec<u8>, request: Request, inputs: Option<Unspent>) -> Self {
-        InFlight {
-            core,
-            request,
-            inputs,
-        }
+    pub(super) fn new(built: Built, inputs: Option<Unspent>) -> Self {
+        InFlight { built, inputs }
     }
 
     /// Claims a purchase of `amount` tokens that has been paid, divided over two outputs
@@ -98,20 +99,20 @@ impl InFlight {
         amount: u64,
         outputs: Option<[u64; 2]>,
     ) -> Result<Self, HolderError> {
-        let (core, request) = build::purchase(root, record, claim, amount, outputs)?;
-        Ok(InFlight::new(core, request, None))
+        let built = build::purchase(root, record, claim, amount, outputs)?;
+        Ok(InFlight::new(built, None))
     }
 
     /// The bytes to send, and to send again.
     #[must_use]
     pub fn core(&self) -> &[u8] {
-        &self.core
+        &self.built.core
     }
 
     /// What the core says.
     #[must_use]
     pub fn request(&self) -> &Request {
-        &self.request
+        &self.built.request
     }
 
     /// Takes the pair back. Only after a refusal: those consume nothing. A purchase has
@@ -121,12 +122,14 @@ impl InFlight {
         self.inputs
     }
 
-    /// Judges the answer.
+    /// Judges the answer (§5): the published key made the issuance, the adjustment is what
+    /// `rule` says, a row that is shown instead consumes this pair.
     ///
     /// # Errors
     ///
     /// The request comes back, still in flight, with what is wrong: that of
-    /// [`Row::open`], [`HolderError::WrongAdjust`], or [`HolderError::ForeignRow`] for rows
+    /// [`Row::open`], [`HolderError::ChangedParameters`] when the record is not the one the
+    /// request was built with, [`HolderError::WrongAdjust`], or [`HolderError::ForeignRow`] for rows
     /// that consume something else.
     pub fn accept(
         self,
@@ -137,8 +140,10 @@ impl InFlight {
     ) -> Result<Settled, Box<Rejected>> {
         let judged = match &reply {
             Reply::Performed { status, issuance } => {
-                let row = Row::new(&self.request, *status, (**issuance).clone());
-                open(&row, root, record, rule).map(Some)
+                let row = Row::new(self.request(), *status, (**issuance).clone());
+                self.check_record(record)
+                    .and_then(|()| open(&row, root, record, rule))
+                    .map(Some)
             }
             Reply::NotPerformed(rows) => self.check_rows(rows).map(|()| None),
         };
@@ -154,13 +159,24 @@ impl InFlight {
         }
     }
 
+    /// The record has to say of our epoch what it said when the request was built:
+    /// otherwise each client could be answered under a key of its own (§9.2).
+    fn check_record(&self, record: &Record) -> Result<(), HolderError> {
+        let output = &self.built.output;
+        if record.parameters(output.epoch())? == output {
+            Ok(())
+        } else {
+            Err(HolderError::ChangedParameters)
+        }
+    }
+
     /// Every row has to consume one of our serials, and none may answer this very core.
     fn check_rows(&self, rows: &[Row]) -> Result<(), HolderError> {
-        let References::Serials(ours) = self.request.references() else {
+        let References::Serials(ours) = self.request().references() else {
             return Err(HolderError::ForeignRow);
         };
         let related = |row: &Row| row.references().iter().any(|r| ours.contains(&r));
-        let honest = |row: &Row| related(row) && row.core_hash() != self.request.core_hash();
+        let honest = |row: &Row| related(row) && row.core_hash() != self.request().core_hash();
         if !rows.is_empty() && rows.iter().all(honest) {
             Ok(())
         } else {

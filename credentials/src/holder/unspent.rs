@@ -11,6 +11,7 @@ use crate::epoch::Epoch;
 use crate::error::HolderError;
 use crate::parameters::Record;
 use crate::root::Root;
+use crate::row::Row;
 
 /// Two credentials of one epoch that are presented together. It cannot be cloned; what
 /// can be copied is its stored form, and whoever holds that can spend it.
@@ -56,6 +57,15 @@ impl Unspent {
         &self.credentials
     }
 
+    /// The credentials that none of these rows consumed: they stay unspent.
+    #[must_use]
+    pub fn unconsumed(self, rows: &[Row]) -> Vec<Credential> {
+        let consumed: Vec<_> = rows.iter().flat_map(|r| r.references().iter()).collect();
+        let mut credentials = Vec::from(self.credentials);
+        credentials.retain(|credential| !consumed.contains(&credential.serial()));
+        credentials
+    }
+
     /// What both are worth together, in tokens.
     #[must_use]
     pub fn total(&self) -> u128 {
@@ -95,13 +105,21 @@ impl Unspent {
         Unspent::new([decode(first)?, decode(second)?])
     }
 
-    /// Spends the pair on an operation. Send [`InFlight::core`]; persist the intention
+    /// Spends the pair on an operation (§4). Send [`InFlight::core`]; persist the intention
     /// before sending.
+    ///
+    /// The same pair, record and spending give the same bytes. That is what makes a retry
+    /// cost nothing, and it is a trap for whoever comes back from a backup: if this very
+    /// intention was carried out long ago, the issuer answers it as a retry, *performed*
+    /// means performed then, and the pair in the answer may be spent itself. Unless you
+    /// know that the pair was never sent, use [`Spending::with_entropy`], or
+    /// [`walk`](super::walk()) to the newest pair first.
     ///
     /// # Errors
     ///
     /// The pair comes back with the reason: [`HolderError::NotEnoughTokens`],
-    /// [`HolderError::BadSplit`], [`HolderError::BadOperation`],
+    /// [`HolderError::BadSplit`] also when an operation of the service would leave less
+    /// than the [`HEADROOM`](super::HEADROOM), [`HolderError::BadOperation`],
     /// [`HolderError::UnknownEpoch`], [`HolderError::Stored`] for a damaged credential.
     pub fn spend(
         self,
@@ -110,7 +128,7 @@ impl Unspent {
         spending: &Spending<'_>,
     ) -> Result<InFlight, Box<Unspendable>> {
         match build::spend(&self, root, record, spending) {
-            Ok((core, request)) => Ok(InFlight::new(core, request, Some(self))),
+            Ok(built) => Ok(InFlight::new(built, Some(self))),
             Err(error) => Err(Box::new(Unspendable { pair: self, error })),
         }
     }

@@ -4,6 +4,7 @@ use tari_bulletproofs_plus::range_proof::VerifyAction;
 
 use super::*;
 use crate::generators::commit;
+use crate::test_scene::plus_order;
 
 const CONTEXT: &[u8] = b"a request";
 const WIDTHS: [RangeWidth; 2] = [RangeWidth::Bits32, RangeWidth::Bits64];
@@ -134,4 +135,89 @@ fn one_bad_proof_in_a_batch_does_not_hide_behind_the_others() {
             assert_eq!(batch.find_bad(0..batch.len()), [bad]);
         }
     }
+}
+
+/// A proof whose 32-byte scalar at this place is changed by a function.
+fn with_scalar(proof: &[u8], place: usize, change: impl Fn([u8; 32]) -> [u8; 32]) -> Vec<u8> {
+    let mut changed = proof.to_vec();
+    let field = &mut changed[place..place + 32];
+    let scalar: [u8; 32] = (&*field).try_into().unwrap();
+    field.copy_from_slice(&change(scalar));
+    changed
+}
+
+/// Where `d1`, `r1` and `s1` are.
+const SCALARS: [usize; 3] = [1, 1 + 4 * 32, 1 + 5 * 32];
+
+#[test]
+fn a_scalar_above_the_order_is_malformed_though_it_means_the_same() {
+    let (outputs, _) = outputs([7, 9]);
+    let genuine = proof(Bits32, [7, 9]);
+    for place in SCALARS {
+        let doubled = with_scalar(&genuine, place, plus_order);
+        let scalar = |proof: &[u8]| {
+            Scalar::from_bytes_mod_order(proof[place..place + 32].try_into().unwrap())
+        };
+        assert_eq!(scalar(&doubled), scalar(&genuine));
+        assert_eq!(
+            RangeProof::decode(Bits32, &doubled).err(),
+            Some(crate::Malformed::Scalar)
+        );
+        assert!(!holds(Bits32, CONTEXT, outputs, &doubled));
+    }
+}
+
+#[test]
+fn two_bad_proofs_that_would_cancel_do_not() {
+    let (outputs, _) = outputs([1, 2]);
+    let good = proof(Bits32, [1, 2]);
+    // d1 is hashed into no challenge and enters the sum only as d1·Gh.
+    let delta = Scalar::from(5_u64);
+    let shifted = |by: Scalar| {
+        with_scalar(&good, SCALARS[0], |d1| {
+            (Scalar::from_bytes_mod_order(d1) + by).to_bytes()
+        })
+    };
+    let (up, down) = (shifted(delta), shifted(-delta));
+    for size in [2, 6] {
+        let mut batch = RangeBatch::new(Bits32);
+        for place in 0..size {
+            let proof = [&up, &down].get(place).copied().unwrap_or(&good);
+            batch.push(CONTEXT, outputs, RangeProof::decode(Bits32, proof).unwrap());
+        }
+        assert!(!batch.verify(0..size));
+        assert_eq!(batch.find_bad(0..size), [0, 1]);
+    }
+}
+
+/// Finds these places among so many, and counts how often the busiest proof was verified
+/// and how many verifications there were.
+fn search_for(bad: &[usize], size: usize) -> (usize, usize) {
+    let mut looked = vec![0; size];
+    let mut calls = 0;
+    let found = super::find_bad(0..size, HALVINGS, &mut |part| {
+        calls += 1;
+        looked[part.clone()]
+            .iter_mut()
+            .for_each(|count| *count += 1);
+        !bad.iter().any(|place| part.contains(place))
+    });
+    assert_eq!(found, bad);
+    (looked.into_iter().max().unwrap(), calls)
+}
+
+#[test]
+fn bad_proofs_cannot_make_an_issuer_verify_again_and_again() {
+    let all: Vec<usize> = (0..64).collect();
+    let (most, _) = search_for(&all, 64);
+    assert_eq!(most, HALVINGS as usize + 2);
+    for bad in 0..64 {
+        let (most, _) = search_for(&[bad], 64);
+        assert!(most <= HALVINGS as usize + 2);
+    }
+    // Four are verified together, then singly.
+    assert_eq!(search_for(&[2], 4), (2, 5));
+    // The second half is known to be bad when the first is good: both halves hold four.
+    assert_eq!(search_for(&[7], 8), (2, 6));
+    assert_eq!(search_for(&[], 64), (1, 1));
 }

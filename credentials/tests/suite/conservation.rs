@@ -2,7 +2,8 @@
 
 use larder_credentials::ledger::{Outcome, Storage as _, Supply, Transaction as _};
 use larder_credentials::{
-    AdjustRule, InFlight, Refusal, Reply, Settled, Spending, Status, Unspent, walk,
+    AdjustRule, Credential, InFlight, Reference, Refusal, Reply, Request, Settled, Spending,
+    Status, Unspent, walk,
 };
 use proptest::prelude::*;
 
@@ -47,7 +48,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (any::<usize>(), any::<usize>()).prop_map(|(a, b)| Step::Mix { lanes: (a, b) }),
         2 => Just(Step::Retry),
         2 => any::<usize>().prop_map(|old| Step::SpendAgain { old }),
-        1 => any::<usize>().prop_map(|old| Step::Walk { old }),
+        2 => any::<usize>().prop_map(|old| Step::Walk { old }),
         1 => Just(Step::NextEpoch),
     ]
 }
@@ -60,6 +61,12 @@ struct History {
     last: Option<(Vec<u8>, Reply)>,
     tokens: u128,
     claims: u64,
+    walks: u64,
+}
+
+fn holds(pair: &Unspent, credential: &Credential) -> bool {
+    let serial = credential.serial();
+    pair.credentials().iter().any(|c| c.serial() == serial)
 }
 
 impl History {
@@ -71,6 +78,7 @@ impl History {
             last: None,
             tokens: 0,
             claims: 0,
+            walks: 0,
         }
     }
 
@@ -117,6 +125,70 @@ impl History {
         let in_flight = spend(&pair, &root, record, spending);
         self.finish(in_flight, Some(pair), adjust);
         self.tokens = self.tokens - u128::from(cost) + u128::from(adjust);
+    }
+
+    /// Every path from a spent pair ends in credentials that are in some lane, and takes
+    /// them over for the fee.
+    fn walk(&mut self, old: usize) {
+        if self.spent.is_empty() {
+            return;
+        }
+        let start = copy(&self.spent[old % self.spent.len()]);
+        self.walks += 1;
+        let mut entropy = [0; 32];
+        entropy[..8].copy_from_slice(&self.walks.to_le_bytes());
+        let (root, ledger) = (root(), &self.ledger);
+        let record = ledger.issuer().record();
+        let mut last = Vec::new();
+        let ended = walk(start, &root, record, FEE, &entropy, 64, |core| {
+            last = core.to_vec();
+            ledger.process(core, never)
+        });
+        let aside = match &ended {
+            Ok(walked) => &walked.aside,
+            Err(stopped) => &stopped.aside,
+        };
+        for credential in &aside.unspent {
+            assert!(self.lanes.iter().any(|lane| holds(lane, credential)));
+        }
+        for row in &aside.rows {
+            row.open(&root, record).unwrap();
+        }
+        let walked = match ended {
+            Ok(walked) => walked,
+            Err(stopped) => {
+                // Only a pair that is worth nothing cannot offer a fee.
+                assert_eq!(stopped.at.unwrap().total(), 0);
+                return;
+            }
+        };
+        assert!(walked.steps > 0, "the pair was spent before");
+
+        // What the transfer consumed was in one lane, or in two that had been mixed.
+        let request = Request::decode(&SERVICE, &last).unwrap();
+        let consumed: Vec<Reference> = request.references().iter().collect();
+        let (taken, lanes) =
+            std::mem::take(&mut self.lanes)
+                .into_iter()
+                .partition(|lane: &Unspent| {
+                    let [a, b] = lane.credentials();
+                    consumed.contains(&a.serial()) || consumed.contains(&b.serial())
+                });
+        self.lanes = lanes;
+        let (gone, rest): (Vec<_>, Vec<_>) = taken
+            .into_iter()
+            .flat_map(Unspent::into_credentials)
+            .partition(|credential| consumed.contains(&credential.serial()));
+        let gone: [Credential; 2] = gone.try_into().unwrap();
+        let gone = Unspent::new(gone).unwrap();
+        assert_eq!(walked.tip.pair.total(), gone.total() - u128::from(FEE));
+        if !rest.is_empty() {
+            let rest: [Credential; 2] = rest.try_into().unwrap();
+            self.lanes.push(Unspent::new(rest).unwrap());
+        }
+        self.lanes.push(walked.tip.pair);
+        self.spent.push(gone);
+        self.tokens -= u128::from(FEE);
     }
 
     fn take(&mut self, step: Step) {
@@ -171,23 +243,7 @@ impl History {
                 let reply = self.ledger.process(attempt.core(), never).unwrap();
                 assert!(matches!(reply, Reply::NotPerformed(_)));
             }
-            Step::Walk { old } => {
-                // Every path from a spent pair ends in some lane; none ends in new tokens.
-                if self.spent.is_empty() || self.lanes.is_empty() {
-                    return;
-                }
-                let pair = copy(&self.spent[old % self.spent.len()]);
-                let record = self.ledger.issuer().record();
-                let entropy = &[self.claims as u8; 32];
-                let ledger = &self.ledger;
-                // Offering nothing performs nothing: the issuer refuses at the tip.
-                let mut rows = 0;
-                let stopped = walk(pair, &root, record, 0, entropy, 64, |core| {
-                    rows += 1;
-                    ledger.process(core, never)
-                });
-                assert!(stopped.is_err(), "after {rows} rows");
-            }
+            Step::Walk { old } => self.walk(old),
             Step::NextEpoch => {
                 next_epoch(&mut self.ledger);
                 for pair in std::mem::take(&mut self.lanes) {

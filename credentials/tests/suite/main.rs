@@ -17,3 +17,4 @@ mod refusals;
 mod replay;
 mod round_trip;
 mod tampering;
+mod walks;

@@ -247,3 +247,21 @@ fn an_adjustment_off_the_schedule_is_not_accepted() {
         .unwrap();
     assert!(matches!(settled, Settled::Performed(replaced) if replaced.pair.total() == 94));
 }
+
+#[test]
+fn a_record_that_changes_within_its_epoch_is_found_out() {
+    let (ledger, root) = (ledger(), root());
+    let record = ledger.issuer().record();
+    let pair = buy(&ledger, &root, 0, 100);
+    let in_flight = spend(&pair, &root, record, Spending::transfer(FEE));
+    let reply = ledger.process(in_flight.core(), never).unwrap();
+    let tagging = Issuer::new(&MasterSecret::from_bytes([99; 32]), SERVICE, EPOCH, EARLIER);
+    let rule = AdjustRule::Exactly(0);
+    let rejected = in_flight
+        .accept(&root, tagging.record(), reply.clone(), rule)
+        .unwrap_err();
+    assert_eq!(rejected.error, HolderError::ChangedParameters);
+    assert_eq!(rejected.error.fault(), larder_credentials::Fault::Issuer);
+    let settled = rejected.in_flight.accept(&root, record, reply, rule);
+    assert!(matches!(settled, Ok(Settled::Performed(_))));
+}
