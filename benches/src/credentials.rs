@@ -230,7 +230,7 @@ impl Scene {
     fn set() -> Option<Scene> {
         let master = MasterSecret::from_bytes([1; 32]);
         let issuer = Issuer::new(&master, Service::new([2; 32]), Epoch(9), 1);
-        let ledger = Ledger::new(issuer, Memory::new(), OneToken);
+        let ledger = Ledger::new(issuer, Memory::new(), OneToken).ok()?;
         let record = ledger.issuer().record();
         let root = Root::from_bytes([4; 32]);
         let claim = root.claim_secret(0);

@@ -43,6 +43,13 @@ impl Issuer {
         }
     }
 
+    /// Accepts no credentials of older epochs any more, and forgets their keys.
+    pub(crate) fn close_before(&mut self, oldest: Epoch) {
+        self.oldest = self.oldest.max(oldest);
+        self.keys.retain(|epoch, _| *epoch >= oldest);
+        self.record.close_before(oldest);
+    }
+
     /// What is published, identical for all clients.
     #[must_use]
     pub fn record(&self) -> &Record {

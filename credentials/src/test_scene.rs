@@ -27,7 +27,7 @@ impl Tariff for Ten {
 pub(crate) type Scene = Ledger<Memory, Ten>;
 
 pub(crate) fn scene() -> Scene {
-    Ledger::new(issuer(EPOCH), Memory::new(), Ten)
+    Ledger::new(issuer(EPOCH), Memory::new(), Ten).unwrap()
 }
 
 pub(crate) fn issuer(epoch: Epoch) -> Issuer {

@@ -15,17 +15,20 @@
 //! nothing, and a retry finds out which. When more tokens are about to be spent than were
 //! ever issued for payments, a credential was forged and issuance halts.
 //!
-//! After a restore from a backup start a new epoch that accepts none of those in which
-//! something may have been spent since: `Issuer::new(master, service, next, 0)`.
+//! Epochs only move forward. Which ones were entered and which were closed is stored
+//! beside the rows ([`Floor`]) and overrides what an [`Issuer`] would accept. After a restore
+//! from a backup open the ledger with [`Ledger::after_restore`].
 
 mod claims;
+mod epochs;
 pub mod memory;
 mod storage;
 
 use std::num::NonZeroU64;
 
 pub use claims::Claim;
-pub use storage::{Storage, Supply, Transaction};
+pub use epochs::EpochError;
+pub use storage::{Floor, Storage, Supply, Transaction};
 
 use crate::error::Refusal;
 use crate::issuer::Issuer;
@@ -99,15 +102,6 @@ enum Seen {
 }
 
 impl<S: Storage, T: Tariff> Ledger<S, T> {
-    /// A ledger that continues with what the storage holds.
-    pub fn new(issuer: Issuer, storage: S, tariff: T) -> Self {
-        Ledger {
-            issuer,
-            storage,
-            tariff,
-        }
-    }
-
     /// The issuer.
     pub fn issuer(&self) -> &Issuer {
         &self.issuer
@@ -118,18 +112,9 @@ impl<S: Storage, T: Tariff> Ledger<S, T> {
         &self.storage
     }
 
-    /// Enters another epoch and drops the rows whose epoch is no longer live. Requests in
-    /// flight with the former output epoch are refused untouched (§7.1).
-    ///
-    /// # Errors
-    ///
-    /// Storage; the former epoch then stays in force.
-    pub fn enter(&mut self, issuer: Issuer) -> Result<(), S::Error> {
-        let mut transaction = self.storage.begin()?;
-        transaction.drop_rows_before(issuer.oldest())?;
-        transaction.commit()?;
-        self.issuer = issuer;
-        Ok(())
+    /// The storage, when the ledger is closed.
+    pub fn into_storage(self) -> S {
+        self.storage
     }
 
     /// Steps 1 to 4 of §7.
@@ -271,6 +256,7 @@ impl<S: Storage, T: Tariff> Ledger<S, T> {
         if transaction.supply().map_err(LedgerError::Storage)?.halted {
             return Err(Refusal::Halted.into());
         }
+        self.check_floor(transaction, request)?;
         self.issuer.check_epochs(request)?;
         let price = match request.references() {
             References::Claim(tag) => {

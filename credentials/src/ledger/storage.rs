@@ -24,6 +24,16 @@ pub trait Storage {
     fn begin(&self) -> Result<Self::Transaction<'_>, Self::Error>;
 }
 
+/// The epochs that storage knows of (§7, §7.1). Both only ever rise, so that no restart, no
+/// other window and no failed call makes an epoch live again whose rows are gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Floor {
+    /// Credentials of older epochs are never accepted again.
+    pub oldest: Epoch,
+    /// The latest epoch that was entered; nothing is issued in any other.
+    pub current: Epoch,
+}
+
 /// One transaction: all of it becomes durable, or nothing. Every method fails only when
 /// the database does.
 #[allow(clippy::missing_errors_doc, reason = "said once above")]
@@ -37,6 +47,10 @@ pub trait Transaction {
     fn insert_row(&mut self, row: &Row) -> Result<(), Self::Error>;
     /// Drops the rows whose `out_epoch` is older: by liveness, never by age (§10.15).
     fn drop_rows_before(&mut self, oldest: Epoch) -> Result<(), Self::Error>;
+    /// The floor; none in a new database.
+    fn floor(&mut self) -> Result<Option<Floor>, Self::Error>;
+    /// Replaces the floor. The ledger never lowers it.
+    fn put_floor(&mut self, floor: Floor) -> Result<(), Self::Error>;
     /// The claim of this tag, if there is one.
     fn claim(&mut self, tag: &ClaimTag) -> Result<Option<Claim>, Self::Error>;
     /// Stores a claim, or replaces it.

@@ -54,7 +54,7 @@ pub(crate) fn ledger() -> TestLedger {
 }
 
 pub(crate) fn ledger_of(service: Service) -> TestLedger {
-    Ledger::new(issuer(service, EPOCH), Memory::new(), Prices)
+    Ledger::new(issuer(service, EPOCH), Memory::new(), Prices).unwrap()
 }
 
 /// The next epoch, on the same ledger.
