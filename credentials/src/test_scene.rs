@@ -1,13 +1,12 @@
 //! One purchase and what follows from it, for tests that look inside.
 
-use std::convert::Infallible;
 use std::num::NonZeroU64;
 
-use crate::ledger::memory::{Memory, MemoryTransaction};
+use crate::ledger::memory::Memory;
 use crate::ledger::{Outcome, Tariff};
 use crate::{
-    AdjustRule, Epoch, InFlight, Issuer, Ledger, MasterSecret, OpCode, Reply, Request, Root,
-    Service, Settled, Spending, Unspent,
+    AdjustRule, Epoch, InFlight, Issuer, Ledger, MasterSecret, OpCode, Reply, Root, Service,
+    Settled, Spending, Unspent,
 };
 
 pub(crate) const MASTER: [u8; 32] = [1; 32];
@@ -21,6 +20,10 @@ pub(crate) struct Ten;
 impl Tariff for Ten {
     fn price(&self, _: OpCode, _: &[u8]) -> Option<NonZeroU64> {
         NonZeroU64::new(10)
+    }
+
+    fn largest_adjust(&self, _: OpCode, _: &[u8]) -> u64 {
+        10
     }
 }
 
@@ -58,8 +61,7 @@ pub(crate) fn settle(scene: &Scene, in_flight: InFlight, adjust: u64) -> (Reply,
         adjust,
         ..Outcome::DONE
     };
-    let perform = |_: &mut MemoryTransaction<'_>, _: &Request| Ok::<_, Infallible>(outcome);
-    let reply = scene.process(in_flight.core(), perform).unwrap();
+    let reply = scene.process(in_flight.core(), |_, _| Ok(outcome)).unwrap();
     let record = scene.issuer().record();
     let rule = AdjustRule::Exactly(adjust);
     match in_flight.accept(&root(), record, reply.clone(), rule) {

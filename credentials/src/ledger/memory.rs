@@ -1,4 +1,4 @@
-//! Storage in memory, for tests and benchmarks. Nothing survives the process.
+//! [`Storage`] in memory (§7), for tests and benchmarks. Nothing survives the process.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -17,7 +17,7 @@ struct State {
     floor: Option<Floor>,
 }
 
-/// Tables behind one lock: transactions are serial.
+/// The tables of §7 behind one lock: transactions are serial.
 #[derive(Debug, Default)]
 pub struct Memory(Mutex<State>);
 

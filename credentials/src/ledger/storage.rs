@@ -18,6 +18,11 @@ pub trait Storage {
 
     /// Begins a transaction. Dropping it undoes it.
     ///
+    /// It **must** lock: from here to its end nobody else may write. A ledger decides by what
+    /// it reads, that a reference has no row for one, and acts on it later in the same
+    /// transaction, part of which is the service's. A database that detects conflicts
+    /// instead has to see those of rows that were absent, and to fail the commit.
+    ///
     /// # Errors
     ///
     /// The database fails.
@@ -76,19 +81,26 @@ pub struct Supply {
 }
 
 impl Supply {
-    /// The supply after one operation, or nothing if it would be negative.
-    pub(super) fn after(self, cost: i64, adjust: u64) -> Option<Supply> {
-        let given = u128::from(adjust);
+    /// The supply after a purchase or a payment, or nothing if it would be negative. What
+    /// is spent was outstanding before anything is given back.
+    pub(super) fn after(self, cost: i64) -> Option<Supply> {
         let magnitude = u128::from(cost.unsigned_abs());
         let outstanding = if cost < 0 {
-            self.outstanding.checked_add(magnitude)?
+            self.outstanding.saturating_add(magnitude)
         } else {
-            // What is spent was outstanding before anything is given back.
             self.outstanding.checked_sub(magnitude)?
         };
         Some(Supply {
-            outstanding: outstanding.checked_add(given)?,
+            outstanding,
             ..self
         })
+    }
+
+    /// The supply after a refund. Saturation is out of reach: each step adds less than 2^64.
+    pub(super) fn given_back(self, adjust: u64) -> Supply {
+        Supply {
+            outstanding: self.outstanding.saturating_add(adjust.into()),
+            ..self
+        }
     }
 }

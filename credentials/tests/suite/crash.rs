@@ -127,15 +127,20 @@ const EFFECTS: ClaimTag = ClaimTag([0xee; 32]);
 fn count_effect(
     transaction: &mut CrashingTransaction<'_>,
     _: &larder_credentials::Request,
-) -> Result<Outcome, Crash> {
-    let amount = transaction.claim(&EFFECTS)?.map_or(0, |claim| claim.amount) + 1;
+) -> Result<Outcome, LedgerError<Crash>> {
+    let known = transaction.claim(&EFFECTS);
+    let amount = known
+        .map_err(LedgerError::Storage)?
+        .map_or(0, |claim| claim.amount)
+        + 1;
     let counter = Claim {
         payment: [0; 32],
         amount,
         paid: false,
         consumed: false,
     };
-    transaction.put_claim(&EFFECTS, counter)?;
+    let written = transaction.put_claim(&EFFECTS, counter);
+    written.map_err(LedgerError::Storage)?;
     Ok(Outcome::DONE)
 }
 
