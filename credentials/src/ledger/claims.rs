@@ -86,6 +86,19 @@ impl<S: Storage, T: Tariff> Ledger<S, T> {
         })
     }
 
+    /// Forgets a consumed claim together with the record of its payment, which must not be
+    /// credited to this tag again (§7).
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::UnknownClaim`] if there is no consumed claim of this tag; storage.
+    pub fn drop_consumed(&self, tag: &ClaimTag) -> Result<(), LedgerError<S::Error>> {
+        self.with_claim(tag, |known| match known {
+            Some(Claim { consumed: true, .. }) => Ok(None),
+            _ => Err(Refusal::UnknownClaim),
+        })
+    }
+
     fn with_claim(
         &self,
         tag: &ClaimTag,

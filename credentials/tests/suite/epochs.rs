@@ -383,3 +383,25 @@ fn a_restore_needs_an_epoch_that_the_backup_has_not_seen() {
         assert_eq!(refused.unwrap_err(), past);
     }
 }
+
+#[test]
+fn a_row_outlives_the_epoch_of_its_pair_for_the_identical_request_only() {
+    let (mut ledger, root) = (ledger(), root());
+    let pair = buy(&ledger, &root, 0, 100);
+    for _ in 0..EARLIER {
+        next_epoch(&mut ledger);
+    }
+    let record = ledger.issuer().record().clone();
+    let reissue = spend(&pair, &root, &record, Spending::reissue());
+    let reply = ledger.process(reissue.core(), never).unwrap();
+    let other = spend(&pair, &root, &record, Spending::transfer(FEE));
+    let rows = ledger.process(other.core(), never).unwrap();
+    assert!(matches!(rows, Reply::NotPerformed(_)));
+    next_epoch(&mut ledger);
+    assert_eq!(ledger.process(reissue.core(), never), Ok(reply));
+    // Possession can no longer be proved: the key of the pair's epoch is gone.
+    assert!(matches!(
+        refusal(ledger.process(other.core(), never)),
+        Refusal::WrongEpoch { .. }
+    ));
+}
