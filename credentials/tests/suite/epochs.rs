@@ -343,14 +343,13 @@ fn a_ledger_whose_storage_went_on_without_it_takes_nothing_new() {
     );
     // What a replica does that enters the next epoch on the same tables.
     let Ok(mut transaction) = ledger.storage().begin();
-    let floor = Floor {
-        oldest: Epoch(6),
-        current: Epoch(7),
-    };
+    let (oldest, current) = (EPOCH, Epoch(6));
+    let floor = Floor { oldest, current };
     let Ok(()) = transaction
         .put_floor(floor)
         .and_then(|()| transaction.commit());
-    assert_eq!(refusal(ledger.process(in_flight.core(), never)), CLOSED);
+    let gone_on = Refusal::WrongEpoch { current, oldest };
+    assert_eq!(refusal(ledger.process(in_flight.core(), never)), gone_on);
 }
 
 #[test]
