@@ -2,7 +2,8 @@
 //!
 //! The yardstick runs once in every round, between the figures, so that whatever else the
 //! machine does meets both. Tables of generators and of the issuer's parameters are warm,
-//! as they are in a server after its first request.
+//! as they are in a server after its first request. A server's figures are those of a ledger
+//! over [`Forgetful`] tables, so the same requests are new each time.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -11,13 +12,14 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use larder_credentials::ledger::memory::{Memory, MemoryTransaction};
-use larder_credentials::ledger::{Admitted, Outcome, Tariff};
+use larder_credentials::ledger::{Admitted, LedgerError, Outcome, Tariff, Verified};
 use larder_credentials::{
     AdjustRule, Epoch, InFlight, Issuer, Ledger, MasterSecret, OpCode, Reply, Request, Root, Row,
-    Service, Settled, Spending, Status, Unspent,
+    Service, Settled, Spending, Unspent,
 };
 use secp256k1::{Message, Secp256k1, SecretKey};
 
+use crate::forgetful::Forgetful;
 use crate::report::{Bar, Report, cpu_of, spread};
 
 const ROUNDS: usize = 7;
@@ -31,6 +33,10 @@ struct OneToken;
 impl Tariff for OneToken {
     fn price(&self, _: OpCode, _: &[u8]) -> Option<NonZeroU64> {
         NonZeroU64::new(1)
+    }
+
+    fn largest_adjust(&self, _: OpCode, _: &[u8]) -> u64 {
+        0
     }
 }
 
@@ -82,6 +88,7 @@ fn micros(duration: Duration) -> f64 {
 /// What the figures work on.
 struct Scene {
     ledger: Ledger<Memory, OneToken>,
+    forgetful: Ledger<Forgetful, OneToken>,
     root: Root,
     pair: Box<[u8]>,
     cores: Vec<Vec<u8>>,
@@ -95,10 +102,13 @@ pub(crate) fn run(report: &mut Report) -> Result<(), &'static str> {
     let scene = Scene::set().ok_or("the protocol did not run through")?;
     let record = scene.ledger.issuer().record();
     let service = record.service();
-    let key = scene.ledger.issuer().current_key();
-    let requests: Vec<Request> = (scene.cores.iter())
-        .filter_map(|core| Request::decode(service, core).ok())
-        .collect();
+    let verified: Vec<Verified> = verify(&scene, &scene.cores);
+    if verified.len() != REQUESTS {
+        return Err("the requests do not verify");
+    }
+    let request_bytes = Request::decode(service, &scene.cores[0])
+        .map_err(|_| "no request")?
+        .credential_bytes();
 
     let secp = Secp256k1::new();
     let secret = SecretKey::from_slice(&[3; 32]).map_err(|_| "no secret key")?;
@@ -134,8 +144,13 @@ pub(crate) fn run(report: &mut Report) -> Result<(), &'static str> {
             assert!(request.is_ok_and(|request| scene.ledger.issuer().verify(&request).is_ok()));
         }),
         Figure::new("server: issue", 64, || {
-            let request = &requests[next()];
-            assert!(key.issue(request, Status::DONE, 0).is_ok());
+            let verified = verified[next()].clone();
+            assert!(
+                scene
+                    .forgetful
+                    .settle(verified, |_, _| Ok(Outcome::DONE))
+                    .is_ok()
+            );
         }),
         Figure::new("server: verify and issue, single", 32, || {
             assert!(serve(&scene, &scene.cores[next()..][..1]));
@@ -187,7 +202,7 @@ pub(crate) fn run(report: &mut Report) -> Result<(), &'static str> {
     let sizes: [(&str, usize, Option<f64>); 4] = [
         (
             "request without operation parameters",
-            requests[0].credential_bytes(),
+            request_bytes,
             Some(1_500.0),
         ),
         ("reply: performed", scene.replies[0].len(), Some(400.0)),
@@ -209,28 +224,34 @@ pub(crate) fn run(report: &mut Report) -> Result<(), &'static str> {
 
 /// What a server does for requests that arrived together.
 fn serve(scene: &Scene, cores: &[Vec<u8>]) -> bool {
-    let issuer = scene.ledger.issuer();
-    let service = issuer.record().service();
-    let requests: Vec<Request> = (cores.iter())
-        .filter_map(|core| Request::decode(service, black_box(core)).ok())
-        .collect();
-    let verified = match requests.as_slice() {
-        [single] => vec![issuer.verify(single)],
-        many => issuer.verify_batch(&many.iter().collect::<Vec<_>>()),
-    };
-    let key = issuer.current_key();
+    let verified = verify(scene, cores);
     verified.len() == cores.len()
-        && requests.iter().zip(verified).all(|(request, verified)| {
-            verified.is_ok() && key.issue(request, Status::DONE, 0).is_ok()
+        && (verified.into_iter()).all(|verified| {
+            let reply = scene.forgetful.settle(verified, |_, _| Ok(Outcome::DONE));
+            matches!(reply, Ok(Reply::Performed { .. }))
         })
+}
+
+/// Those of the requests that are new and whose proofs hold.
+fn verify(scene: &Scene, cores: &[Vec<u8>]) -> Vec<Verified> {
+    let admitted = cores
+        .iter()
+        .map(|core| scene.forgetful.admit(black_box(core)));
+    let unverified = admitted.filter_map(|admitted| match admitted {
+        Ok(Admitted::Unverified(request)) => Some(request),
+        _ => None,
+    });
+    let results = scene.forgetful.verify(unverified.collect());
+    results.into_iter().filter_map(Result::ok).collect()
 }
 
 impl Scene {
     /// A pair is bought, then spent 64 times in a row; the last one is kept unspent.
     fn set() -> Option<Scene> {
         let master = MasterSecret::from_bytes([1; 32]);
-        let issuer = Issuer::new(&master, Service::new([2; 32]), Epoch(9), 1);
-        let ledger = Ledger::new(issuer, Memory::new(), OneToken);
+        let issuer = || Issuer::new(&master, Service::new([2; 32]), Epoch(9), 1);
+        let ledger = Ledger::new(issuer(), Memory::new(), OneToken).ok()?;
+        let forgetful = Ledger::new(issuer(), Forgetful::default(), OneToken).ok()?;
         let record = ledger.issuer().record();
         let root = Root::from_bytes([4; 32]);
         let claim = root.claim_secret(0);
@@ -264,6 +285,7 @@ impl Scene {
             row: row?,
             replies,
             ledger,
+            forgetful,
         })
     }
 }
@@ -282,6 +304,6 @@ fn settle(
     }
 }
 
-fn done(_: &mut MemoryTransaction<'_>, _: &Request) -> Result<Outcome, Infallible> {
+fn done(_: &mut MemoryTransaction<'_>, _: &Request) -> Result<Outcome, LedgerError<Infallible>> {
     Ok(Outcome::DONE)
 }

@@ -6,6 +6,7 @@
 
 mod credentials;
 mod engine;
+mod forgetful;
 mod page;
 mod report;
 mod transport;

@@ -213,7 +213,10 @@ fn parameters_macs_serials_and_presentations_agree_with_slow_arithmetic() {
         assert_eq!(algebra.Z(&presented), crate_side.Z.point);
     }
     // The issuer adds 7 tokens to the first output only.
-    let issuance = key.issue(in_flight.request(), Status::DONE, 7).unwrap();
+    let issuance = scene
+        .issuer()
+        .issue(in_flight.request(), Status::DONE, 7)
+        .unwrap();
     let outputs = in_flight.request().outputs().unwrap();
     let seven = times(&7_u64.into(), GENERATORS.Gg.at.point);
     for (mac, M) in issuance

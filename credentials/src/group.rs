@@ -4,6 +4,7 @@ use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
 use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::IsIdentity;
 use sha2::{Digest, Sha512};
+use zeroize::Zeroize;
 
 use crate::PROTOCOL;
 use crate::error::Malformed;
@@ -12,7 +13,7 @@ use crate::error::Malformed;
 pub(crate) type Encoding = [u8; 32];
 
 /// A point and its canonical encoding, so that nothing is compressed twice.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Zeroize)]
 pub(crate) struct Point {
     pub(crate) point: RistrettoPoint,
     pub(crate) encoding: Encoding,

@@ -9,6 +9,8 @@
 //! The proof stands over a small public context that a replacement row repeats, so it
 //! can be checked after everything else was lost.
 
+use std::fmt;
+
 use curve25519_dalek::scalar::Scalar;
 
 use crate::bytes::Reader;
@@ -17,7 +19,7 @@ use crate::generators::GENERATORS;
 use crate::group::{Encoding, Point};
 use crate::operation::{OpCode, References, Status};
 use crate::parameters::Parameters;
-use crate::request::tag;
+use crate::request::{Request, tag};
 use crate::statement::{self, Issued};
 
 /// The size of an issuance, in bytes.
@@ -25,14 +27,15 @@ pub const ISSUANCE_BYTES: usize = 328;
 const PROOF_BYTES: usize = 192;
 
 /// One MAC as it travels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mac {
     pub(crate) t: [u8; 32],
     pub(crate) V: Encoding,
 }
 
-/// Two MACs on the outputs of one request. Useless without the openings of the outputs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Two MACs on the outputs of one request. Useless without the openings of the outputs;
+/// `Debug` prints nothing of them.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Issuance {
     pub(crate) adjust: u64,
     pub(crate) macs: [Mac; 2],
@@ -77,6 +80,12 @@ impl Issuance {
     }
 }
 
+impl fmt::Debug for Issuance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Issuance")
+    }
+}
+
 /// What an issuance proof is bound to, beside what it signs: all that its row says, so
 /// that an issuer cannot take back one byte of it.
 pub(crate) struct IssuanceContext<'a> {
@@ -88,7 +97,18 @@ pub(crate) struct IssuanceContext<'a> {
     pub(crate) references: &'a References,
 }
 
-impl IssuanceContext<'_> {
+impl<'a> IssuanceContext<'a> {
+    pub(crate) fn of(request: &'a Request, status: Status) -> Self {
+        IssuanceContext {
+            core_hash: request.core_hash(),
+            op_digest: request.op_digest(),
+            op: request.op(),
+            status,
+            cost: request.cost(),
+            references: request.references(),
+        }
+    }
+
     /// The session tag of the issuance proof.
     pub(crate) fn tag(&self, parameters: &Parameters, adjust: u64) -> Vec<u8> {
         tag(

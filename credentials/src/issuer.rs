@@ -5,7 +5,9 @@ use std::fmt;
 
 use crate::epoch::Epoch;
 use crate::error::Refusal;
+use crate::issuance::{Issuance, IssuanceContext};
 use crate::issuer_key::{IssuerKey, MasterSecret};
+use crate::operation::Status;
 use crate::parameters::{Parameters, Record};
 use crate::range_proof::RangeBatch;
 use crate::range_verifier::RangeProof;
@@ -30,7 +32,7 @@ impl Issuer {
         let oldest = current.oldest_live(earlier);
         let keys: BTreeMap<_, _> = (oldest.0..=current.0)
             .map(Epoch)
-            .map(|epoch| (epoch, IssuerKey::derive(master, epoch)))
+            .map(|epoch| (epoch, IssuerKey::derive(master, &service, epoch)))
             .collect();
         let live = keys.values().map(|key| key.parameters().clone());
         let Ok(record) = Record::new(service, current, live) else {
@@ -43,28 +45,59 @@ impl Issuer {
         }
     }
 
-    /// What is published, identical for all clients.
+    /// Accepts no credentials of older epochs any more, and forgets their keys.
+    pub(crate) fn close_before(&mut self, oldest: Epoch) {
+        self.oldest = self.oldest.max(oldest);
+        self.keys.retain(|epoch, _| *epoch >= oldest);
+        self.record.close_before(oldest);
+    }
+
+    /// What is published, identical for all clients (§2, §9.2).
     #[must_use]
     pub fn record(&self) -> &Record {
         &self.record
     }
 
-    /// The epoch in which credentials are issued.
+    /// The epoch in which credentials are issued (§7.1).
     #[must_use]
     pub fn current(&self) -> Epoch {
         self.record.current()
     }
 
-    /// The oldest epoch whose credentials are accepted.
+    /// The oldest epoch whose credentials are accepted (§7.1).
     #[must_use]
     pub fn oldest(&self) -> Epoch {
         self.oldest
     }
 
-    /// The key that issues.
+    /// The key that issues (§2).
     #[must_use]
     pub fn current_key(&self) -> &IssuerKey {
         &self.keys[&self.current()]
+    }
+
+    /// Issues on the outputs of a request. Only the ledger may: it has made sure that the
+    /// proofs hold, that the inputs were not spent and that a purchase is paid.
+    pub(crate) fn issue(
+        &self,
+        request: &Request,
+        status: Status,
+        adjust: u64,
+    ) -> Result<Issuance, Refusal> {
+        self.check_service(request)?;
+        self.check_epochs(request)?;
+        let context = IssuanceContext::of(request, status);
+        self.current_key()
+            .issue(&context, request.outputs()?, adjust)
+    }
+
+    /// A request that was decoded for another service is bound to that one's id and width.
+    fn check_service(&self, request: &Request) -> Result<(), Refusal> {
+        if request.service() == self.record.service() {
+            Ok(())
+        } else {
+            Err(Refusal::BadProof)
+        }
     }
 
     fn wrong_epoch(&self) -> Refusal {
@@ -138,6 +171,7 @@ impl Issuer {
         request: &Request,
         ranges: &mut RangeBatch,
     ) -> Result<(), Refusal> {
+        self.check_service(request)?;
         let width = self.record.service().range();
         let range_proof = RangeProof::decode(width, &request.range_proof)?;
         let (statement, context) = self.statement(request)?;

@@ -22,14 +22,17 @@ use crate::error::{Malformed, Refusal};
 use crate::generators::GENERATORS;
 use crate::group::Point;
 use crate::issuance::{Issuance, IssuanceContext, Mac, adjusted};
-use crate::operation::Status;
 use crate::parameters::Parameters;
 use crate::prf::PrfKey;
-use crate::request::{Presentation, Request};
+use crate::request::Presentation;
+use crate::service::Service;
 use crate::statement::{self, Issued, Presented};
 
 /// 32 secret bytes from which every epoch's key is derived, so that a restored issuer can
 /// still serve live epochs. Erased when dropped.
+///
+/// Services derive different keys from one master. Two *ledgers* of one service must not:
+/// each would take a pair that was spent at the other.
 #[derive(Clone)]
 pub struct MasterSecret(PrfKey);
 
@@ -70,10 +73,13 @@ pub struct IssuerKey {
 }
 
 impl IssuerKey {
-    /// The key of this epoch.
+    /// The key of this service in this epoch (§2). Another service, or another width of its
+    /// amounts, has another key: a shared one would let a pair be spent once at each.
     #[must_use]
-    pub fn derive(master: &MasterSecret, epoch: Epoch) -> Self {
-        let epoch_key = master.0.derive("issuer", &[&epoch.0.to_le_bytes()]);
+    pub fn derive(master: &MasterSecret, service: &Service, epoch: Epoch) -> Self {
+        let width = [service.range().bits()];
+        let parts: [&[u8]; 3] = [service.id(), &width, &epoch.0.to_le_bytes()];
+        let epoch_key = master.0.derive("issuer", &parts);
         let [w, w_prime, x0, x1, ya] =
             ["w", "w'", "x0", "x1", "ya"].map(|name| epoch_key.scalar(name, &[]));
         let g = &*GENERATORS;
@@ -123,27 +129,15 @@ impl IssuerKey {
         Ok(Presented { Ca, Cx0, Cx1, S, Z })
     }
 
-    /// MACs on the adjusted outputs of a verified request, and the proof that this key
-    /// made them.
-    ///
-    /// # Errors
-    ///
-    /// The outputs are not points, which a verified request excludes.
-    pub fn issue(
+    /// MACs on the adjusted outputs, and the proof that this key made them. Whoever calls
+    /// this makes tokens: see [`Issuer::issue`](crate::Issuer::issue).
+    pub(crate) fn issue(
         &self,
-        request: &Request,
-        status: Status,
+        context: &IssuanceContext<'_>,
+        outputs: [Point; 2],
         adjust: u64,
     ) -> Result<Issuance, Refusal> {
-        let context = IssuanceContext {
-            core_hash: request.core_hash(),
-            op_digest: request.op_digest(),
-            op: request.op(),
-            status,
-            cost: request.cost(),
-            references: request.references(),
-        };
-        let attributes = adjusted(request.outputs()?, adjust);
+        let attributes = adjusted(outputs, adjust);
         let tag = context.tag(&self.parameters, adjust);
         let ts = [1, 2].map(|j| self.mac_nonce(&tag, &attributes, j));
         let Us = ts.map(|t| U(&t));

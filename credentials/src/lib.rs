@@ -34,6 +34,8 @@ mod generators;
 mod group;
 pub mod holder;
 mod issuance;
+#[cfg(test)]
+mod issuance_tests;
 mod issuer;
 mod issuer_key;
 pub mod ledger;

@@ -46,7 +46,7 @@ impl OpCode {
     }
 }
 
-/// How a performed operation ended: 0 means done, the rest is the service's business.
+/// How a performed operation ended (§6): 0 means done, the rest is the service's business.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Status(pub u8);
 

@@ -169,6 +169,11 @@ impl Record {
             .ok_or(HolderError::UnknownEpoch(epoch))
     }
 
+    /// Leaves out what an issuer no longer accepts.
+    pub(crate) fn close_before(&mut self, oldest: Epoch) {
+        self.live.retain(|epoch, _| *epoch >= oldest);
+    }
+
     /// The parameters of all live epochs, oldest first.
     pub fn live(&self) -> impl Iterator<Item = &Parameters> {
         self.live.values()

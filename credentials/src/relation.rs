@@ -9,7 +9,11 @@
 //! library's own instance; the tests hold the two against each other.
 //!
 //! Provers work in constant time: which points enter an equation is public, the scalars
-//! are not. Verifiers handle public values only and work in variable time.
+//! are not. Verifiers work in variable time, on values that are public with one exception:
+//! for a presentation that is *not* valid the issuer's `Z` is secret, since `CV − Z` is then a
+//! MAC on points its sender chose. How much of it the verifier's time tells has not been
+//! measured. It is never printed, and a statement erases its points and their encoding when
+//! it is dropped.
 
 use curve25519_dalek::RistrettoPoint;
 use curve25519_dalek::ristretto::{RistrettoBasepointTable, VartimeRistrettoPrecomputation};
@@ -24,6 +28,9 @@ use zeroize::Zeroizing;
 
 use crate::generators::Generator;
 use crate::group::Point;
+
+/// What the encoding of the longest statement, spending a pair, fits in, in bytes.
+const LABEL_CAPACITY: usize = 2_400;
 
 /// A point of a statement, by its place among the fixed or the variable ones.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -121,10 +128,10 @@ impl Shape {
 /// One statement: a shape, its variable points and its parameters.
 pub(crate) struct Statement<'a> {
     shape: &'a Shape,
-    variables: Vec<Point>,
+    variables: Zeroizing<Vec<Point>>,
     parameters: Vec<Scalar>,
     /// The statement as the library's instance encodes it.
-    label: Vec<u8>,
+    label: Zeroizing<Vec<u8>>,
 }
 
 /// Encoded nonce commitments, one an equation.
@@ -141,9 +148,9 @@ impl<'a> Statement<'a> {
         debug_assert_eq!(variables.len(), shape.variables);
         let mut statement = Statement {
             shape,
-            variables,
+            variables: Zeroizing::new(variables),
             parameters,
-            label: Vec::new(),
+            label: Zeroizing::default(),
         };
         statement.label = statement.encode();
         statement
@@ -189,9 +196,10 @@ impl<'a> Statement<'a> {
 
     /// The bytes of the library's `SerializeLinearRelation`: counts and indices LE32,
     /// scalars big-endian; elements count from 2, after the identity and the base point.
-    fn encode(&self) -> Vec<u8> {
+    fn encode(&self) -> Zeroizing<Vec<u8>> {
         let fixed = self.shape.fixed.len();
-        let mut out = Vec::with_capacity(2_400);
+        // More than any statement takes: growing would leave a copy behind.
+        let mut out = Zeroizing::new(Vec::with_capacity(LABEL_CAPACITY));
         let count = |out: &mut Vec<u8>, n: usize| out.extend_from_slice(&(n as u32).to_le_bytes());
         let index = |element: Element| match element {
             Element::Fixed(place) => 2 + place,
@@ -212,9 +220,10 @@ impl<'a> Statement<'a> {
             }
         }
         let fixed = self.shape.fixed.iter().map(|fixed| &fixed.at);
-        for point in fixed.chain(&self.variables) {
+        for point in fixed.chain(self.variables.iter()) {
             out.extend_from_slice(&point.encoding);
         }
+        debug_assert!(out.len() <= LABEL_CAPACITY);
         out
     }
 
@@ -224,12 +233,19 @@ impl<'a> Statement<'a> {
         let halves: Zeroizing<Vec<Scalar>> =
             Zeroizing::new(scalars.iter().map(Scalar::div_by_2).collect());
         // `w·Gw` occurs in three equations of an issuance: each product is made once.
-        let mut products: Vec<((usize, usize), RistrettoPoint)> = Vec::new();
+        // Its length is bounded in advance: growing would leave a copy of secrets behind.
+        let equations = self.shape.equations.iter();
+        let most = equations
+            .map(|prepared| prepared.equation.terms.len())
+            .sum();
+        let mut products: Zeroizing<Vec<((usize, usize), RistrettoPoint)>> =
+            Zeroizing::new(Vec::with_capacity(most));
         let mut sums = Vec::with_capacity(self.shape.equations.len());
         for Prepared { equation, .. } in &self.shape.equations {
             let mut sum = RistrettoPoint::identity();
             let mut points: Vec<RistrettoPoint> = Vec::new();
-            let mut factors: Zeroizing<Vec<Scalar>> = Zeroizing::new(Vec::new());
+            let mut factors: Zeroizing<Vec<Scalar>> =
+                Zeroizing::new(Vec::with_capacity(equation.terms.len()));
             let mut elements: Vec<Element> = Vec::new();
             for (scalar, element, coefficient) in &equation.terms {
                 let factor = Zeroizing::new(self.times(*coefficient, &halves[*scalar]));

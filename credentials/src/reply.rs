@@ -25,8 +25,8 @@ pub enum Reply {
         issuance: Box<Issuance>,
     },
     /// Something else was done with at least one credential of the pair: these are the
-    /// distinct rows. *This* operation was not performed; a credential of the pair that
-    /// is in none of them stays unspent.
+    /// distinct rows, one or two. *This* operation was not performed; a credential of the
+    /// pair that is in none of them stays unspent.
     NotPerformed(Vec<Row>),
 }
 
@@ -40,7 +40,8 @@ impl Reply {
         }
     }
 
-    /// The bytes that travel: 330, 579 or 1,157.
+    /// The bytes that travel: 330, 579 or 1,157. A pair is consumed by two rows at most, so
+    /// further ones are left out. No row at all is no reply, and nothing decodes it.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         match self {
@@ -50,6 +51,7 @@ impl Reply {
                 bytes
             }
             Reply::NotPerformed(rows) => {
+                let rows = &rows[..rows.len().min(2)];
                 let mut bytes = vec![if rows.len() > 1 { 2 } else { 1 }];
                 for row in rows {
                     bytes.extend_from_slice(&row.encode());

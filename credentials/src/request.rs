@@ -130,6 +130,7 @@ pub struct Request {
     pub(crate) head: Head,
     pub(crate) range_proof: Vec<u8>,
     pub(crate) proof: Vec<u8>,
+    service: Service,
     references: References,
     parameters: Vec<u8>,
     core_hash: [u8; 32],
@@ -190,6 +191,7 @@ impl Request {
             return Err(Malformed::Value("the parameters"));
         }
         Ok(Request {
+            service: *service,
             references,
             head: Head {
                 op,
@@ -208,6 +210,12 @@ impl Request {
             length: core.len(),
             points: OnceLock::new(),
         })
+    }
+
+    /// The service it was decoded for, whose id is part of the operation digest (§4.4).
+    #[must_use]
+    pub fn service(&self) -> &Service {
+        &self.service
     }
 
     /// The operation.

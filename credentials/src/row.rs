@@ -240,8 +240,7 @@ mod tests {
         let request = in_flight.request();
         // The proof is good: only the operation says that nothing may come back.
         let row = |adjust| {
-            let key = scene.issuer().current_key();
-            let issuance = key.issue(request, Status::DONE, adjust).unwrap();
+            let issuance = scene.issuer().issue(request, Status::DONE, adjust).unwrap();
             Row::new(request, Status::DONE, issuance)
         };
         let open = |row: Row| row.open(&root(), scene.issuer().record());

@@ -1,15 +1,14 @@
 //! One purchase and what follows from it, for tests that look inside.
 
-use std::convert::Infallible;
 use std::num::NonZeroU64;
 
 use curve25519_dalek::scalar::Scalar;
 
-use crate::ledger::memory::{Memory, MemoryTransaction};
+use crate::ledger::memory::Memory;
 use crate::ledger::{Outcome, Tariff};
 use crate::{
-    AdjustRule, Epoch, InFlight, Issuer, Ledger, MasterSecret, OpCode, Reply, Request, Root,
-    Service, Settled, Spending, Unspent,
+    AdjustRule, Epoch, InFlight, Issuer, Ledger, MasterSecret, OpCode, Reply, Root, Service,
+    Settled, Spending, Unspent,
 };
 
 pub(crate) const MASTER: [u8; 32] = [1; 32];
@@ -24,12 +23,16 @@ impl Tariff for Ten {
     fn price(&self, _: OpCode, _: &[u8]) -> Option<NonZeroU64> {
         NonZeroU64::new(10)
     }
+
+    fn largest_adjust(&self, _: OpCode, _: &[u8]) -> u64 {
+        10
+    }
 }
 
 pub(crate) type Scene = Ledger<Memory, Ten>;
 
 pub(crate) fn scene() -> Scene {
-    Ledger::new(issuer(EPOCH), Memory::new(), Ten)
+    Ledger::new(issuer(EPOCH), Memory::new(), Ten).unwrap()
 }
 
 pub(crate) fn issuer(epoch: Epoch) -> Issuer {
@@ -60,8 +63,7 @@ pub(crate) fn settle(scene: &Scene, in_flight: InFlight, adjust: u64) -> (Reply,
         adjust,
         ..Outcome::DONE
     };
-    let perform = |_: &mut MemoryTransaction<'_>, _: &Request| Ok::<_, Infallible>(outcome);
-    let reply = scene.process(in_flight.core(), perform).unwrap();
+    let reply = scene.process(in_flight.core(), |_, _| Ok(outcome)).unwrap();
     let record = scene.issuer().record();
     let rule = AdjustRule::Exactly(adjust);
     match in_flight.accept(&root(), record, reply.clone(), rule) {

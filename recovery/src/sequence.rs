@@ -3,7 +3,7 @@
 //! The head of value `n` is at the slot `(purpose, lane, generation 0, index n)`; how a value
 //! becomes blobs is [`value`](crate::value)'s matter. A value is stored when its head is.
 //! Appends go one after the other, so there are no holes: whoever holds the root walks the
-//! counters from 0 and finds everything ([`walk`](crate::walk)). Deleted values leave
+//! counters from 0 and finds everything ([`walk`]). Deleted values leave
 //! tombstones, which a walk steps over for as long as the storage node remembers them.
 //!
 //! Two devices with one root key cannot overwrite each other: the one that comes second gets a

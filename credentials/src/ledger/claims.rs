@@ -3,12 +3,14 @@
 //! Handing out invoices and watching them is the service's business. Unpaid claims expire
 //! there, and there their number is limited.
 
+use std::fmt;
+
 use super::{Ledger, LedgerError, Storage, Tariff, Transaction};
 use crate::error::Refusal;
 use crate::operation::ClaimTag;
 
-/// What is known of a claim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What is known of a claim (§7, §11). `Debug` prints neither the payment nor the amount.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
     /// The payment, as the service names it; 32 bytes.
     pub payment: [u8; 32],
@@ -18,6 +20,15 @@ pub struct Claim {
     pub paid: bool,
     /// Whether credentials were issued for it. Stays for as long as the payment is known.
     pub consumed: bool,
+}
+
+impl fmt::Debug for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claim")
+            .field("paid", &self.paid)
+            .field("consumed", &self.consumed)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<S: Storage, T: Tariff> Ledger<S, T> {
@@ -71,6 +82,19 @@ impl<S: Storage, T: Tariff> Ledger<S, T> {
     pub fn drop_unpaid(&self, tag: &ClaimTag) -> Result<(), LedgerError<S::Error>> {
         self.with_claim(tag, |known| match known {
             Some(Claim { paid: false, .. }) => Ok(None),
+            _ => Err(Refusal::UnknownClaim),
+        })
+    }
+
+    /// Forgets a consumed claim together with the record of its payment, which must not be
+    /// credited to this tag again (§7).
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::UnknownClaim`] if there is no consumed claim of this tag; storage.
+    pub fn drop_consumed(&self, tag: &ClaimTag) -> Result<(), LedgerError<S::Error>> {
+        self.with_claim(tag, |known| match known {
+            Some(Claim { consumed: true, .. }) => Ok(None),
             _ => Err(Refusal::UnknownClaim),
         })
     }

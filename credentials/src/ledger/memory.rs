@@ -1,10 +1,10 @@
-//! Storage in memory, for tests and benchmarks. Nothing survives the process.
+//! [`Storage`] in memory (§7), for tests and benchmarks. Nothing survives the process.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Claim, Storage, Supply, Transaction};
+use super::{Claim, Floor, Storage, Supply, Transaction};
 use crate::epoch::Epoch;
 use crate::operation::{ClaimTag, Reference};
 use crate::row::Row;
@@ -14,9 +14,10 @@ struct State {
     rows: HashMap<Reference, Row>,
     claims: HashMap<ClaimTag, Claim>,
     supply: Supply,
+    floor: Option<Floor>,
 }
 
-/// Tables behind one lock: transactions are serial.
+/// The tables of §7 behind one lock: transactions are serial.
 #[derive(Debug, Default)]
 pub struct Memory(Mutex<State>);
 
@@ -50,6 +51,7 @@ impl Storage for Memory {
             claims: HashMap::new(),
             supply: None,
             oldest: None,
+            floor: None,
         })
     }
 }
@@ -62,6 +64,7 @@ pub struct MemoryTransaction<'s> {
     claims: HashMap<ClaimTag, Option<Claim>>,
     supply: Option<Supply>,
     oldest: Option<Epoch>,
+    floor: Option<Floor>,
 }
 
 impl Transaction for MemoryTransaction<'_> {
@@ -85,6 +88,15 @@ impl Transaction for MemoryTransaction<'_> {
     fn drop_rows_before(&mut self, oldest: Epoch) -> Result<(), Infallible> {
         self.rows.retain(|_, row| row.out_epoch() >= oldest);
         self.oldest = self.oldest.max(Some(oldest));
+        Ok(())
+    }
+
+    fn floor(&mut self) -> Result<Option<Floor>, Infallible> {
+        Ok(self.floor.or(self.state.floor))
+    }
+
+    fn put_floor(&mut self, floor: Floor) -> Result<(), Infallible> {
+        self.floor = Some(floor);
         Ok(())
     }
 
@@ -117,6 +129,9 @@ impl Transaction for MemoryTransaction<'_> {
     fn commit(mut self) -> Result<(), Infallible> {
         if let Some(oldest) = self.oldest {
             self.state.rows.retain(|_, row| row.out_epoch() >= oldest);
+        }
+        if self.floor.is_some() {
+            self.state.floor = self.floor;
         }
         self.state.rows.extend(self.rows.drain());
         for (tag, claim) in self.claims.drain() {

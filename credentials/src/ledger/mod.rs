@@ -15,17 +15,20 @@
 //! nothing, and a retry finds out which. When more tokens are about to be spent than were
 //! ever issued for payments, a credential was forged and issuance halts.
 //!
-//! After a restore from a backup start a new epoch that accepts none of those in which
-//! something may have been spent since: `Issuer::new(master, service, next, 0)`.
+//! Epochs only move forward. Which ones were entered and which were closed is stored
+//! beside the rows ([`Floor`]) and overrides what an [`Issuer`] would accept. After a restore
+//! from a backup open the ledger with [`Ledger::after_restore`].
 
 mod claims;
+mod epochs;
 pub mod memory;
 mod storage;
 
 use std::num::NonZeroU64;
 
 pub use claims::Claim;
-pub use storage::{Storage, Supply, Transaction};
+pub use epochs::EpochError;
+pub use storage::{Floor, Storage, Supply, Transaction};
 
 use crate::error::Refusal;
 use crate::issuer::Issuer;
@@ -34,20 +37,24 @@ use crate::reply::Reply;
 use crate::request::Request;
 use crate::row::Row;
 
-/// The published prices. Every operation that presents credentials costs at least one
-/// token before adjustment, or the replay table would grow for free (§6).
+/// The published prices and refunds (§2, §6). Every operation that presents credentials costs
+/// at least one token before adjustment, or the replay table would grow for free.
 pub trait Tariff {
     /// What an operation costs, in tokens; none if it is not offered. Asked for
     /// [`OpCode::TRANSFER`] and for the codes of the service.
     fn price(&self, op: OpCode, parameters: &[u8]) -> Option<NonZeroU64>;
+
+    /// The most that performing it may give back, in tokens. Asked for the codes of the
+    /// service. A bound, so that a slip in the service cannot print tokens.
+    fn largest_adjust(&self, op: OpCode, parameters: &[u8]) -> u64;
 }
 
-/// How an operation ended, as the service reports it.
+/// How an operation ended, as the service reports it (§6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
     /// What the holder is told.
     pub status: Status,
-    /// Tokens that go back to the holder.
+    /// Tokens that go back to the holder (§5); at most [`Tariff::largest_adjust`].
     pub adjust: u64,
 }
 
@@ -68,6 +75,15 @@ pub enum LedgerError<E> {
     /// Tell the operator. Whether the transaction took effect, a retry finds out.
     #[error("storage: {0}")]
     Storage(E),
+    /// The service's fault, tell the operator: it gave back more tokens than its tariff
+    /// allows. Nothing was consumed, and nothing it wrote in the transaction was kept.
+    #[error("{adjust} tokens were given back, the tariff allows {largest}")]
+    AdjustTooLarge {
+        /// What performing the operation gave back, in tokens.
+        adjust: u64,
+        /// What [`Tariff::largest_adjust`] allows, in tokens.
+        largest: u64,
+    },
 }
 
 /// A request after the cheap checks.
@@ -79,8 +95,8 @@ pub enum Admitted {
     Unverified(Box<Request>),
 }
 
-/// A request whose proofs hold.
-#[derive(Debug)]
+/// A request whose proofs hold. It may be unpaid or spent: only [`Ledger::settle`] knows.
+#[derive(Debug, Clone)]
 pub struct Verified(Box<Request>);
 
 /// The state machine over an issuer, a storage and a price list.
@@ -99,15 +115,6 @@ enum Seen {
 }
 
 impl<S: Storage, T: Tariff> Ledger<S, T> {
-    /// A ledger that continues with what the storage holds.
-    pub fn new(issuer: Issuer, storage: S, tariff: T) -> Self {
-        Ledger {
-            issuer,
-            storage,
-            tariff,
-        }
-    }
-
     /// The issuer.
     pub fn issuer(&self) -> &Issuer {
         &self.issuer
@@ -118,18 +125,9 @@ impl<S: Storage, T: Tariff> Ledger<S, T> {
         &self.storage
     }
 
-    /// Enters another epoch and drops the rows whose epoch is no longer live. Requests in
-    /// flight with the former output epoch are refused untouched (§7.1).
-    ///
-    /// # Errors
-    ///
-    /// Storage; the former epoch then stays in force.
-    pub fn enter(&mut self, issuer: Issuer) -> Result<(), S::Error> {
-        let mut transaction = self.storage.begin()?;
-        transaction.drop_rows_before(issuer.oldest())?;
-        transaction.commit()?;
-        self.issuer = issuer;
-        Ok(())
+    /// The storage, when the ledger is closed.
+    pub fn into_storage(self) -> S {
+        self.storage
     }
 
     /// Steps 1 to 4 of §7.
@@ -169,18 +167,22 @@ impl<S: Storage, T: Tariff> Ledger<S, T> {
 
     /// Step 6 of §7: repeats the look-up under the lock, performs, issues, records.
     /// `perform` is called at most once, for operations of the service only, and inside
-    /// the transaction: what it writes there becomes durable together with the row.
+    /// the transaction: what it writes there becomes durable together with the row. An error
+    /// of it undoes that and is passed on. It should refuse only what costs nothing to try
+    /// again, because a refusal takes no tokens: an operation that was looked into and could
+    /// not be done is an [`Outcome`] with another status (§6).
     ///
     /// # Errors
     ///
-    /// A refusal, having consumed nothing; or storage, having done all or nothing.
+    /// A refusal or a broken tariff, having consumed nothing; or storage, having done all or
+    /// nothing.
     pub fn settle<F>(
         &self,
         Verified(request): Verified,
         perform: F,
     ) -> Result<Reply, LedgerError<S::Error>>
     where
-        F: FnOnce(&mut S::Transaction<'_>, &Request) -> Result<Outcome, S::Error>,
+        F: FnOnce(&mut S::Transaction<'_>, &Request) -> Result<Outcome, LedgerError<S::Error>>,
     {
         let mut transaction = self.begin()?;
         match Self::seen(&mut transaction, &request)? {
@@ -191,19 +193,15 @@ impl<S: Storage, T: Tariff> Ledger<S, T> {
             Seen::Otherwise(_) => return Err(Refusal::AlreadyClaimed.into()),
             Seen::Never => self.check_terms(&mut transaction, &request)?,
         }
-        let outcome = if request.op().code() >= OpCode::FIRST_OF_SERVICE {
-            perform(&mut transaction, &request).map_err(LedgerError::Storage)?
-        } else {
-            Outcome::DONE
-        };
+        // Before anything is done for tokens that cannot exist.
         let supply = transaction.supply().map_err(LedgerError::Storage)?;
-        let Some(supply) = supply.after(request.cost(), outcome.adjust) else {
-            // What was performed above is dropped with this transaction.
+        let Some(supply) = supply.after(request.cost()) else {
             drop(transaction);
             return self.halt();
         };
-        let Outcome { status, adjust } = outcome;
-        let issuance = self.issuer.current_key().issue(&request, status, adjust)?;
+        let Outcome { status, adjust } = self.perform(&mut transaction, &request, perform)?;
+        let supply = supply.given_back(adjust);
+        let issuance = self.issuer.issue(&request, status, adjust)?;
         let row = Row::new(&request, status, issuance);
         let mut record = || {
             transaction.put_supply(supply)?;
@@ -218,6 +216,27 @@ impl<S: Storage, T: Tariff> Ledger<S, T> {
         Ok(Reply::performed(&row))
     }
 
+    /// Performs an operation of the service, and holds it to its tariff.
+    fn perform<F>(
+        &self,
+        transaction: &mut S::Transaction<'_>,
+        request: &Request,
+        perform: F,
+    ) -> Result<Outcome, LedgerError<S::Error>>
+    where
+        F: FnOnce(&mut S::Transaction<'_>, &Request) -> Result<Outcome, LedgerError<S::Error>>,
+    {
+        if request.op().code() < OpCode::FIRST_OF_SERVICE {
+            return Ok(Outcome::DONE);
+        }
+        let outcome = perform(transaction, request)?;
+        let largest = (self.tariff).largest_adjust(request.op(), request.parameters());
+        match outcome.adjust {
+            adjust if adjust > largest => Err(LedgerError::AdjustTooLarge { adjust, largest }),
+            _ => Ok(outcome),
+        }
+    }
+
     /// All three stages for one core.
     ///
     /// # Errors
@@ -225,7 +244,7 @@ impl<S: Storage, T: Tariff> Ledger<S, T> {
     /// Those of the stages.
     pub fn process<F>(&self, core: &[u8], perform: F) -> Result<Reply, LedgerError<S::Error>>
     where
-        F: FnOnce(&mut S::Transaction<'_>, &Request) -> Result<Outcome, S::Error>,
+        F: FnOnce(&mut S::Transaction<'_>, &Request) -> Result<Outcome, LedgerError<S::Error>>,
     {
         match self.admit(core)? {
             Admitted::Answered(reply) => Ok(reply),
@@ -271,6 +290,7 @@ impl<S: Storage, T: Tariff> Ledger<S, T> {
         if transaction.supply().map_err(LedgerError::Storage)?.halted {
             return Err(Refusal::Halted.into());
         }
+        self.check_floor(transaction, request)?;
         self.issuer.check_epochs(request)?;
         let price = match request.references() {
             References::Claim(tag) => {

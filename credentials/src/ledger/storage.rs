@@ -18,10 +18,25 @@ pub trait Storage {
 
     /// Begins a transaction. Dropping it undoes it.
     ///
+    /// It **must** lock: from here to its end nobody else may write. A ledger decides by what
+    /// it reads, that a reference has no row for one, and acts on it later in the same
+    /// transaction, part of which is the service's. A database that detects conflicts
+    /// instead has to see those of rows that were absent, and to fail the commit.
+    ///
     /// # Errors
     ///
     /// The database fails.
     fn begin(&self) -> Result<Self::Transaction<'_>, Self::Error>;
+}
+
+/// The epochs that storage knows of (§7, §7.1). Both only ever rise, so that no restart, no
+/// other window and no failed call makes an epoch live again whose rows are gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Floor {
+    /// Credentials of older epochs are never accepted again.
+    pub oldest: Epoch,
+    /// The latest epoch that was entered; nothing is issued in any other.
+    pub current: Epoch,
 }
 
 /// One transaction: all of it becomes durable, or nothing. Every method fails only when
@@ -37,6 +52,10 @@ pub trait Transaction {
     fn insert_row(&mut self, row: &Row) -> Result<(), Self::Error>;
     /// Drops the rows whose `out_epoch` is older: by liveness, never by age (§10.15).
     fn drop_rows_before(&mut self, oldest: Epoch) -> Result<(), Self::Error>;
+    /// The floor; none in a new database.
+    fn floor(&mut self) -> Result<Option<Floor>, Self::Error>;
+    /// Replaces the floor. The ledger never lowers it.
+    fn put_floor(&mut self, floor: Floor) -> Result<(), Self::Error>;
     /// The claim of this tag, if there is one.
     fn claim(&mut self, tag: &ClaimTag) -> Result<Option<Claim>, Self::Error>;
     /// Stores a claim, or replaces it.
@@ -62,19 +81,26 @@ pub struct Supply {
 }
 
 impl Supply {
-    /// The supply after one operation, or nothing if it would be negative.
-    pub(super) fn after(self, cost: i64, adjust: u64) -> Option<Supply> {
-        let given = u128::from(adjust);
+    /// The supply after a purchase or a payment, or nothing if it would be negative. What
+    /// is spent was outstanding before anything is given back.
+    pub(super) fn after(self, cost: i64) -> Option<Supply> {
         let magnitude = u128::from(cost.unsigned_abs());
         let outstanding = if cost < 0 {
-            self.outstanding.checked_add(magnitude)?
+            self.outstanding.saturating_add(magnitude)
         } else {
-            // What is spent was outstanding before anything is given back.
             self.outstanding.checked_sub(magnitude)?
         };
         Some(Supply {
-            outstanding: outstanding.checked_add(given)?,
+            outstanding,
             ..self
         })
+    }
+
+    /// The supply after a refund. Saturation is out of reach: each step adds less than 2^64.
+    pub(super) fn given_back(self, adjust: u64) -> Supply {
+        Supply {
+            outstanding: self.outstanding.saturating_add(adjust.into()),
+            ..self
+        }
     }
 }

@@ -126,3 +126,22 @@ fn a_purchase_can_be_divided_and_opened_from_the_root() {
         assert!(attempt.is_err());
     }
 }
+
+#[test]
+fn a_consumed_claim_is_forgotten_with_its_payment_and_an_open_one_is_not() {
+    let (ledger, root) = (ledger(), root());
+    let claim = paid_claim(&ledger, &root, 0, 100);
+    let record = ledger.issuer().record();
+    let purchase = InFlight::purchase(&root, record, &claim, 100, None).unwrap();
+    let forget = || ledger.drop_consumed(&claim.tag());
+    assert_eq!(refusal(forget()), Refusal::UnknownClaim);
+    let reply = ledger.process(purchase.core(), never).unwrap();
+    forget().unwrap();
+    assert_eq!(refusal(forget()), Refusal::UnknownClaim);
+    // The row still answers a retry, and no other purchase gets past it.
+    assert_eq!(ledger.process(purchase.core(), never), Ok(reply));
+    let other = InFlight::purchase(&root, record, &claim, 100, Some([40, 60])).unwrap();
+    let refused = refusal(ledger.process(other.core(), never));
+    assert_eq!(refused, Refusal::AlreadyClaimed);
+    assert_eq!(supply(&ledger).outstanding, 100);
+}

@@ -4,9 +4,11 @@ use std::convert::Infallible;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use larder_credentials::ledger::memory::{Memory, MemoryTransaction};
-use larder_credentials::ledger::{Claim, LedgerError, Outcome, Storage, Supply, Transaction};
+use larder_credentials::ledger::{
+    Claim, EpochError, Floor, LedgerError, Outcome, Storage, Supply, Transaction,
+};
 use larder_credentials::{
-    ClaimTag, Epoch, InFlight, Ledger, Reference, Reply, Row, Spending, Unspent,
+    ClaimTag, Epoch, InFlight, Ledger, Reference, Refusal, Reply, Row, Spending, Unspent,
 };
 
 use crate::fixture::*;
@@ -77,6 +79,15 @@ impl Transaction for CrashingTransaction<'_> {
         sure(self.inner.drop_rows_before(oldest));
         Ok(())
     }
+    fn floor(&mut self) -> Result<Option<Floor>, Crash> {
+        self.storage.step()?;
+        Ok(sure(self.inner.floor()))
+    }
+    fn put_floor(&mut self, floor: Floor) -> Result<(), Crash> {
+        self.storage.step()?;
+        sure(self.inner.put_floor(floor));
+        self.storage.step()
+    }
     fn claim(&mut self, tag: &ClaimTag) -> Result<Option<Claim>, Crash> {
         self.storage.step()?;
         Ok(sure(self.inner.claim(tag)))
@@ -116,15 +127,20 @@ const EFFECTS: ClaimTag = ClaimTag([0xee; 32]);
 fn count_effect(
     transaction: &mut CrashingTransaction<'_>,
     _: &larder_credentials::Request,
-) -> Result<Outcome, Crash> {
-    let amount = transaction.claim(&EFFECTS)?.map_or(0, |claim| claim.amount) + 1;
+) -> Result<Outcome, LedgerError<Crash>> {
+    let known = transaction.claim(&EFFECTS);
+    let amount = known
+        .map_err(LedgerError::Storage)?
+        .map_or(0, |claim| claim.amount)
+        + 1;
     let counter = Claim {
         payment: [0; 32],
         amount,
         paid: false,
         consumed: false,
     };
-    transaction.put_claim(&EFFECTS, counter)?;
+    let written = transaction.put_claim(&EFFECTS, counter);
+    written.map_err(LedgerError::Storage)?;
     Ok(Outcome::DONE)
 }
 
@@ -137,7 +153,7 @@ fn state(ledger: &CrashingLedger) -> (usize, Supply, u64) {
 }
 
 fn ledger_with_paid_claim() -> (CrashingLedger, InFlight) {
-    let ledger = Ledger::new(issuer(SERVICE, EPOCH), Crashing::default(), Prices);
+    let ledger = Ledger::new(issuer(SERVICE, EPOCH), Crashing::default(), Prices).unwrap();
     let claim = root().claim_secret(0);
     ledger.open_claim(&claim.tag(), [0; 32], 100).unwrap();
     ledger.mark_paid(&claim.tag()).unwrap();
@@ -204,4 +220,139 @@ fn a_crash_at_any_step_of_a_spend_leaves_all_or_nothing() {
 #[test]
 fn a_crash_at_any_step_of_a_purchase_leaves_all_or_nothing() {
     survives_every_crash(ledger_with_paid_claim, (0, 0, 0), (1, 100, 0));
+}
+
+/// Runs `call` on a ledger that dies at one step after the other. `check` sees the fuse that
+/// was lit, and the ledger and the result of each death.
+fn at_every_step(
+    start: impl Fn() -> CrashingLedger,
+    call: impl Fn(&mut CrashingLedger) -> bool,
+    mut check: impl FnMut(u32, CrashingLedger),
+) {
+    for fuse in 1.. {
+        let mut ledger = start();
+        ledger.storage().fuse.store(fuse, Ordering::Relaxed);
+        let crashed = call(&mut ledger);
+        ledger.storage().fuse.store(NEVER, Ordering::Relaxed);
+        if !crashed {
+            assert!(fuse > 4, "only {fuse} steps");
+            return;
+        }
+        check(fuse, ledger);
+    }
+}
+
+#[test]
+fn a_crash_at_any_step_of_entering_an_epoch_makes_no_pair_spendable_twice() {
+    let (_, pair) = bought();
+    let far = Epoch(EPOCH.0 + EARLIER + 1);
+    let start = || {
+        let (ledger, pair) = bought();
+        let record = ledger.issuer().record();
+        let spent = spend(&pair, &root(), record, Spending::on(WORK, b"", PRICE));
+        ledger.process(spent.core(), count_effect).unwrap();
+        ledger
+    };
+    let (mut before, mut after) = (0, 0);
+    let enter = |ledger: &mut CrashingLedger| match ledger.enter(issuer(SERVICE, far)) {
+        Ok(()) => false,
+        Err(EpochError::Storage(Crash)) => true,
+        Err(error) => panic!("{error:?}"),
+    };
+    at_every_step(start, enter, |fuse, mut ledger| {
+        // The former issuer is in force: it knows the rows, or it takes nothing new.
+        assert_eq!(ledger.issuer().current(), EPOCH);
+        let record = ledger.issuer().record();
+        let again = spend(&pair, &root(), record, Spending::transfer(FEE));
+        match ledger.process(again.core(), count_effect) {
+            Ok(Reply::NotPerformed(_)) => before += 1,
+            Err(LedgerError::Refused(Refusal::WrongEpoch { current, .. })) => {
+                assert_eq!(current, far);
+                after += 1;
+            }
+            other => panic!("step {fuse}: {other:?}"),
+        }
+        // Called again, it succeeds.
+        assert!(!enter(&mut ledger));
+        assert_eq!(state(&ledger), (0, state(&ledger).1, 1));
+    });
+    assert!(before > 3);
+    assert_eq!(after, 1);
+}
+
+#[test]
+fn a_crash_at_any_step_of_opening_a_claim_leaves_all_or_nothing() {
+    let start = || Ledger::new(issuer(SERVICE, EPOCH), Crashing::default(), Prices).unwrap();
+    let tag = root().claim_secret(0).tag();
+    let open = |ledger: &CrashingLedger| ledger.open_claim(&tag, [0; 32], 100);
+    let call = |ledger: &mut CrashingLedger| open(ledger) == Err(LedgerError::Storage(Crash));
+    let mut durable = 0;
+    at_every_step(start, call, |fuse, ledger| match open(&ledger) {
+        Ok(()) => assert_eq!(durable, 0, "step {fuse}"),
+        Err(LedgerError::Refused(Refusal::AlreadyClaimed)) => durable += 1,
+        other => panic!("step {fuse}: {other:?}"),
+    });
+    assert_eq!(durable, 1);
+}
+
+#[test]
+fn a_crash_at_any_step_of_marking_a_claim_paid_is_mended_by_marking_it_again() {
+    let claim = root().claim_secret(0);
+    let start = || {
+        let ledger = Ledger::new(issuer(SERVICE, EPOCH), Crashing::default(), Prices).unwrap();
+        ledger.open_claim(&claim.tag(), [0; 32], 100).unwrap();
+        ledger
+    };
+    let mark = |ledger: &CrashingLedger| ledger.mark_paid(&claim.tag());
+    let call = |ledger: &mut CrashingLedger| mark(ledger) == Err(LedgerError::Storage(Crash));
+    let (mut unpaid, mut paid) = (0, 0);
+    at_every_step(start, call, |fuse, ledger| {
+        let record = ledger.issuer().record();
+        let purchase = InFlight::purchase(&root(), record, &claim, 100, None).unwrap();
+        match ledger.process(purchase.core(), count_effect) {
+            Err(LedgerError::Refused(Refusal::NotPaid)) => unpaid += 1,
+            Ok(Reply::Performed { .. }) => paid += 1,
+            other => panic!("step {fuse}: {other:?}"),
+        }
+        mark(&ledger).unwrap();
+        ledger.process(purchase.core(), count_effect).unwrap();
+        assert_eq!(state(&ledger).1.outstanding, 100);
+    });
+    assert!(unpaid > 3);
+    assert_eq!(paid, 1);
+}
+
+#[test]
+fn a_crash_at_any_step_of_halting_lets_no_forged_token_through() {
+    let (_, pair) = bought();
+    let start = || {
+        let (ledger, _) = bought();
+        let mut transaction = sure(ledger.storage().inner.begin());
+        let forged = Supply {
+            outstanding: u128::from(PRICE) - 1,
+            halted: false,
+        };
+        sure(transaction.put_supply(forged));
+        sure(transaction.commit());
+        ledger
+    };
+    let process = |ledger: &CrashingLedger| {
+        let record = ledger.issuer().record();
+        let spending = spend(&pair, &root(), record, Spending::on(WORK, b"", PRICE));
+        ledger.process(spending.core(), count_effect)
+    };
+    let call = |ledger: &mut CrashingLedger| match process(ledger) {
+        Err(LedgerError::Storage(Crash)) => true,
+        Err(LedgerError::Refused(Refusal::Halted)) => false,
+        other => panic!("{other:?}"),
+    };
+    let mut halted = 0;
+    at_every_step(start, call, |fuse, mut ledger| {
+        let (references, supply, effects) = state(&ledger);
+        assert_eq!((references, effects), (1, 0), "step {fuse}");
+        halted += u32::from(supply.halted);
+        assert!(!call(&mut ledger));
+        assert!(state(&ledger).1.halted);
+    });
+    assert_eq!(halted, 1);
 }

@@ -107,6 +107,19 @@ fn genuine_bytes_decode_and_every_prefix_or_suffix_of_them_does_not() {
 }
 
 #[test]
+fn a_reply_of_too_many_rows_encodes_to_one_that_decodes() {
+    let Ok(Reply::NotPerformed(rows)) = Reply::decode(&SAMPLES.replies[1]) else {
+        panic!("the second reply is a row");
+    };
+    let of = |count| Reply::NotPerformed(vec![rows[0].clone(); count]);
+    for count in [1, 2] {
+        assert_eq!(Reply::decode(&of(count).encode()), Ok(of(count)));
+    }
+    assert_eq!(Reply::decode(&of(3).encode()), Ok(of(2)));
+    assert!(Reply::decode(&of(0).encode()).is_err());
+}
+
+#[test]
 fn a_length_that_lies_allocates_nothing() {
     let mut core = SAMPLES.spend.clone();
     let place = core.len() - 5 - 4;

@@ -1,8 +1,9 @@
 //! What happens at the boundary of an epoch, and to those who come late (§7.1).
 
-use larder_credentials::ledger::Admitted;
+use larder_credentials::ledger::{Admitted, EpochError, Floor, Storage as _, Transaction as _};
 use larder_credentials::{
-    AdjustRule, Epoch, HolderError, Refusal, Reply, Root, Settled, Spending, Unspent, walk,
+    AdjustRule, Epoch, HolderError, InFlight, Issuer, Ledger, Refusal, Reply, Root, Settled,
+    Spending, Unspent, walk,
 };
 
 use crate::fixture::*;
@@ -265,4 +266,141 @@ fn two_devices_that_share_a_root_conflict_harmlessly() {
     };
     assert_eq!(rows[0].op_digest(), winner.request().op_digest());
     assert_eq!(rows[0].open(&root, record).unwrap().total(), 90);
+}
+
+/// A ledger on which a pair of [`EPOCH`] was spent, and another request on that pair.
+fn spent() -> (TestLedger, InFlight) {
+    let (ledger, root) = (ledger(), root());
+    let pair = buy(&ledger, &root, 0, 100);
+    let first = spend(
+        &pair,
+        &root,
+        ledger.issuer().record(),
+        Spending::on(WORK, b"", PRICE),
+    );
+    ledger.process(first.core(), done).unwrap();
+    // What the holder says in an epoch whose window would reach back to the pair's.
+    let late = Issuer::new(&master(), SERVICE, Epoch(7), EARLIER);
+    let again = spend(&pair, &root, late.record(), Spending::transfer(FEE));
+    (ledger, again)
+}
+
+const CLOSED: Refusal = Refusal::WrongEpoch {
+    current: Epoch(7),
+    oldest: Epoch(6),
+};
+
+fn narrow(epoch: u32) -> Issuer {
+    Issuer::new(&master(), SERVICE, Epoch(epoch), 0)
+}
+
+#[test]
+fn an_epoch_that_was_closed_is_not_opened_by_a_wider_window() {
+    let (mut ledger, again) = spent();
+    ledger.enter(narrow(6)).unwrap();
+    ledger.enter(issuer(SERVICE, Epoch(7))).unwrap();
+    assert_eq!(refusal(ledger.process(again.core(), never)), CLOSED);
+    // Nor is it published as live.
+    assert_eq!(ledger.issuer().oldest(), Epoch(6));
+    assert_eq!(ledger.issuer().record().live().count(), 2);
+}
+
+#[test]
+fn an_epoch_that_was_closed_is_not_opened_by_a_restart() {
+    let (mut ledger, again) = spent();
+    ledger.enter(narrow(6)).unwrap();
+    let storage = ledger.into_storage();
+    let ledger = Ledger::new(issuer(SERVICE, Epoch(7)), storage, Prices).unwrap();
+    assert_eq!(refusal(ledger.process(again.core(), never)), CLOSED);
+    let past = EpochError::Past {
+        asked: Epoch(6),
+        reached: Epoch(7),
+    };
+    let opened = Ledger::new(narrow(6), ledger.into_storage(), Prices);
+    assert_eq!(opened.unwrap_err(), past);
+}
+
+#[test]
+fn an_earlier_epoch_is_not_entered() {
+    let mut ledger = ledger();
+    let past = EpochError::Past {
+        asked: Epoch(4),
+        reached: EPOCH,
+    };
+    assert_eq!(ledger.enter(narrow(4)), Err(past));
+    assert_eq!(ledger.issuer().current(), EPOCH);
+}
+
+#[test]
+fn a_ledger_whose_storage_went_on_without_it_takes_nothing_new() {
+    let (ledger, root) = (ledger(), root());
+    let pair = buy(&ledger, &root, 0, 100);
+    let in_flight = spend(
+        &pair,
+        &root,
+        ledger.issuer().record(),
+        Spending::transfer(FEE),
+    );
+    // What a replica does that enters the next epoch on the same tables.
+    let Ok(mut transaction) = ledger.storage().begin();
+    let (oldest, current) = (EPOCH, Epoch(6));
+    let floor = Floor { oldest, current };
+    let Ok(()) = transaction
+        .put_floor(floor)
+        .and_then(|()| transaction.commit());
+    let gone_on = Refusal::WrongEpoch { current, oldest };
+    assert_eq!(refusal(ledger.process(in_flight.core(), never)), gone_on);
+}
+
+#[test]
+fn after_a_restore_nothing_older_is_ever_accepted_again() {
+    // The backup was made before the pair was spent: equal seeds give an equal purchase.
+    let (_, again) = spent();
+    let backup = ledger();
+    buy(&backup, &root(), 0, 100);
+    let backup = backup.into_storage();
+    let restored = Ledger::after_restore(issuer(SERVICE, Epoch(6)), backup, Prices).unwrap();
+    assert_eq!(restored.issuer().record().live().count(), 1);
+    // No later call undoes it: neither an epoch with the usual window nor a restart.
+    let mut ledger = restored;
+    ledger.enter(issuer(SERVICE, Epoch(7))).unwrap();
+    assert_eq!(refusal(ledger.process(again.core(), never)), CLOSED);
+    let storage = ledger.into_storage();
+    let ledger = Ledger::new(issuer(SERVICE, Epoch(7)), storage, Prices).unwrap();
+    assert_eq!(refusal(ledger.process(again.core(), never)), CLOSED);
+}
+
+#[test]
+fn a_restore_needs_an_epoch_that_the_backup_has_not_seen() {
+    for epoch in [4, 5] {
+        let backup = ledger().into_storage();
+        let refused = Ledger::after_restore(issuer(SERVICE, Epoch(epoch)), backup, Prices);
+        let past = EpochError::Past {
+            asked: Epoch(epoch),
+            reached: EPOCH,
+        };
+        assert_eq!(refused.unwrap_err(), past);
+    }
+}
+
+#[test]
+fn a_row_outlives_the_epoch_of_its_pair_for_the_identical_request_only() {
+    let (mut ledger, root) = (ledger(), root());
+    let pair = buy(&ledger, &root, 0, 100);
+    for _ in 0..EARLIER {
+        next_epoch(&mut ledger);
+    }
+    let record = ledger.issuer().record().clone();
+    let reissue = spend(&pair, &root, &record, Spending::reissue());
+    let reply = ledger.process(reissue.core(), never).unwrap();
+    let other = spend(&pair, &root, &record, Spending::transfer(FEE));
+    let rows = ledger.process(other.core(), never).unwrap();
+    assert!(matches!(rows, Reply::NotPerformed(_)));
+    next_epoch(&mut ledger);
+    assert_eq!(ledger.process(reissue.core(), never), Ok(reply));
+    // Possession can no longer be proved: the key of the pair's epoch is gone.
+    assert!(matches!(
+        refusal(ledger.process(other.core(), never)),
+        Refusal::WrongEpoch { .. }
+    ));
 }

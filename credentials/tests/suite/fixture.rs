@@ -16,10 +16,14 @@ pub(crate) const EPOCH: Epoch = Epoch(5);
 pub(crate) const EARLIER: u32 = 2;
 pub(crate) const FEE: u64 = 1;
 pub(crate) const PRICE: u64 = 10;
+pub(crate) const LARGEST_ADJUST: u64 = 1_000;
 pub(crate) const WORK: OpCode = match OpCode::of_service(20) {
     Some(op) => op,
     None => panic!("20 belongs to the service"),
 };
+
+/// What performing an operation on a [`TestLedger`] results in.
+pub(crate) type Performed = Result<Outcome, LedgerError<Infallible>>;
 
 /// A transfer costs one token; [`WORK`] costs ten; nothing else is offered.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +36,10 @@ impl Tariff for Prices {
             WORK => NonZeroU64::new(PRICE),
             _ => None,
         }
+    }
+
+    fn largest_adjust(&self, _: OpCode, _: &[u8]) -> u64 {
+        LARGEST_ADJUST
     }
 }
 
@@ -54,7 +62,7 @@ pub(crate) fn ledger() -> TestLedger {
 }
 
 pub(crate) fn ledger_of(service: Service) -> TestLedger {
-    Ledger::new(issuer(service, EPOCH), Memory::new(), Prices)
+    Ledger::new(issuer(service, EPOCH), Memory::new(), Prices).unwrap()
 }
 
 /// The next epoch, on the same ledger.
@@ -67,14 +75,14 @@ where
 }
 
 /// Performs nothing and gives nothing back.
-pub(crate) fn done(_: &mut MemoryTransaction<'_>, _: &Request) -> Result<Outcome, Infallible> {
+pub(crate) fn done(_: &mut MemoryTransaction<'_>, _: &Request) -> Performed {
     Ok(Outcome::DONE)
 }
 
 /// Gives back so many tokens, with status 1.
 pub(crate) fn giving_back(
     adjust: u64,
-) -> impl FnOnce(&mut MemoryTransaction<'_>, &Request) -> Result<Outcome, Infallible> {
+) -> impl FnOnce(&mut MemoryTransaction<'_>, &Request) -> Performed {
     move |_, _| {
         Ok(Outcome {
             status: Status(1),
@@ -84,7 +92,7 @@ pub(crate) fn giving_back(
 }
 
 /// Fails the test when an operation is performed that must not be.
-pub(crate) fn never(_: &mut MemoryTransaction<'_>, _: &Request) -> Result<Outcome, Infallible> {
+pub(crate) fn never(_: &mut MemoryTransaction<'_>, _: &Request) -> Performed {
     panic!("this operation must not be performed")
 }
 

@@ -1,7 +1,9 @@
 //! Refused requests consume nothing and store nothing.
 
+use larder_credentials::ledger::{Admitted, LedgerError, Storage as _, Supply, Transaction as _};
 use larder_credentials::{
-    Epoch, Fault, HolderError, Issuer, OpCode, Record, Refusal, Request, Spending, Unspent,
+    Epoch, Fault, HolderError, InFlight, Issuer, Malformed, OpCode, Record, Refusal, Reply,
+    Request, Service, Spending, Unspent,
 };
 
 use crate::fixture::*;
@@ -100,10 +102,7 @@ fn identity_and_non_canonical_points_are_refused_wherever_a_point_is_received() 
         for bad in [identity, negative, unreduced, high_bit] {
             let core = with_field(core, place, bad);
             let refused = refusal(ledger.process(&core, never));
-            assert!(
-                matches!(refused, Refusal::Malformed(_) | Refusal::BadProof),
-                "{refused:?} at {place}"
-            );
+            assert_eq!(refused, Refusal::Malformed(Malformed::Point), "at {place}");
         }
     }
     ledger.process(core, never).unwrap();
@@ -285,6 +284,15 @@ fn secrets_print_nothing() {
     let claim = root.claim_secret(0);
     let pair = buy(&ledger, &root, 0, 123_456);
     let [first, _] = pair.credentials();
+    let other = spend(&pair, &root, record, Spending::on(WORK, b"", PRICE));
+    let Ok(Reply::Performed { issuance, .. }) = ledger.process(other.core(), done) else {
+        panic!("nothing was spent before");
+    };
+    let Ok(mut transaction) = ledger.storage().begin();
+    let Ok(Some(known)) = transaction.claim(&claim.tag()) else {
+        panic!("it was claimed");
+    };
+    drop(transaction);
     let printed = [
         format!("{root:?}"),
         format!("{:?}", master()),
@@ -293,6 +301,8 @@ fn secrets_print_nothing() {
         format!("{:?}", first.serial()),
         format!("{:?}", ledger.issuer().current_key()),
         format!("{:?}", spend(&pair, &root, record, Spending::transfer(FEE))),
+        format!("{issuance:?}"),
+        format!("{known:?}"),
     ];
     let expected = [
         "Root",
@@ -302,7 +312,98 @@ fn secrets_print_nothing() {
         "Reference",
         "IssuerKey(Epoch(5))",
         "InFlight",
+        "Issuance",
+        "Claim { paid: true, consumed: true, .. }",
     ];
     assert_eq!(printed, expected);
     let _: Unspent = pair;
+}
+
+#[test]
+fn an_operation_that_the_service_refuses_leaves_nothing() {
+    let (ledger, root) = (ledger(), root());
+    let pair = buy(&ledger, &root, 0, 100);
+    let record = ledger.issuer().record();
+    let in_flight = spend(&pair, &root, record, Spending::on(WORK, b"", PRICE));
+    let before = (ledger.storage().references(), supply(&ledger));
+    let refused = ledger.process(in_flight.core(), |transaction, _| {
+        // What it wrote before it refused is undone.
+        let Ok(()) = transaction.put_supply(Supply::default());
+        Err(Refusal::UnknownOperation.into())
+    });
+    assert_eq!(refusal(refused), Refusal::UnknownOperation);
+    assert_eq!((ledger.storage().references(), supply(&ledger)), before);
+    ledger.process(in_flight.core(), done).unwrap();
+}
+
+#[test]
+fn the_tariff_bounds_what_a_service_gives_back() {
+    let (ledger, root) = (ledger(), root());
+    let pair = buy(&ledger, &root, 0, 100);
+    let record = ledger.issuer().record();
+    let in_flight = spend(&pair, &root, record, Spending::on(WORK, b"", PRICE));
+    let before = (ledger.storage().references(), supply(&ledger));
+    let adjust = LARGEST_ADJUST + 1;
+    let too_much = LedgerError::AdjustTooLarge {
+        adjust,
+        largest: LARGEST_ADJUST,
+    };
+    let refused = ledger.process(in_flight.core(), giving_back(adjust));
+    assert_eq!(refused, Err(too_much));
+    assert_eq!((ledger.storage().references(), supply(&ledger)), before);
+    let allowed = ledger.process(in_flight.core(), giving_back(LARGEST_ADJUST));
+    assert!(allowed.is_ok());
+}
+
+#[test]
+fn nothing_is_performed_for_tokens_that_cannot_exist() {
+    let (ledger, root) = (ledger(), root());
+    let pair = buy(&ledger, &root, 0, 100);
+    let Ok(mut transaction) = ledger.storage().begin();
+    let forged = Supply {
+        outstanding: u128::from(PRICE) - 1,
+        halted: false,
+    };
+    let Ok(()) = transaction
+        .put_supply(forged)
+        .and_then(|()| transaction.commit());
+    let record = ledger.issuer().record();
+    let in_flight = spend(&pair, &root, record, Spending::on(WORK, b"", PRICE));
+    assert_eq!(
+        refusal(ledger.process(in_flight.core(), never)),
+        Refusal::Halted
+    );
+}
+
+#[test]
+fn what_one_service_verified_no_other_settles() {
+    let (here, root) = (ledger(), root());
+    let there = ledger_of(Service::new([8; 32]));
+    let claim = paid_claim(&here, &root, 0, 100);
+    paid_claim(&there, &root, 0, 100);
+    let record = here.issuer().record();
+    let purchase = InFlight::purchase(&root, record, &claim, 100, None).unwrap();
+    let Ok(Admitted::Unverified(request)) = here.admit(purchase.core()) else {
+        panic!("it was not claimed before");
+    };
+    let verified = here.verify(vec![request]).remove(0).unwrap();
+    let refused = refusal(there.settle(verified.clone(), never));
+    assert_eq!(refused, Refusal::BadProof);
+    assert_eq!(supply(&there).outstanding, 0);
+    here.settle(verified, never).unwrap();
+}
+
+#[test]
+fn a_master_shared_by_two_services_lets_no_pair_be_spent_at_both() {
+    let (here, root) = (ledger(), root());
+    let there = ledger_of(Service::new([8; 32]));
+    let pair = buy(&here, &root, 0, 100);
+    // Something has to be outstanding there, or the canary would find out first.
+    buy(&there, &root, 0, 100);
+    let record = there.issuer().record();
+    let in_flight = spend(&pair, &root, record, Spending::transfer(FEE));
+    assert_eq!(
+        refusal(there.process(in_flight.core(), never)),
+        Refusal::BadProof
+    );
 }

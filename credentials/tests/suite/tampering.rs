@@ -187,27 +187,6 @@ fn a_mac_made_for_one_credential_fits_no_other() {
 }
 
 #[test]
-fn a_second_issuer_key_is_found_out() {
-    let (ledger, root) = (ledger(), root());
-    let record = ledger.issuer().record();
-    let pair = buy(&ledger, &root, 0, 100);
-    let in_flight = spend(&pair, &root, record, Spending::transfer(FEE));
-    let tagging = Issuer::new(&MasterSecret::from_bytes([99; 32]), SERVICE, EPOCH, EARLIER);
-    let issuance = tagging
-        .current_key()
-        .issue(in_flight.request(), larder_credentials::Status::DONE, 0)
-        .unwrap();
-    let reply = Reply::Performed {
-        status: larder_credentials::Status::DONE,
-        issuance: Box::new(issuance),
-    };
-    let rejected = in_flight.accept(&root, record, reply, AdjustRule::Exactly(0));
-    let rejected = rejected.unwrap_err();
-    assert_eq!(rejected.error, HolderError::BadIssuance);
-    assert_eq!(rejected.error.fault(), larder_credentials::Fault::Issuer);
-}
-
-#[test]
 fn an_adjustment_that_was_not_proved_is_found_out() {
     let (ledger, root) = (ledger(), root());
     let record = ledger.issuer().record();
