@@ -57,7 +57,7 @@ const CURRENT: &str = "index.current";
 
 impl Generation {
     /// The one that is in use.
-    fn current(folder: &Path) -> Result<Self, StoreError> {
+    pub(crate) fn current(folder: &Path) -> Result<Self, StoreError> {
         let name = match fs::read(folder.join(CURRENT)) {
             Ok(name) => name,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Generation(0)),
