@@ -23,7 +23,7 @@ const BLOBS: usize = 3;
 const PAYMENTS: usize = 3;
 const ENTRIES: usize = 9;
 
-/// Unix seconds that an epoch takes; payment `n` expires after `n + 1` of them.
+/// Unix seconds that an epoch takes; payment `n` expires after `n` of them.
 const EPOCH: u64 = 100;
 
 #[derive(Debug, Clone)]
@@ -72,17 +72,17 @@ static SAMPLE: LazyLock<Sample> = LazyLock::new(|| {
     ];
     entries.extend(bought.map(|ready| ready.entry));
     assert_eq!(entries.len(), ENTRIES);
-    // The last has a tag of the first.
+    // The last has a tag of the one before.
     let tags = [
-        vec![one.tag(0), one.tag(2)],
-        vec![one.tag(1)],
+        vec![one.tag(0)],
+        vec![one.tag(1), one.tag(2)],
         vec![one.tag(2)],
     ];
     let payment = |(number, tags): (u8, Vec<ClaimTag>)| Payment {
         id: [number; 32],
         tags,
         amount: TOKENS,
-        expires: (u64::from(number) + 1) * EPOCH,
+        expires: u64::from(number) * EPOCH,
         paid: false,
     };
     Sample {
@@ -340,7 +340,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// memory would.
 pub fn every_history_agrees_with_a_map(open: Open) {
     let config = Config {
-        cases: 64,
+        cases: 96,
         failure_persistence: None,
         ..Config::default()
     };
