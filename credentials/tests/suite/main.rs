@@ -10,6 +10,7 @@ mod claims;
 mod conservation;
 mod crash;
 mod decoders;
+mod entries;
 mod epochs;
 mod fixture;
 mod refunds;
