@@ -58,6 +58,8 @@ mod statement_tests;
 mod test_scene;
 #[cfg(test)]
 mod vector_tests;
+#[cfg(test)]
+mod wabisabi_tests;
 
 pub use credential::{CREDENTIAL_BYTES, Credential, PAIR_BYTES};
 pub use epoch::Epoch;
