@@ -28,6 +28,8 @@
 mod algebra_tests;
 mod bytes;
 mod credential;
+#[cfg(test)]
+mod decoder_tests;
 mod epoch;
 mod error;
 mod generators;
