@@ -14,7 +14,7 @@ use crate::relation::Statement;
 use crate::request::{Request, spend_tag};
 use crate::statement::{self, Issued, signed};
 use crate::test_scene::{Scene, issued, issuer, nonce_commitments, purchase, scene, settle, spend};
-use crate::{Epoch, OpCode, Spending};
+use crate::{Epoch, InFlight, OpCode, Spending};
 
 const ONE: Scalar = Scalar::ONE;
 const TAG: &[u8] = b"CMPT a tag of its own";
@@ -241,6 +241,33 @@ fn two_operations_on_one_pair_share_no_nonce() {
                 !seen.contains(&field),
                 "a value occurs twice, again in variant {place}"
             );
+            seen.push(field);
+        }
+    }
+}
+
+#[test]
+fn two_purchases_on_one_claim_share_no_nonce() {
+    let (scene, root) = (scene(), crate::test_scene::root());
+    let next = issuer(Epoch(6));
+    let claim = root.claim_secret(0);
+    let variants = [
+        (scene.issuer(), 100, None),
+        (scene.issuer(), 101, None),
+        (scene.issuer(), 100, Some([60, 40])),
+        (&next, 100, None),
+    ];
+    let mut seen: Vec<[u8; 32]> = Vec::new();
+    for (place, (issuer, amount, outputs)) in variants.into_iter().enumerate() {
+        let in_flight = InFlight::purchase(&root, issuer.record(), &claim, amount, outputs);
+        let in_flight = in_flight.unwrap();
+        let request = in_flight.request();
+        let (statement, _) = issuer.statement(request).unwrap();
+        let mut fields = nonce_commitments(&statement, &request.proof);
+        assert_eq!(fields.len(), 1);
+        fields.extend(&request.range_proof[1..].as_chunks::<32>().0[1..4]);
+        for field in fields {
+            assert!(!seen.contains(&field), "again in variant {place}");
             seen.push(field);
         }
     }
