@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::sync::OnceLock;
 
-use larder_credentials::ledger::{Claim, Floor, Storage, Supply, Transaction};
+use larder_credentials::ledger::{Claim, Floor, Reads, Storage, Supply, Transaction, Writes};
 use larder_credentials::{ClaimTag, Epoch, Reference, Row};
 
 /// Keeps the epoch its ledger was opened in and no row, so that a spent pair can be spent
@@ -20,13 +20,30 @@ impl Storage for Forgetful {
     }
 }
 
-impl Transaction for &Forgetful {
+impl Reads for &Forgetful {
     type Error = Infallible;
 
     fn row(&mut self, _: &Reference) -> Result<Option<Row>, Infallible> {
         Ok(None)
     }
 
+    fn floor(&mut self) -> Result<Option<Floor>, Infallible> {
+        Ok(self.0.get().copied())
+    }
+
+    fn claim(&mut self, _: &ClaimTag) -> Result<Option<Claim>, Infallible> {
+        Ok(None)
+    }
+
+    fn supply(&mut self) -> Result<Supply, Infallible> {
+        Ok(Supply {
+            outstanding: u128::from(u64::MAX),
+            halted: false,
+        })
+    }
+}
+
+impl Writes for &Forgetful {
     fn insert_row(&mut self, _: &Row) -> Result<(), Infallible> {
         Ok(())
     }
@@ -35,17 +52,9 @@ impl Transaction for &Forgetful {
         Ok(())
     }
 
-    fn floor(&mut self) -> Result<Option<Floor>, Infallible> {
-        Ok(self.0.get().copied())
-    }
-
     fn put_floor(&mut self, floor: Floor) -> Result<(), Infallible> {
         self.0.get_or_init(|| floor);
         Ok(())
-    }
-
-    fn claim(&mut self, _: &ClaimTag) -> Result<Option<Claim>, Infallible> {
-        Ok(None)
     }
 
     fn put_claim(&mut self, _: &ClaimTag, _: Claim) -> Result<(), Infallible> {
@@ -56,17 +65,12 @@ impl Transaction for &Forgetful {
         Ok(())
     }
 
-    fn supply(&mut self) -> Result<Supply, Infallible> {
-        Ok(Supply {
-            outstanding: u128::from(u64::MAX),
-            halted: false,
-        })
-    }
-
     fn put_supply(&mut self, _: Supply) -> Result<(), Infallible> {
         Ok(())
     }
+}
 
+impl Transaction for &Forgetful {
     fn commit(self) -> Result<(), Infallible> {
         Ok(())
     }

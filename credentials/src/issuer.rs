@@ -45,8 +45,9 @@ impl Issuer {
         }
     }
 
-    /// Accepts no credentials of older epochs any more, and forgets their keys.
-    pub(crate) fn close_before(&mut self, oldest: Epoch) {
+    /// Accepts no credentials of older epochs any more, and forgets their keys: what a stored
+    /// [`Floor`](crate::ledger::Floor) says outdoes the window of [`Self::new`].
+    pub fn close_before(&mut self, oldest: Epoch) {
         self.oldest = self.oldest.max(oldest);
         self.keys.retain(|epoch, _| *epoch >= oldest);
         self.record.close_before(oldest);

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::{Ledger, LedgerError, Storage, Tariff, Transaction};
+use super::{Ledger, LedgerError, Reads, Storage, Tariff, Transaction, Writes};
 use crate::error::Refusal;
 use crate::operation::ClaimTag;
 
@@ -44,7 +44,7 @@ impl<S: Storage, T: Tariff> Ledger<S, T> {
         payment: [u8; 32],
         amount: u64,
     ) -> Result<(), LedgerError<S::Error>> {
-        let largest = u128::from(self.issuer.record().service().range().largest()) * 2;
+        let largest = u128::from(self.issuer().record().service().range().largest()) * 2;
         if amount == 0 || i64::try_from(amount).is_err() || u128::from(amount) > largest {
             return Err(Refusal::UnknownOperation.into());
         }
@@ -124,18 +124,5 @@ pub(super) fn price(claim: Option<Claim>) -> Result<i64, Refusal> {
         Some(claim) => i64::try_from(claim.amount)
             .map(|amount| -amount)
             .map_err(|_| Refusal::UnknownClaim),
-    }
-}
-
-pub(super) fn consume<X: Transaction>(transaction: &mut X, tag: &ClaimTag) -> Result<(), X::Error> {
-    match transaction.claim(tag)? {
-        Some(claim) => transaction.put_claim(
-            tag,
-            Claim {
-                consumed: true,
-                ..claim
-            },
-        ),
-        None => Ok(()),
     }
 }

@@ -9,26 +9,29 @@
 //! repeated; until then the ledger either goes on as before or, if the transaction had
 //! become durable, refuses with [`Refusal::WrongEpoch`] whatever is new.
 
-use super::{Floor, Ledger, LedgerError, Storage, Tariff, Transaction};
+use super::{Floor, Ledger, Storage, Tariff, Teller, Transaction, Writes};
 use crate::epoch::Epoch;
-use crate::error::Refusal;
 use crate::issuer::Issuer;
-use crate::request::Request;
 
 /// Why a ledger was not opened, or did not enter an epoch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EpochError<E> {
     /// The operator's fault: epochs only move forward.
-    #[error("epoch {asked} cannot be entered: the storage has come to epoch {reached}")]
-    Past {
-        /// The current epoch of the issuer that was offered.
-        asked: Epoch,
-        /// The latest epoch that was entered.
-        reached: Epoch,
-    },
+    #[error(transparent)]
+    Past(#[from] Past),
     /// Tell the operator, and call again.
     #[error("storage: {0}")]
     Storage(E),
+}
+
+/// The operator's fault: epochs only move forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("epoch {asked} cannot be entered: the storage has come to epoch {reached}")]
+pub struct Past {
+    /// The epoch that was to be entered.
+    pub asked: Epoch,
+    /// The latest epoch that was entered.
+    pub reached: Epoch,
 }
 
 impl<S: Storage, T: Tariff> Ledger<S, T> {
@@ -40,12 +43,9 @@ impl<S: Storage, T: Tariff> Ledger<S, T> {
     /// [`EpochError::Past`] if the storage has seen a later epoch than the issuer's;
     /// storage.
     pub fn new(issuer: Issuer, storage: S, tariff: T) -> Result<Self, EpochError<S::Error>> {
-        let issuer = enter(&storage, issuer, Epoch::lt)?;
-        Ok(Ledger {
-            issuer,
-            storage,
-            tariff,
-        })
+        let issuer = enter(&storage, issuer, false)?;
+        let teller = Teller::new(issuer, tariff);
+        Ok(Ledger { teller, storage })
     }
 
     /// A ledger over a storage that was restored from a backup: whatever was consumed since
@@ -63,12 +63,9 @@ impl<S: Storage, T: Tariff> Ledger<S, T> {
         tariff: T,
     ) -> Result<Self, EpochError<S::Error>> {
         issuer.close_before(issuer.current());
-        let issuer = enter(&storage, issuer, Epoch::le)?;
-        Ok(Ledger {
-            issuer,
-            storage,
-            tariff,
-        })
+        let issuer = enter(&storage, issuer, true)?;
+        let teller = Teller::new(issuer, tariff);
+        Ok(Ledger { teller, storage })
     }
 
     /// Enters another epoch and drops the rows whose epoch is no longer live. Requests in
@@ -79,57 +76,58 @@ impl<S: Storage, T: Tariff> Ledger<S, T> {
     /// [`EpochError::Past`] for an earlier epoch than the current one; storage, and then
     /// the call is to be repeated.
     pub fn enter(&mut self, issuer: Issuer) -> Result<(), EpochError<S::Error>> {
-        self.issuer = enter(&self.storage, issuer, Epoch::lt)?;
+        (self.teller).replace_issuer(enter(&self.storage, issuer, false)?);
         Ok(())
-    }
-
-    /// Whether this ledger still is in the epoch its storage has come to, and the inputs are
-    /// of one that was not closed. It is not after an [`enter`](Self::enter) that failed
-    /// although it was durable, or when a replica has gone on.
-    pub(super) fn check_floor(
-        &self,
-        transaction: &mut S::Transaction<'_>,
-        request: &Request,
-    ) -> Result<(), LedgerError<S::Error>> {
-        let floor = transaction.floor().map_err(LedgerError::Storage)?;
-        let Some(Floor { oldest, current }) = floor else {
-            // Opening the ledger wrote one; a storage without has been replaced since.
-            return Err(Refusal::Halted.into());
-        };
-        let open = request.in_epoch().is_none_or(|epoch| epoch >= oldest);
-        if open && self.issuer.current() == current {
-            Ok(())
-        } else {
-            Err(Refusal::WrongEpoch { current, oldest }.into())
-        }
     }
 }
 
-/// Raises the floor to the issuer's epochs and drops the rows below it, in one transaction.
-/// Returns the issuer, narrowed to the floor. `is_past` compares the epoch that is asked for
-/// with the one the storage has come to.
+impl Floor {
+    /// Raises the floor and drops the rows below it. What was closed stays closed: returns the
+    /// floor that holds now.
+    ///
+    /// `restored` says that the storage comes from a backup: then the epoch has to be one that it
+    /// has not seen.
+    ///
+    /// # Errors
+    ///
+    /// Those of the storage; [`Past`] when nothing was done.
+    pub fn raise<W: Writes>(
+        self,
+        restored: bool,
+        writes: &mut W,
+    ) -> Result<Result<Floor, Past>, W::Error> {
+        let mut raised = self;
+        if let Some(Floor { oldest, current }) = writes.floor()? {
+            if self.current < current || (restored && self.current == current) {
+                return Ok(Err(Past {
+                    asked: self.current,
+                    reached: current,
+                }));
+            }
+            raised.oldest = self.oldest.max(oldest);
+        }
+        writes.put_floor(raised)?;
+        writes.drop_rows_before(raised.oldest)?;
+        Ok(Ok(raised))
+    }
+}
+
+/// Raises the floor to the issuer's epochs, in one transaction. Returns the issuer, narrowed to
+/// the floor.
 fn enter<S: Storage>(
     storage: &S,
     mut issuer: Issuer,
-    is_past: fn(&Epoch, &Epoch) -> bool,
+    restored: bool,
 ) -> Result<Issuer, EpochError<S::Error>> {
     let mut transaction = storage.begin().map_err(EpochError::Storage)?;
-    let asked = issuer.current();
-    if let Some(floor) = transaction.floor().map_err(EpochError::Storage)? {
-        let reached = floor.current;
-        if is_past(&asked, &reached) {
-            return Err(EpochError::Past { asked, reached });
-        }
-        issuer.close_before(floor.oldest);
-    }
     let floor = Floor {
         oldest: issuer.oldest(),
-        current: asked,
+        current: issuer.current(),
     };
-    transaction
-        .put_floor(floor)
-        .and_then(|()| transaction.drop_rows_before(floor.oldest))
-        .and_then(|()| transaction.commit())
-        .map_err(EpochError::Storage)?;
+    let floor = floor
+        .raise(restored, &mut transaction)
+        .map_err(EpochError::Storage)??;
+    transaction.commit().map_err(EpochError::Storage)?;
+    issuer.close_before(floor.oldest);
     Ok(issuer)
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Claim, Floor, Storage, Supply, Transaction};
+use super::{Claim, Floor, Reads, Storage, Supply, Transaction, Writes};
 use crate::epoch::Epoch;
 use crate::operation::{ClaimTag, Reference};
 use crate::row::Row;
@@ -67,7 +67,7 @@ pub struct MemoryTransaction<'s> {
     floor: Option<Floor>,
 }
 
-impl Transaction for MemoryTransaction<'_> {
+impl Reads for MemoryTransaction<'_> {
     type Error = Infallible;
 
     fn row(&mut self, reference: &Reference) -> Result<Option<Row>, Infallible> {
@@ -78,6 +78,23 @@ impl Transaction for MemoryTransaction<'_> {
         Ok(row.cloned())
     }
 
+    fn floor(&mut self) -> Result<Option<Floor>, Infallible> {
+        Ok(self.floor.or(self.state.floor))
+    }
+
+    fn claim(&mut self, tag: &ClaimTag) -> Result<Option<Claim>, Infallible> {
+        Ok(match self.claims.get(tag) {
+            Some(claim) => *claim,
+            None => self.state.claims.get(tag).copied(),
+        })
+    }
+
+    fn supply(&mut self) -> Result<Supply, Infallible> {
+        Ok(self.supply.unwrap_or(self.state.supply))
+    }
+}
+
+impl Writes for MemoryTransaction<'_> {
     fn insert_row(&mut self, row: &Row) -> Result<(), Infallible> {
         for reference in row.references().iter() {
             self.rows.insert(reference, row.clone());
@@ -91,20 +108,9 @@ impl Transaction for MemoryTransaction<'_> {
         Ok(())
     }
 
-    fn floor(&mut self) -> Result<Option<Floor>, Infallible> {
-        Ok(self.floor.or(self.state.floor))
-    }
-
     fn put_floor(&mut self, floor: Floor) -> Result<(), Infallible> {
         self.floor = Some(floor);
         Ok(())
-    }
-
-    fn claim(&mut self, tag: &ClaimTag) -> Result<Option<Claim>, Infallible> {
-        Ok(match self.claims.get(tag) {
-            Some(claim) => *claim,
-            None => self.state.claims.get(tag).copied(),
-        })
     }
 
     fn put_claim(&mut self, tag: &ClaimTag, claim: Claim) -> Result<(), Infallible> {
@@ -117,15 +123,13 @@ impl Transaction for MemoryTransaction<'_> {
         Ok(())
     }
 
-    fn supply(&mut self) -> Result<Supply, Infallible> {
-        Ok(self.supply.unwrap_or(self.state.supply))
-    }
-
     fn put_supply(&mut self, supply: Supply) -> Result<(), Infallible> {
         self.supply = Some(supply);
         Ok(())
     }
+}
 
+impl Transaction for MemoryTransaction<'_> {
     fn commit(mut self) -> Result<(), Infallible> {
         if let Some(oldest) = self.oldest {
             self.state.rows.retain(|_, row| row.out_epoch() >= oldest);

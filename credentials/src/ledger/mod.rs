@@ -11,6 +11,9 @@
 //! 2. [`Ledger::verify`] checks proofs. Most of the work; needs no storage.
 //! 3. [`Ledger::settle`] performs, issues and records in one transaction.
 //!
+//! A server with a transaction of its own, for many requests at once, takes the parts: a
+//! [`Teller`] does all that needs no lock and ends with an [`Entry`], which is applied under it.
+//!
 //! How it fails: a [`Refusal`] consumed and stored nothing. A storage error leaves all or
 //! nothing, and a retry finds out which. When more tokens are about to be spent than were
 //! ever issued for payments, a credential was forged and issuance halts.
@@ -20,22 +23,25 @@
 //! from a backup open the ledger with [`Ledger::after_restore`].
 
 mod claims;
+mod entry;
 mod epochs;
 pub mod memory;
 mod storage;
+mod teller;
 
 use std::num::NonZeroU64;
 
 pub use claims::Claim;
-pub use epochs::EpochError;
-pub use storage::{Floor, Storage, Supply, Transaction};
+pub use entry::{Declined, Entry};
+pub use epochs::{EpochError, Past};
+pub use storage::{Floor, Reads, Storage, Supply, Transaction, Writes};
+pub use teller::{NotPrepared, Teller};
 
 use crate::error::Refusal;
 use crate::issuer::Issuer;
-use crate::operation::{OpCode, References, Status};
+use crate::operation::{OpCode, Status};
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::row::Row;
 
 /// The published prices and refunds (§2, §6). Every operation that presents credentials costs
 /// at least one token before adjustment, or the replay table would grow for free.
@@ -95,29 +101,41 @@ pub enum Admitted {
     Unverified(Box<Request>),
 }
 
-/// A request whose proofs hold. It may be unpaid or spent: only [`Ledger::settle`] knows.
+/// A request whose proofs hold. It may be unpaid or spent: only the transaction knows.
 #[derive(Debug, Clone)]
 pub struct Verified(Box<Request>);
 
-/// The state machine over an issuer, a storage and a price list.
-#[derive(Debug)]
-pub struct Ledger<S, T> {
-    issuer: Issuer,
-    storage: S,
-    tariff: T,
+impl Verified {
+    /// The request.
+    #[must_use]
+    pub fn request(&self) -> &Request {
+        &self.0
+    }
 }
 
-/// What the replay table knows of a request.
-enum Seen {
-    Never,
-    ThisCore(Reply),
-    Otherwise(Vec<Row>),
+impl<E> From<NotPrepared> for LedgerError<E> {
+    fn from(why: NotPrepared) -> Self {
+        match why {
+            NotPrepared::Refused(refusal) => LedgerError::Refused(refusal),
+            NotPrepared::AdjustTooLarge { adjust, largest } => {
+                LedgerError::AdjustTooLarge { adjust, largest }
+            }
+        }
+    }
+}
+
+/// The state machine over an issuer, a storage and a price list, one transaction a request. A
+/// server that settles many in one uses its [`Teller`] and [`Entry`] itself.
+#[derive(Debug)]
+pub struct Ledger<S, T> {
+    teller: Teller<T>,
+    storage: S,
 }
 
 impl<S: Storage, T: Tariff> Ledger<S, T> {
     /// The issuer.
     pub fn issuer(&self) -> &Issuer {
-        &self.issuer
+        self.teller.issuer()
     }
 
     /// The storage.
@@ -136,33 +154,12 @@ impl<S: Storage, T: Tariff> Ledger<S, T> {
     ///
     /// A refusal that costs microseconds, or storage.
     pub fn admit(&self, core: &[u8]) -> Result<Admitted, LedgerError<S::Error>> {
-        let service = self.issuer.record().service();
-        let request = Request::decode(service, core).map_err(Refusal::from)?;
-        let mut transaction = self.begin()?;
-        match Self::seen(&mut transaction, &request)? {
-            Seen::ThisCore(reply) => return Ok(Admitted::Answered(reply)),
-            // Whether the sender possesses the pair, the proof will show.
-            Seen::Otherwise(_) if request.in_epoch().is_some() => {}
-            Seen::Otherwise(_) => return Err(Refusal::AlreadyClaimed.into()),
-            Seen::Never => self.check_terms(&mut transaction, &request)?,
-        }
-        Ok(Admitted::Unverified(Box::new(request)))
+        self.teller.admit(core, &mut self.begin()?)
     }
 
-    /// Step 5 of §7, for many requests at once: one result a request, in order. One bad
-    /// request spoils nothing for the others.
+    /// Step 5 of §7; see [`Teller::verify`].
     pub fn verify(&self, requests: Vec<Box<Request>>) -> Vec<Result<Verified, Refusal>> {
-        let results = match requests.as_slice() {
-            [single] => vec![self.issuer.verify(single)],
-            many => {
-                let many: Vec<&Request> = many.iter().map(AsRef::as_ref).collect();
-                self.issuer.verify_batch(&many)
-            }
-        };
-        let pairs = results.into_iter().zip(requests);
-        pairs
-            .map(|(result, request)| result.map(|()| Verified(request)))
-            .collect()
+        self.teller.verify(requests)
     }
 
     /// Step 6 of §7: repeats the look-up under the lock, performs, issues, records.
@@ -176,65 +173,36 @@ impl<S: Storage, T: Tariff> Ledger<S, T> {
     ///
     /// A refusal or a broken tariff, having consumed nothing; or storage, having done all or
     /// nothing.
-    pub fn settle<F>(
-        &self,
-        Verified(request): Verified,
-        perform: F,
-    ) -> Result<Reply, LedgerError<S::Error>>
+    pub fn settle<F>(&self, verified: Verified, perform: F) -> Result<Reply, LedgerError<S::Error>>
     where
         F: FnOnce(&mut S::Transaction<'_>, &Request) -> Result<Outcome, LedgerError<S::Error>>,
     {
         let mut transaction = self.begin()?;
-        match Self::seen(&mut transaction, &request)? {
-            Seen::ThisCore(reply) => return Ok(reply),
-            Seen::Otherwise(rows) if request.in_epoch().is_some() => {
-                return Ok(Reply::NotPerformed(rows));
-            }
-            Seen::Otherwise(_) => return Err(Refusal::AlreadyClaimed.into()),
-            Seen::Never => self.check_terms(&mut transaction, &request)?,
+        if let Some(reply) = self.teller.recall(&verified, &mut transaction)? {
+            return Ok(reply);
         }
+        let request = verified.request();
         // Before anything is done for tokens that cannot exist.
         let supply = transaction.supply().map_err(LedgerError::Storage)?;
-        let Some(supply) = supply.after(request.cost()) else {
+        if supply.after(request.cost()).is_none() {
             drop(transaction);
             return self.halt();
+        }
+        let outcome = match request.op().code() {
+            OpCode::FIRST_OF_SERVICE.. => perform(&mut transaction, request)?,
+            _ => Outcome::DONE,
         };
-        let Outcome { status, adjust } = self.perform(&mut transaction, &request, perform)?;
-        let supply = supply.given_back(adjust);
-        let issuance = self.issuer.issue(&request, status, adjust)?;
-        let row = Row::new(&request, status, issuance);
-        let mut record = || {
-            transaction.put_supply(supply)?;
-            transaction.insert_row(&row)?;
-            if let References::Claim(tag) = request.references() {
-                claims::consume(&mut transaction, tag)?;
-            }
-            Ok(())
-        };
-        record().map_err(LedgerError::Storage)?;
+        let entry = self.teller.prepare(&verified, outcome)?;
+        match entry
+            .apply(&mut transaction)
+            .map_err(LedgerError::Storage)?
+        {
+            Ok(()) => {}
+            Err(Declined::Seen(reply)) => return Ok(reply),
+            Err(Declined::Refused(refusal)) => return Err(refusal.into()),
+        }
         transaction.commit().map_err(LedgerError::Storage)?;
-        Ok(Reply::performed(&row))
-    }
-
-    /// Performs an operation of the service, and holds it to its tariff.
-    fn perform<F>(
-        &self,
-        transaction: &mut S::Transaction<'_>,
-        request: &Request,
-        perform: F,
-    ) -> Result<Outcome, LedgerError<S::Error>>
-    where
-        F: FnOnce(&mut S::Transaction<'_>, &Request) -> Result<Outcome, LedgerError<S::Error>>,
-    {
-        if request.op().code() < OpCode::FIRST_OF_SERVICE {
-            return Ok(Outcome::DONE);
-        }
-        let outcome = perform(transaction, request)?;
-        let largest = (self.tariff).largest_adjust(request.op(), request.parameters());
-        match outcome.adjust {
-            adjust if adjust > largest => Err(LedgerError::AdjustTooLarge { adjust, largest }),
-            _ => Ok(outcome),
-        }
+        Ok(entry.reply())
     }
 
     /// All three stages for one core.
@@ -249,7 +217,7 @@ impl<S: Storage, T: Tariff> Ledger<S, T> {
         match self.admit(core)? {
             Admitted::Answered(reply) => Ok(reply),
             Admitted::Unverified(request) => {
-                self.issuer.verify(&request)?;
+                self.issuer().verify(&request)?;
                 self.settle(Verified(request), perform)
             }
         }
@@ -257,69 +225,6 @@ impl<S: Storage, T: Tariff> Ledger<S, T> {
 
     fn begin(&self) -> Result<S::Transaction<'_>, LedgerError<S::Error>> {
         self.storage.begin().map_err(LedgerError::Storage)
-    }
-
-    fn seen(
-        transaction: &mut S::Transaction<'_>,
-        request: &Request,
-    ) -> Result<Seen, LedgerError<S::Error>> {
-        let mut rows: Vec<Row> = Vec::new();
-        for reference in request.references().iter() {
-            let row = transaction.row(&reference).map_err(LedgerError::Storage)?;
-            if let Some(row) = row
-                && !rows.contains(&row)
-            {
-                rows.push(row);
-            }
-        }
-        Ok(match rows.as_slice() {
-            [] => Seen::Never,
-            [row] if row.core_hash() == request.core_hash() => {
-                Seen::ThisCore(Reply::performed(row))
-            }
-            _ => Seen::Otherwise(rows),
-        })
-    }
-
-    /// Step 4 of §7: not halted, epochs live, price right, claim paid.
-    fn check_terms(
-        &self,
-        transaction: &mut S::Transaction<'_>,
-        request: &Request,
-    ) -> Result<(), LedgerError<S::Error>> {
-        if transaction.supply().map_err(LedgerError::Storage)?.halted {
-            return Err(Refusal::Halted.into());
-        }
-        self.check_floor(transaction, request)?;
-        self.issuer.check_epochs(request)?;
-        let price = match request.references() {
-            References::Claim(tag) => {
-                let claim = transaction.claim(tag).map_err(LedgerError::Storage)?;
-                claims::price(claim)?
-            }
-            References::Serials(_) => self.price(request)?,
-        };
-        if request.cost() == price {
-            Ok(())
-        } else {
-            Err(Refusal::WrongPrice { price }.into())
-        }
-    }
-
-    fn price(&self, request: &Request) -> Result<i64, Refusal> {
-        if request.op() == OpCode::REISSUE {
-            // Free, and bounded because it consumes credentials of an old epoch.
-            let old = request.in_epoch() < Some(self.issuer.current());
-            return if old {
-                Ok(0)
-            } else {
-                Err(Refusal::UnknownOperation)
-            };
-        }
-        self.tariff
-            .price(request.op(), request.parameters())
-            .and_then(|price| i64::try_from(price.get()).ok())
-            .ok_or(Refusal::UnknownOperation)
     }
 
     fn halt(&self) -> Result<Reply, LedgerError<S::Error>> {

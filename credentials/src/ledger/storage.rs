@@ -39,34 +39,50 @@ pub struct Floor {
     pub current: Epoch,
 }
 
-/// One transaction: all of it becomes durable, or nothing. Every method fails only when
-/// the database does.
+/// What is stored, as of one moment. Every method fails only when the database does.
 #[allow(clippy::missing_errors_doc, reason = "said once above")]
-pub trait Transaction {
+pub trait Reads {
     /// What the database reports when it fails.
     type Error;
 
     /// The row that consumed this reference, if there is one.
     fn row(&mut self, reference: &Reference) -> Result<Option<Row>, Self::Error>;
+    /// The floor; none in a new database.
+    fn floor(&mut self) -> Result<Option<Floor>, Self::Error>;
+    /// The claim of this tag, if there is one.
+    fn claim(&mut self, tag: &ClaimTag) -> Result<Option<Claim>, Self::Error>;
+    /// The supply; the default one in a new database.
+    fn supply(&mut self) -> Result<Supply, Self::Error>;
+}
+
+/// Changes that are to become durable together, and are read back before they are. Every
+/// method fails only when the database does.
+///
+/// Nobody else may write between the first read and the end. A database that detects
+/// conflicts instead of locking has to see those of rows that were absent.
+#[allow(clippy::missing_errors_doc, reason = "said once above")]
+pub trait Writes: Reads {
     /// Stores a row under each of its references.
     fn insert_row(&mut self, row: &Row) -> Result<(), Self::Error>;
     /// Drops the rows whose `out_epoch` is older: by liveness, never by age (§10.15).
     fn drop_rows_before(&mut self, oldest: Epoch) -> Result<(), Self::Error>;
-    /// The floor; none in a new database.
-    fn floor(&mut self) -> Result<Option<Floor>, Self::Error>;
     /// Replaces the floor. The ledger never lowers it.
     fn put_floor(&mut self, floor: Floor) -> Result<(), Self::Error>;
-    /// The claim of this tag, if there is one.
-    fn claim(&mut self, tag: &ClaimTag) -> Result<Option<Claim>, Self::Error>;
     /// Stores a claim, or replaces it.
     fn put_claim(&mut self, tag: &ClaimTag, claim: Claim) -> Result<(), Self::Error>;
     /// Forgets a claim.
     fn drop_claim(&mut self, tag: &ClaimTag) -> Result<(), Self::Error>;
-    /// The supply; the default one in a new database.
-    fn supply(&mut self) -> Result<Supply, Self::Error>;
     /// Replaces the supply.
     fn put_supply(&mut self, supply: Supply) -> Result<(), Self::Error>;
+}
+
+/// One transaction: all of it becomes durable, or nothing.
+pub trait Transaction: Writes {
     /// Makes all of it durable before returning.
+    ///
+    /// # Errors
+    ///
+    /// The database fails.
     fn commit(self) -> Result<(), Self::Error>;
 }
 

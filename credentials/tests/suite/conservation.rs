@@ -1,6 +1,6 @@
 //! Tokens are neither made nor lost.
 
-use larder_credentials::ledger::{Outcome, Storage as _, Supply, Transaction as _};
+use larder_credentials::ledger::{Outcome, Storage as _, Supply, Transaction as _, Writes as _};
 use larder_credentials::{
     AdjustRule, Credential, InFlight, Reference, Refusal, Reply, Request, Settled, Spending,
     Status, Unspent, walk,

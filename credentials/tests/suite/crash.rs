@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use larder_credentials::ledger::memory::{Memory, MemoryTransaction};
 use larder_credentials::ledger::{
-    Claim, EpochError, Floor, LedgerError, Outcome, Storage, Supply, Transaction,
+    Claim, EpochError, Floor, LedgerError, Outcome, Reads, Storage, Supply, Transaction, Writes,
 };
 use larder_credentials::{
     ClaimTag, Epoch, InFlight, Ledger, Reference, Refusal, Reply, Row, Spending, Unspent,
@@ -62,13 +62,28 @@ impl Storage for Crashing {
     }
 }
 
-impl Transaction for CrashingTransaction<'_> {
+impl Reads for CrashingTransaction<'_> {
     type Error = Crash;
 
     fn row(&mut self, reference: &Reference) -> Result<Option<Row>, Crash> {
         self.storage.step()?;
         Ok(sure(self.inner.row(reference)))
     }
+    fn floor(&mut self) -> Result<Option<Floor>, Crash> {
+        self.storage.step()?;
+        Ok(sure(self.inner.floor()))
+    }
+    fn claim(&mut self, tag: &ClaimTag) -> Result<Option<Claim>, Crash> {
+        self.storage.step()?;
+        Ok(sure(self.inner.claim(tag)))
+    }
+    fn supply(&mut self) -> Result<Supply, Crash> {
+        self.storage.step()?;
+        Ok(sure(self.inner.supply()))
+    }
+}
+
+impl Writes for CrashingTransaction<'_> {
     fn insert_row(&mut self, row: &Row) -> Result<(), Crash> {
         self.storage.step()?;
         sure(self.inner.insert_row(row));
@@ -79,18 +94,10 @@ impl Transaction for CrashingTransaction<'_> {
         sure(self.inner.drop_rows_before(oldest));
         Ok(())
     }
-    fn floor(&mut self) -> Result<Option<Floor>, Crash> {
-        self.storage.step()?;
-        Ok(sure(self.inner.floor()))
-    }
     fn put_floor(&mut self, floor: Floor) -> Result<(), Crash> {
         self.storage.step()?;
         sure(self.inner.put_floor(floor));
         self.storage.step()
-    }
-    fn claim(&mut self, tag: &ClaimTag) -> Result<Option<Claim>, Crash> {
-        self.storage.step()?;
-        Ok(sure(self.inner.claim(tag)))
     }
     fn put_claim(&mut self, tag: &ClaimTag, claim: Claim) -> Result<(), Crash> {
         self.storage.step()?;
@@ -102,15 +109,14 @@ impl Transaction for CrashingTransaction<'_> {
         sure(self.inner.drop_claim(tag));
         Ok(())
     }
-    fn supply(&mut self) -> Result<Supply, Crash> {
-        self.storage.step()?;
-        Ok(sure(self.inner.supply()))
-    }
     fn put_supply(&mut self, supply: Supply) -> Result<(), Crash> {
         self.storage.step()?;
         sure(self.inner.put_supply(supply));
         self.storage.step()
     }
+}
+
+impl Transaction for CrashingTransaction<'_> {
     fn commit(self) -> Result<(), Crash> {
         self.storage.step()?;
         sure(self.inner.commit());

@@ -1,6 +1,8 @@
 //! What happens at the boundary of an epoch, and to those who come late (§7.1).
 
-use larder_credentials::ledger::{EpochError, Floor, Storage as _, Transaction as _};
+use larder_credentials::ledger::{
+    EpochError, Floor, Past, Storage as _, Transaction as _, Writes as _,
+};
 use larder_credentials::{
     AdjustRule, Epoch, HolderError, InFlight, Issuer, Ledger, Refusal, Reply, Root, Settled,
     Spending, Unspent, walk,
@@ -246,10 +248,10 @@ fn an_epoch_that_was_closed_is_not_opened_by_a_restart() {
     let storage = ledger.into_storage();
     let ledger = Ledger::new(issuer(SERVICE, Epoch(7)), storage, Prices).unwrap();
     assert_eq!(refusal(ledger.process(again.core(), never)), CLOSED);
-    let past = EpochError::Past {
+    let past = EpochError::Past(Past {
         asked: Epoch(6),
         reached: Epoch(7),
-    };
+    });
     let opened = Ledger::new(narrow(6), ledger.into_storage(), Prices);
     assert_eq!(opened.unwrap_err(), past);
 }
@@ -257,10 +259,10 @@ fn an_epoch_that_was_closed_is_not_opened_by_a_restart() {
 #[test]
 fn an_earlier_epoch_is_not_entered() {
     let mut ledger = ledger();
-    let past = EpochError::Past {
+    let past = EpochError::Past(Past {
         asked: Epoch(4),
         reached: EPOCH,
-    };
+    });
     assert_eq!(ledger.enter(narrow(4)), Err(past));
     assert_eq!(ledger.issuer().current(), EPOCH);
 }
@@ -309,10 +311,10 @@ fn a_restore_needs_an_epoch_that_the_backup_has_not_seen() {
     for epoch in [4, 5] {
         let backup = ledger().into_storage();
         let refused = Ledger::after_restore(issuer(SERVICE, Epoch(epoch)), backup, Prices);
-        let past = EpochError::Past {
+        let past = EpochError::Past(Past {
             asked: Epoch(epoch),
             reached: EPOCH,
-        };
+        });
         assert_eq!(refused.unwrap_err(), past);
     }
 }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::num::NonZeroU64;
 
 use larder_credentials::ledger::memory::{Memory, MemoryTransaction};
-use larder_credentials::ledger::{LedgerError, Outcome, Storage, Supply, Tariff, Transaction as _};
+use larder_credentials::ledger::{LedgerError, Outcome, Reads as _, Storage, Supply, Tariff};
 use larder_credentials::{
     AdjustRule, ClaimSecret, Epoch, InFlight, Issuer, Ledger, MasterSecret, OpCode, Record,
     Refusal, Replaced, Reply, Request, Root, Service, Settled, Spending, Status, Unspent,

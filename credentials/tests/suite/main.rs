@@ -11,6 +11,7 @@ mod claims;
 mod conservation;
 mod crash;
 mod decoders;
+mod entries;
 mod epochs;
 mod fixture;
 mod refunds;

@@ -1,6 +1,8 @@
 //! Refused requests consume nothing and store nothing.
 
-use larder_credentials::ledger::{Admitted, LedgerError, Storage as _, Supply, Transaction as _};
+use larder_credentials::ledger::{
+    Admitted, LedgerError, Reads as _, Storage as _, Supply, Transaction as _, Writes as _,
+};
 use larder_credentials::{
     Epoch, Fault, HolderError, InFlight, Issuer, Malformed, OpCode, Record, Refusal, Reply,
     Request, Service, Spending, Unspent,
