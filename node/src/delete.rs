@@ -2,7 +2,7 @@
 
 use larder_protocol::delete::Delete;
 use larder_protocol::{Done, Refusal};
-use larder_store::{Effect, Outcome, Stat};
+use larder_store::{Change, Effect, Outcome, Stat};
 
 use crate::answer::Caller;
 use crate::pipeline::Pipeline;
@@ -10,7 +10,7 @@ use crate::pipeline::Pipeline;
 pub(crate) fn serve(pipeline: &Pipeline, caller: Caller, delete: &Delete) {
     let signer = &pipeline.signer;
     let blob_hash = match pipeline.engine.stat(&delete.key) {
-        Ok(Stat::Present(blob_hash)) => blob_hash,
+        Ok(Stat::Present { blob_hash, .. }) => blob_hash,
         Ok(Stat::Absent) => return caller.answer(signer, Err(Refusal::Absent), None),
         Ok(Stat::Deleted) => return caller.answer(signer, Err(Refusal::Deleted), None),
         Err(error) => return caller.answer(signer, Err(pipeline.broken(&error)), None),
@@ -19,16 +19,17 @@ pub(crate) fn serve(pipeline: &Pipeline, caller: Caller, delete: &Delete) {
         return caller.answer(signer, Err(Refusal::BadSignature { blob_hash }), None);
     }
     // What was checked is what is deleted: the commit judges the hash again.
-    let effect = Effect::Delete {
+    let effect = Effect::unpaid(Change::Delete {
         key: delete.key,
         blob_hash,
         epoch: signer.epoch,
-    };
+    });
     pipeline.write(effect, caller, Some(blob_hash), |outcome| match outcome {
         Outcome::Removed => Ok(Done::Removed),
         Outcome::Absent => Err(Refusal::Absent),
         Outcome::Deleted => Err(Refusal::Deleted),
         Outcome::HashMismatch(blob_hash) => Err(Refusal::BadSignature { blob_hash }),
-        Outcome::Inserted | Outcome::AlreadyExists(_) | Outcome::Full => Err(Refusal::Internal),
+        // No delete ends otherwise.
+        _ => Err(Refusal::Internal),
     });
 }

@@ -2,7 +2,7 @@
 
 use larder_protocol::insert::Insert;
 use larder_protocol::{Done, Refusal};
-use larder_store::{Effect, Outcome, Stat};
+use larder_store::{Change, Effect, Outcome, Stat};
 
 use crate::answer::Caller;
 use crate::pipeline::Pipeline;
@@ -11,7 +11,7 @@ pub(crate) fn serve(pipeline: &Pipeline, caller: Caller, insert: Insert) {
     // A retry of what is stored already needs no turn of the disk.
     let refused = match pipeline.engine.stat(&insert.key) {
         Ok(Stat::Absent) => None,
-        Ok(Stat::Present(blob_hash)) => Some(Refusal::AlreadyExists { blob_hash }),
+        Ok(Stat::Present { blob_hash, .. }) => Some(Refusal::AlreadyExists { blob_hash }),
         Ok(Stat::Deleted) => Some(Refusal::Deleted),
         Err(error) => Some(pipeline.broken(&error)),
     };
@@ -19,15 +19,17 @@ pub(crate) fn serve(pipeline: &Pipeline, caller: Caller, insert: Insert) {
         return caller.answer(&pipeline.signer, Err(refusal), None);
     }
     let hash = insert.blob.hash();
-    let effect = Effect::Insert {
+    let effect = Effect::unpaid(Change::Insert {
         key: insert.key,
         blob: insert.blob,
-    };
+        epoch: 0,
+    });
     pipeline.write(effect, caller, Some(hash), |outcome| match outcome {
         Outcome::Inserted => Ok(Done::Inserted),
         Outcome::AlreadyExists(blob_hash) => Err(Refusal::AlreadyExists { blob_hash }),
         Outcome::Deleted => Err(Refusal::Deleted),
         Outcome::Full => Err(Refusal::StoreFull),
-        Outcome::Removed | Outcome::Absent | Outcome::HashMismatch(_) => Err(Refusal::Internal),
+        // No insert ends otherwise.
+        _ => Err(Refusal::Internal),
     });
 }

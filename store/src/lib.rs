@@ -24,28 +24,38 @@
 //! The byte-level format is `docs/store-format.md`.
 
 mod books;
+mod claims;
 mod committer;
 mod engine;
+mod epochs;
 mod error;
 mod folder;
 mod free_slots;
 mod in_flight;
 mod index;
+mod judge;
+mod ledger_record;
 #[cfg(test)]
 mod many_records;
 mod medium;
+mod overlay;
 #[cfg(test)]
 mod power_cut;
 mod record;
 #[cfg(test)]
 mod refusing_disk;
+mod rewrite;
+mod room;
 mod sled_engine;
 mod slot_file;
+mod table;
+mod view;
 
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
 
 pub use committer::{Busy, Committer, Done, Limits};
-pub use engine::{Effect, Engine, Outcome, Reading, Stat, Usage};
+pub use engine::{Change, Effect, Engine, OpenedClaim, Outcome, Payment, Reading, Stat, Usage};
+pub use epochs::{Enter, Epochs};
 pub use error::{Place, StoreError};
 pub use sled_engine::{Options, SledEngine};

@@ -13,11 +13,13 @@ use larder_protocol::BlobHash;
 use tempfile::TempDir;
 
 use crate::books::Books;
-use crate::index::{Change, Index, State};
+use crate::index::Index;
 use crate::medium::Disk;
-use crate::record::{Record, TAIL_LEN};
+use crate::overlay::Write;
+use crate::record::{Record, Stored, TAIL_LEN};
 use crate::slot_file::{SLOT_LEN, SlotFile};
 use crate::suite::sample::key;
+use crate::table::Table;
 use crate::{Engine, Options, SledEngine, Stat};
 
 const FOLDER: &str = "LARDER_MANY_FOLDER";
@@ -29,13 +31,19 @@ fn options() -> Options {
         cache_bytes: CACHE,
         free_space_floor: 0,
         growth_slots: 1,
+        ..Options::default()
     }
 }
 
 fn record(n: u64) -> Record {
     let mut hash = [0; 32];
     hash[..8].copy_from_slice(&n.to_le_bytes());
-    Record::new(n, BlobHash(hash), [7; TAIL_LEN])
+    Record {
+        slot: n,
+        hash: BlobHash(hash),
+        tail: [7; TAIL_LEN],
+        epoch: 0,
+    }
 }
 
 /// Fills a new store with this many records.
@@ -50,13 +58,14 @@ fn fill(folder: &Path, records: u64) {
     let mut books = Books::default();
     let numbers: Vec<u64> = (0..records).collect();
     for batch in numbers.chunks(4096) {
-        let insert = |n: &u64| Change {
-            key: key(*n),
-            before: State::Absent,
-            after: State::Present(record(*n)),
+        let insert = |n: &u64| Write {
+            table: Table::Index,
+            key: key(*n).as_bytes().to_vec(),
+            before: None,
+            after: Some(record(*n).to_bytes().into()),
         };
-        let changes: Vec<Change> = batch.iter().map(insert).collect();
-        index.apply(&mut books, &changes).unwrap();
+        let writes: Vec<Write> = batch.iter().map(insert).collect();
+        index.apply(&mut books, &writes).unwrap();
     }
 }
 
@@ -97,7 +106,10 @@ fn child() {
     for n in (0..records).step_by(7) {
         assert_eq!(
             engine.stat(&key(n)).unwrap(),
-            Stat::Present(record(n).hash())
+            Stat::Present {
+                blob_hash: record(n).hash,
+                epoch: 0,
+            }
         );
     }
     let status = std::fs::read_to_string("/proc/self/status").unwrap();

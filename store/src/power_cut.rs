@@ -21,7 +21,7 @@ use tempfile::TempDir;
 
 use crate::medium::{Disk, Medium};
 use crate::suite::sample::{blob, key};
-use crate::{Effect, Engine, Options, Reading, SledEngine, StoreError};
+use crate::{Change, Effect, Engine, Options, Reading, SledEngine, StoreError};
 
 const SECTOR: usize = 512;
 
@@ -30,6 +30,7 @@ pub(crate) fn options() -> Options {
         cache_bytes: 4 << 20,
         free_space_floor: 0,
         growth_slots: 8,
+        ..Options::default()
     }
 }
 
@@ -135,6 +136,14 @@ impl Medium for CutDisk {
         Disk.lengthen(file, from, to)
     }
 
+    fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        Disk.replace(path, content)
+    }
+
+    fn remove_folder(&self, folder: &Path) -> io::Result<()> {
+        Disk.remove_folder(folder)
+    }
+
     fn free_bytes(&self, folder: &Path) -> io::Result<u64> {
         Disk.free_bytes(folder)
     }
@@ -164,17 +173,20 @@ fn copy_folder(
 /// tree of tombstones.
 pub(crate) fn batch(n: u64) -> Vec<Effect> {
     let mut effects: Vec<Effect> = (0..3)
-        .map(|i| Effect::Insert {
-            key: key(n * 3 + i),
-            blob: blob(n * 3 + i),
+        .map(|i| {
+            Effect::unpaid(Change::Insert {
+                key: key(n * 3 + i),
+                blob: blob(n * 3 + i),
+                epoch: 0,
+            })
         })
         .collect();
     if let Some(old) = n.checked_sub(2) {
-        effects.push(Effect::Delete {
+        effects.push(Effect::unpaid(Change::Delete {
             key: key(old * 3),
             blob_hash: blob(old * 3).hash(),
             epoch: u32::try_from(n / 4).unwrap(),
-        });
+        }));
     }
     effects
 }

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::medium::{Disk, Medium};
 use crate::power_cut::{batch, options, verdict};
 use crate::suite::sample::{blob, key};
-use crate::{Effect, Engine, Options, Outcome, Reading, SledEngine, StoreError};
+use crate::{Change, Effect, Engine, Options, Outcome, Reading, SledEngine, StoreError};
 
 /// A disk that answers one operation with an error.
 struct RefusingDisk {
@@ -66,6 +66,14 @@ impl Medium for RefusingDisk {
     fn lengthen(&self, file: &File, from: u64, to: u64) -> io::Result<()> {
         self.ask(Refusal::Room, Errno::NOSPC)?;
         Disk.lengthen(file, from, to)
+    }
+
+    fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        Disk.replace(path, content)
+    }
+
+    fn remove_folder(&self, folder: &Path) -> io::Result<()> {
+        Disk.remove_folder(folder)
     }
 
     fn free_bytes(&self, folder: &Path) -> io::Result<u64> {
@@ -128,9 +136,12 @@ fn a_full_disk_refuses_inserts_and_takes_deletes() {
         Outcome::Removed,
     ];
     assert_eq!(outcomes, expected);
-    let insert = |number| Effect::Insert {
-        key: key(number),
-        blob: blob(number),
+    let insert = |number| {
+        Effect::unpaid(Change::Insert {
+            key: key(number),
+            blob: blob(number),
+            epoch: 0,
+        })
     };
     // The delete's slot is free again, and the only one.
     let outcomes = engine.commit(vec![insert(100), insert(101)]).unwrap();

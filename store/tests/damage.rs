@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use larder_store::suite::sample::{blob, key};
-use larder_store::{Effect, Engine, Options, Place, Reading, SledEngine, StoreError};
+use larder_store::{Change, Effect, Engine, Options, Place, Reading, SledEngine, StoreError};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tempfile::TempDir;
@@ -24,6 +24,7 @@ fn open(folder: &Path) -> Result<SledEngine, StoreError> {
         cache_bytes: 4 << 20,
         free_space_floor: 0,
         growth_slots: 8,
+        ..Options::default()
     };
     SledEngine::open(folder, options)
 }
@@ -33,21 +34,22 @@ fn store() -> TempDir {
     let folder = TempDir::new().unwrap();
     let engine = open(folder.path()).unwrap();
     for n in 0..BLOBS {
-        let insert = Effect::Insert {
+        let insert = Effect::unpaid(Change::Insert {
             key: key(n),
             blob: blob(n),
-        };
+            epoch: 0,
+        });
         engine.commit(vec![insert]).unwrap();
     }
     drop(engine);
     // When it opens, sled writes a snapshot, which is a file to damage like any other.
     let engine = open(folder.path()).unwrap();
     for n in 0..DELETED {
-        let delete = Effect::Delete {
+        let delete = Effect::unpaid(Change::Delete {
             key: key(n),
             blob_hash: blob(n).hash(),
             epoch: 1,
-        };
+        });
         engine.commit(vec![delete]).unwrap();
     }
     folder
@@ -176,10 +178,11 @@ fn an_index_that_lost_only_its_last_commit_is_reported() {
     let folder = store();
     let earlier = copy(folder.path());
     let engine = open(folder.path()).unwrap();
-    let insert = Effect::Insert {
+    let insert = Effect::unpaid(Change::Insert {
         key: key(BLOBS),
         blob: blob(BLOBS),
-    };
+        epoch: 0,
+    });
     engine.commit(vec![insert]).unwrap();
     drop(engine);
     // A whole and consistent index, but not the newest: as after a careless restore.

@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use larder_store::suite::sample::{blob, key};
-use larder_store::{Effect, Engine, Options, Outcome, Reading, SledEngine};
+use larder_store::{Change, Effect, Engine, Options, Outcome, Reading, SledEngine};
 
 fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format-1")
@@ -23,23 +23,25 @@ fn open(folder: &Path) -> SledEngine {
         cache_bytes: 4 << 20,
         free_space_floor: 0,
         growth_slots: 4,
+        ..Options::default()
     };
     SledEngine::open(folder, options).unwrap()
 }
 
 fn insert(n: u64) -> Effect {
-    Effect::Insert {
+    Effect::unpaid(Change::Insert {
         key: key(n),
         blob: blob(n),
-    }
+        epoch: 0,
+    })
 }
 
 fn delete(n: u64, epoch: u32) -> Effect {
-    Effect::Delete {
+    Effect::unpaid(Change::Delete {
         key: key(n),
         blob_hash: blob(n).hash(),
         epoch,
-    }
+    })
 }
 
 #[test]

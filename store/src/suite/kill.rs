@@ -13,7 +13,7 @@ use std::sync::mpsc::{Sender, channel};
 
 use super::Open;
 use super::sample::{blob, key};
-use crate::{Committer, Effect, Engine, Limits, Outcome, Reading};
+use crate::{Change, Committer, Effect, Engine, Limits, Outcome, Reading};
 
 /// Kills in one test.
 const KILLS: u64 = 20;
@@ -67,18 +67,19 @@ fn begin(committer: &Committer, first: u64, n: u64, acknowledged: &Sender<(u64, 
         });
         committer.submit(effect, done).unwrap();
     };
-    let insert = Effect::Insert {
+    let insert = Effect::unpaid(Change::Insert {
         key: key(n),
         blob: blob(n),
-    };
+        epoch: 0,
+    });
     submit(n, insert, "insert", Outcome::Inserted);
     // What an earlier life began may not have survived it, so it is left alone.
     if let Some(old) = deleted_by(n).filter(|old| *old >= first) {
-        let delete = Effect::Delete {
+        let delete = Effect::unpaid(Change::Delete {
             key: key(old),
             blob_hash: blob(old).hash(),
             epoch: 0,
-        };
+        });
         submit(old, delete, "delete", Outcome::Removed);
     }
 }

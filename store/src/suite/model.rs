@@ -10,7 +10,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::Open;
 use super::sample;
-use crate::{Effect, Engine, Outcome, Reading, Stat};
+use crate::{Change, Effect, Engine, Outcome, Reading, Stat};
 
 /// Few enough that histories meet themselves again.
 const KEYS: usize = 6;
@@ -58,7 +58,10 @@ impl Model {
                 Some(None) => (Reading::Deleted, Stat::Deleted),
                 Some(Some(blob)) => (
                     Reading::Found(blobs[blob].clone()),
-                    Stat::Present(blobs[blob].hash()),
+                    Stat::Present {
+                        blob_hash: blobs[blob].hash(),
+                        epoch: 0,
+                    },
                 ),
             };
             assert_eq!(engine.read(key).unwrap(), reading);
@@ -126,14 +129,15 @@ pub fn every_history_agrees_with_a_map(open: Open) {
 
 fn effect(op: Op, keys: &[Key], blobs: &[Blob]) -> Effect {
     match op {
-        Op::Insert { key, blob } => Effect::Insert {
+        Op::Insert { key, blob } => Effect::unpaid(Change::Insert {
             key: keys[key],
             blob: blobs[blob].clone(),
-        },
-        Op::Delete { key, blob, epoch } => Effect::Delete {
+            epoch: 0,
+        }),
+        Op::Delete { key, blob, epoch } => Effect::unpaid(Change::Delete {
             key: keys[key],
             blob_hash: blobs[blob].hash(),
             epoch,
-        },
+        }),
     }
 }
