@@ -149,11 +149,13 @@ pub(crate) fn drop_expired(
 pub(crate) fn drop_used(
     overlay: &mut Overlay<'_>,
     payment: &[u8; 32],
-    tags: &Tags,
     now: u64,
     oldest: u32,
 ) -> Result<(), StoreError> {
-    let claims = claims(overlay, tags)?;
+    let Some(tags) = overlay.payment(payment)? else {
+        return Ok(());
+    };
+    let claims = claims(overlay, &tags)?;
     for (tag, opened) in &claims {
         let row = overlay.row(&Reference(tag.0))?;
         let live = row.is_some_and(|row| row.out_epoch().0 >= oldest);

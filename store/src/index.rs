@@ -147,18 +147,17 @@ impl Index {
         }
     }
 
-    /// Shows every entry of a table to `visit`.
+    /// Shows every key of a table to `visit`.
     pub(crate) fn scan(
         &self,
         table: Table,
-        mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
+        mut visit: impl FnMut(&[u8]) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let trees = self.trees.read().unwrap_or_else(PoisonError::into_inner);
         let tree = trees.get(&table).cloned();
         drop(trees);
         for entry in tree.iter().flatten() {
-            let (key, value) = entry?;
-            visit(&key, &value)?;
+            visit(&entry?.0)?;
         }
         Ok(())
     }

@@ -23,9 +23,9 @@ use sled::Batch;
 use crate::books::Books;
 use crate::claims::{self, Unpaid};
 use crate::index::Index;
-use crate::ledger_record::{EPOCHS, Tags};
+use crate::ledger_record::EPOCHS;
 use crate::overlay::{Overlay, Write};
-use crate::record::{FORMAT, Identity, Stored, damaged};
+use crate::record::{FORMAT, Identity, damaged};
 use crate::table::Table;
 use crate::view::View;
 use crate::{Enter, Epochs, StoreError};
@@ -62,12 +62,11 @@ pub(crate) fn plan(
     };
     overlay.put(Table::Ledger, EPOCHS, &epochs)?;
     claims::drop_expired(&mut overlay, unpaid, next.since)?;
-    index.scan(Table::Payments, |payment, tags| {
+    index.scan(Table::Payments, |payment| {
         let payment = payment
             .try_into()
             .map_err(|_| damaged("a payment of another length"))?;
-        let tags = Tags::from_bytes(tags)?;
-        claims::drop_used(&mut overlay, payment, &tags, next.since, floor.oldest.0)
+        claims::drop_used(&mut overlay, payment, next.since, floor.oldest.0)
     })?;
     Ok(Ok(Plan {
         epochs,

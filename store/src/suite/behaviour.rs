@@ -39,7 +39,7 @@ fn commit(engine: &dyn Engine, effect: Effect) -> Outcome {
     outcomes.into_iter().next().expect("it is there")
 }
 
-fn folder() -> tempfile::TempDir {
+pub(super) fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
 
