@@ -57,7 +57,7 @@ const CURRENT: &str = "index.current";
 
 impl Generation {
     /// The one that is in use.
-    fn current(folder: &Path) -> Result<Self, StoreError> {
+    pub(crate) fn current(folder: &Path) -> Result<Self, StoreError> {
         let name = match fs::read(folder.join(CURRENT)) {
             Ok(name) => name,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Generation(0)),
@@ -193,5 +193,50 @@ fn parent(folder: &Path) -> &Path {
     match folder.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::medium::Disk;
+
+    #[test]
+    fn a_newer_index_is_named_and_left_alone() {
+        let folder = TempDir::new().unwrap();
+        let medium: Arc<dyn Medium> = Arc::new(Disk);
+        let index = Index::open(&folder.path().join("index"), 1 << 20, Arc::clone(&medium));
+        let identity = Identity {
+            format: FORMAT + 1,
+            store_id: [3; 16],
+        };
+        index.unwrap().found(identity, &Books::default()).unwrap();
+        SlotFile::create(folder.path(), [3; 16]).unwrap();
+        match open(folder.path(), 1 << 20, &medium) {
+            Err(StoreError::UnknownFormat { found, supported }) => {
+                assert_eq!((found, supported), (FORMAT + 1, FORMAT));
+            }
+            other => panic!("it should be named: {:?}", other.err()),
+        }
+    }
+
+    #[test]
+    fn an_index_has_one_name() {
+        for (number, name) in [(0, "index"), (1, "index-0001"), (12_345, "index-12345")] {
+            assert_eq!(Generation(number).name(), name);
+            assert_eq!(Generation::named(name), Some(Generation(number)));
+        }
+        for other in [
+            "index-",
+            "index-1",
+            "index-0000",
+            "index-+001",
+            "indexes",
+            "db",
+        ] {
+            assert_eq!(Generation::named(other), None, "{other}");
+        }
     }
 }

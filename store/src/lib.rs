@@ -36,6 +36,8 @@ mod index;
 mod judge;
 mod ledger_record;
 #[cfg(test)]
+mod many_epochs;
+#[cfg(test)]
 mod many_records;
 mod medium;
 mod overlay;

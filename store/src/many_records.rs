@@ -7,8 +7,12 @@
 use std::fs::OpenOptions;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
 
+use larder_credentials::Epoch;
+use larder_credentials::ledger::Floor;
 use larder_protocol::BlobHash;
 use tempfile::TempDir;
 
@@ -20,7 +24,7 @@ use crate::record::{Record, Stored, TAIL_LEN};
 use crate::slot_file::{SLOT_LEN, SlotFile};
 use crate::suite::sample::key;
 use crate::table::Table;
-use crate::{Engine, Options, SledEngine, Stat};
+use crate::{Engine, Enter, Options, SledEngine, Stat};
 
 const FOLDER: &str = "LARDER_MANY_FOLDER";
 const RECORDS: &str = "LARDER_MANY_RECORDS";
@@ -132,4 +136,55 @@ fn a_hundred_thousand_records_open_in_64_mib() {
 fn ten_times_as_many_records_take_less_than_64_mib_more() {
     let (few, many) = (resident(100_000), resident(1_000_000));
     assert!(many < few + (64 << 20), "{few} bytes grew to {many}");
+}
+
+#[test]
+fn look_ups_go_on_while_an_epoch_is_entered() {
+    const RECORDS: u64 = 100_000;
+    let folder = TempDir::new().unwrap();
+    fill(folder.path(), RECORDS);
+    let engine = SledEngine::open(folder.path(), options()).unwrap();
+    let next = Enter {
+        floor: Floor {
+            oldest: Epoch(1),
+            current: Epoch(1),
+        },
+        since: 0,
+        terms: Vec::new(),
+        tombstones_before: 0,
+    };
+    let entered = AtomicBool::new(false);
+    let began = Barrier::new(2);
+    let (pause, lookups, longest) = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            began.wait();
+            let (mut lookups, mut longest) = (0, Duration::ZERO);
+            while !entered.load(Ordering::Relaxed) {
+                let n = lookups * 7919 % RECORDS;
+                let asked = Instant::now();
+                let stat = engine.stat(&key(n)).unwrap();
+                longest = longest.max(asked.elapsed());
+                let blob_hash = record(n).hash;
+                assert_eq!(
+                    stat,
+                    Stat::Present {
+                        blob_hash,
+                        epoch: 0
+                    }
+                );
+                lookups += 1;
+            }
+            (lookups, longest)
+        });
+        began.wait();
+        let asked = Instant::now();
+        engine.enter(next).unwrap().unwrap();
+        let pause = asked.elapsed();
+        entered.store(true, Ordering::Relaxed);
+        let (lookups, longest) = reader.join().unwrap();
+        (pause, lookups, longest)
+    });
+    println!("commits waited {pause:?}; {lookups} look-ups, the longest {longest:?}");
+    assert!(lookups > 1_000, "{lookups} look-ups in {pause:?}");
+    assert_eq!(engine.usage().unwrap().blobs, RECORDS);
 }

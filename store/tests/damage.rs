@@ -9,8 +9,12 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use larder_credentials::Epoch;
+use larder_credentials::ledger::Floor;
 use larder_store::suite::sample::{blob, key};
-use larder_store::{Change, Effect, Engine, Options, Place, Reading, SledEngine, StoreError};
+use larder_store::{
+    Change, Effect, Engine, Enter, Options, Place, Reading, SledEngine, StoreError,
+};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tempfile::TempDir;
@@ -277,6 +281,49 @@ fn a_slot_file_cut_off_anywhere_is_reported() {
         truncate(&damaged.path().join("blobs.slots"), len);
         assert!(is_reported(damaged.path()), "cut off at {len}");
     }
+}
+
+/// A store that has entered an epoch, with the same blobs.
+fn store_in_an_epoch() -> TempDir {
+    let folder = store();
+    let next = Enter {
+        floor: Floor {
+            oldest: Epoch(1),
+            current: Epoch(1),
+        },
+        since: 0,
+        terms: vec![1, 2, 3],
+        tombstones_before: 0,
+    };
+    let engine = open(folder.path()).unwrap();
+    engine.enter(next).unwrap().unwrap();
+    folder
+}
+
+#[test]
+fn whatever_happens_to_the_pointer_is_reported_and_costs_nothing() {
+    let intact = store_in_an_epoch();
+    let pointer = intact.path().join("index.current");
+    let name = fs::read(&pointer).unwrap();
+    assert_eq!(name, b"index-0001\n");
+    assert!(!is_reported(copy(intact.path()).path()));
+    let flips = (0..name.len() * 8).map(|bit| {
+        let mut name = name.clone();
+        name[bit / 8] ^= 1 << (bit % 8);
+        name
+    });
+    let cuts = (0..name.len()).map(|len| name[..len].to_vec());
+    let damaged = copy(intact.path());
+    let pointer = damaged.path().join("index.current");
+    for wrong in flips.chain(cuts) {
+        fs::write(&pointer, &wrong).unwrap();
+        assert!(is_reported(damaged.path()), "{wrong:?}");
+    }
+    fs::remove_file(&pointer).unwrap();
+    assert!(is_reported(damaged.path()));
+    // It is the pointer that was damaged, and nothing else.
+    fs::write(&pointer, &name).unwrap();
+    assert!(!is_reported(damaged.path()));
 }
 
 #[test]
