@@ -85,11 +85,14 @@ impl Pipeline {
             class,
             responder,
         };
-        // This node sells nothing, so nobody can have paid it.
-        if request.payment != Payment::None {
-            return caller.answer(&self.signer, Err(Refusal::WrongPrice { price: 0 }), None);
-        }
         match request.call {
+            // This node sells nothing, so nobody can have paid it.
+            Call::Transfer | Call::Reissue | Call::Quote(_) | Call::Purchase => {
+                caller.answer(&self.signer, Err(Refusal::NotOffered), None);
+            }
+            _ if request.payment != Payment::None => {
+                caller.answer(&self.signer, Err(Refusal::WrongPrice { price: 0 }), None);
+            }
             Call::Info => {
                 count(&self.tally.info);
                 info::serve(self, caller);
