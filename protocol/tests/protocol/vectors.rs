@@ -1,7 +1,7 @@
 //! The golden vectors in `vectors/v1.json`: what a second implementation has to read and write.
 //!
-//! `LARDER_BLESS=1 cargo test -p larder-protocol --test vectors` writes the file anew; do that only
-//! for a new version of the protocol.
+//! `LARDER_BLESS=1 cargo test -p larder-protocol --test protocol vectors` writes the file anew; do
+//! that only for a new version of the protocol.
 
 use crate::messages::{blob, key, keypair, record, refusals, server_key};
 use larder_credentials::{ClaimSecret, Epoch, IssuerKey, MasterSecret, PARAMETERS_BYTES};
@@ -153,9 +153,9 @@ fn replies(record: &Record) -> Vec<(String, Reply)> {
         ),
     ];
     for refusal in refusals() {
-        let name = format!("{refusal:?}");
-        let name = name.split([' ', '{']).next().unwrap_or_default().to_owned();
-        replies.push((name, receipted(Err(refusal))));
+        let outcome = Err(refusal);
+        let name = format!("refusal {:#04x}", Reply::code(&outcome));
+        replies.push((name, receipted(outcome)));
     }
     replies
 }

@@ -1,6 +1,7 @@
 //! A voucher is genuine for one key, unchanged, and its text says what is wrong with it.
 
 use crate::messages;
+use bech32::{Bech32m, ByteIterExt, Fe32, Fe32IterExt, Hrp};
 use larder_protocol::{Address, DecodeError, InvalidText, Voucher};
 
 const KEY: [u8; 32] = [7; 32];
@@ -87,4 +88,23 @@ fn a_voucher_and_an_address_are_not_taken_for_each_other() {
         no_address.expect_err("a voucher").to_string(),
         "an address of a storage node begins with `larder1`"
     );
+}
+
+#[test]
+fn bits_behind_the_last_byte_of_a_text_cannot_carry_a_mark() {
+    let hrp = Hrp::parse("larderv").expect("a prefix");
+    let text = |mark: u8| -> String {
+        let mut letters: Vec<Fe32> = voucher().encode().into_iter().bytes_to_fes().collect();
+        let last = letters.pop().expect("letters").to_u8();
+        letters.push(Fe32::try_from(last | mark).expect("five bits"));
+        let text = letters.into_iter().with_checksum::<Bech32m>(&hrp);
+        text.chars().collect()
+    };
+    assert_eq!(text(0).parse(), Ok(voucher()));
+    for mark in 1..8 {
+        assert_eq!(
+            text(mark).parse::<Voucher>(),
+            Err(InvalidText::Contents(DecodeError::Padding))
+        );
+    }
 }
