@@ -57,7 +57,7 @@ pub use error::RecoveryError;
 pub use price::{Price, price};
 pub use provider::{Evidence, Looked, Provider, Removed, Written};
 pub use purse::folder::FolderJournal;
-pub use purse::journal::{Journal, JournalError, MemoryJournal};
+pub use purse::journal::{Entry, Journal, JournalError, MemoryJournal};
 pub use purse::{Holdings, Purse};
 pub use root::RootKey;
 pub use schedule::{Lane, Purpose, Schedule, Slot};
