@@ -3,44 +3,18 @@
 use std::collections::HashSet;
 
 use curve25519_dalek::scalar::Scalar;
-use sigma_proofs::NargCodec;
-use sigma_proofs::codec::ScalarCodec;
-use sigma_proofs::traits::SigmaProtocolSimulator;
-use spongefish::NargReader;
 
-use crate::credential::U;
-use crate::group::{Point, decode_scalar};
-use crate::issuance::{Issuance, IssuanceContext, adjusted};
+use crate::group::Point;
+use crate::issuance::IssuanceContext;
 use crate::operation::{ClaimTag, Reference, References};
-use crate::statement::{self, Issued};
-use crate::test_scene::{EPOCH, MASTER, SERVICE, issuer, purchase, root, scene, settle, spend};
+use crate::statement;
+use crate::test_scene::{
+    EPOCH, MASTER, SERVICE, issued, issuer, nonce_commitments, purchase, root, scene, settle, spend,
+};
 use crate::{
     AdjustRule, Epoch, Fault, HolderError, Issuer, IssuerKey, MasterSecret, OpCode, Refusal, Reply,
     Service, Spending, Status,
 };
-
-/// The nonce commitments of an issuance proof, as its verifier recomputes them.
-fn nonce_commitments(key: &IssuerKey, outputs: [Point; 2], issuance: &Issuance) -> Vec<[u8; 32]> {
-    let attributes = adjusted(outputs, issuance.adjust);
-    let issued = std::array::from_fn(|j| {
-        let t = decode_scalar(issuance.macs[j].t).unwrap();
-        Issued {
-            M: attributes[j],
-            t,
-            U: U(&t).into(),
-            V: Point::decode(&issuance.macs[j].V).unwrap(),
-        }
-    });
-    let statement = statement::issue(key.parameters().issue(), issued);
-    let mut reader = NargReader::new(&issuance.proof);
-    let challenge = Scalar::deserialize_scalar(&mut reader).unwrap();
-    let response = statement.deserialize_response(&mut reader).unwrap();
-    let commitments = statement
-        .simulate_commitment(&challenge, &response)
-        .unwrap();
-    let bytes = statement.serialize_commitment(&commitments);
-    bytes.as_chunks::<32>().0.to_vec()
-}
 
 #[test]
 fn whatever_differs_in_what_is_signed_no_nonce_occurs_twice() {
@@ -92,7 +66,8 @@ fn whatever_differs_in_what_is_signed_no_nonce_occurs_twice() {
     let mut seen = HashSet::new();
     for (place, (key, context, outputs, adjust)) in signed.into_iter().enumerate() {
         let issuance = key.issue(context, outputs, adjust).unwrap();
-        let mut fields = nonce_commitments(key, outputs, &issuance);
+        let statement = statement::issue(key.parameters().issue(), issued(outputs, &issuance));
+        let mut fields = nonce_commitments(&statement, &issuance.proof);
         assert_eq!(fields.len(), 4);
         fields.extend(issuance.macs.map(|mac| mac.t));
         for field in fields {

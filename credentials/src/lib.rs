@@ -28,6 +28,8 @@
 mod algebra_tests;
 mod bytes;
 mod credential;
+#[cfg(test)]
+mod decoder_tests;
 mod epoch;
 mod error;
 mod generators;
@@ -58,6 +60,8 @@ mod statement_tests;
 mod test_scene;
 #[cfg(test)]
 mod vector_tests;
+#[cfg(test)]
+mod wabisabi_tests;
 
 pub use credential::{CREDENTIAL_BYTES, Credential, PAIR_BYTES};
 pub use epoch::Epoch;

@@ -96,6 +96,18 @@ pub(crate) fn prove(
         .map(|proof| proof.to_bytes())
 }
 
+/// The challenges of a proof, for the vectors.
+#[cfg(test)]
+pub(crate) fn challenges(
+    width: RangeWidth,
+    context: &[u8],
+    outputs: [Point; 2],
+    proof: &[u8],
+) -> Result<Vec<Scalar>, crate::Malformed> {
+    let proof = RangeProof::decode(width, proof)?;
+    Ok(Challenged::new(transcript(context), width, outputs, proof).challenges())
+}
+
 /// Range proofs that are verified together.
 pub(crate) struct RangeBatch {
     width: RangeWidth,

@@ -146,6 +146,14 @@ impl Challenged {
     }
 }
 
+#[cfg(test)]
+impl Challenged {
+    /// `y`, `z`, one `e` for each round, and the last `e`.
+    pub(crate) fn challenges(&self) -> Vec<Scalar> {
+        [&[self.y, self.z], self.rounds.as_slice(), &[self.e]].concat()
+    }
+}
+
 fn challenge(transcript: &mut Transcript, label: &'static [u8]) -> Scalar {
     let mut bytes = [0; 64];
     transcript.challenge_bytes(label, &mut bytes);

@@ -2,22 +2,19 @@
 
 use curve25519_dalek::RistrettoPoint;
 use curve25519_dalek::scalar::Scalar;
-use sigma_proofs::codec::ScalarCodec;
 use sigma_proofs::linear_relation::Equation;
-use sigma_proofs::traits::SigmaProtocolSimulator;
 use sigma_proofs::{Instance, NargCodec, PrivateRng, prove_compact, verify_compact};
-use spongefish::NargReader;
 
-use crate::credential::{Credential, U};
+use crate::credential::Credential;
 use crate::generators::{GENERATORS, commit};
-use crate::group::{Point, decode_scalar};
-use crate::issuance::{IssuanceContext, adjusted};
+use crate::group::Point;
+use crate::issuance::IssuanceContext;
 use crate::operation::Status;
 use crate::relation::Statement;
 use crate::request::{Request, spend_tag};
 use crate::statement::{self, Issued, signed};
-use crate::test_scene::{Scene, issuer, purchase, scene, settle, spend};
-use crate::{Epoch, OpCode, Spending};
+use crate::test_scene::{Scene, issued, issuer, nonce_commitments, purchase, scene, settle, spend};
+use crate::{Epoch, InFlight, OpCode, Spending};
 
 const ONE: Scalar = Scalar::ONE;
 const TAG: &[u8] = b"CMPT a tag of its own";
@@ -181,20 +178,6 @@ fn a_purchase_is_the_librarys_relation() {
     accepts_the_library(&statement, &instance, &[-(blindings[0] + blindings[1])]);
 }
 
-/// The MACs that an issuance puts on the outputs of a request.
-fn issued(request: &Request, issuance: &crate::Issuance) -> [Issued; 2] {
-    let outputs = adjusted(request.outputs().unwrap(), issuance.adjust());
-    std::array::from_fn(|j| {
-        let t = decode_scalar(issuance.macs[j].t).unwrap();
-        Issued {
-            M: outputs[j],
-            t,
-            U: U(&t).into(),
-            V: Point::decode(&issuance.macs[j].V).unwrap(),
-        }
-    })
-}
-
 #[test]
 fn an_issuance_is_the_librarys_relation() {
     let scene = scene();
@@ -202,7 +185,7 @@ fn an_issuance_is_the_librarys_relation() {
     let request = in_flight.request();
     let key = scene.issuer().current_key();
     let issuance = scene.issuer().issue(request, Status::DONE, 3).unwrap();
-    let issued = issued(request, &issuance);
+    let issued = issued(request.outputs().unwrap(), &issuance);
     let parameters = key.parameters();
     let statement = statement::issue(parameters.issue(), issued);
     let context = IssuanceContext::of(request, Status::DONE);
@@ -214,19 +197,6 @@ fn an_issuance_is_the_librarys_relation() {
         &issuance.proof,
     );
     accepts_the_library(&statement, &instance, &key.witness());
-}
-
-/// The nonce commitments of a request's Σ-proof, as its verifier recomputes them.
-fn nonce_commitments(issuer: &crate::Issuer, request: &Request) -> Vec<[u8; 32]> {
-    let (statement, _) = issuer.statement(request).unwrap();
-    let mut reader = NargReader::new(&request.proof);
-    let challenge = Scalar::deserialize_scalar(&mut reader).unwrap();
-    let response = statement.deserialize_response(&mut reader).unwrap();
-    let commitments = statement
-        .simulate_commitment(&challenge, &response)
-        .unwrap();
-    let bytes = statement.serialize_commitment(&commitments);
-    bytes.as_chunks::<32>().0.to_vec()
 }
 
 #[test]
@@ -257,7 +227,8 @@ fn two_operations_on_one_pair_share_no_nonce() {
     let mut seen: Vec<[u8; 32]> = Vec::new();
     for (place, request) in requests.iter().enumerate() {
         let issuer = if place == 6 { &next } else { scene.issuer() };
-        let mut fields = nonce_commitments(issuer, request);
+        let (statement, _) = issuer.statement(request).unwrap();
+        let mut fields = nonce_commitments(&statement, &request.proof);
         assert_eq!(fields.len(), 9);
         // z shows in Ca, Cx0, Cx1 and CV; A, A1 and B carry the range proof's blinding.
         for p in request.head.presentations.unwrap() {
@@ -270,6 +241,33 @@ fn two_operations_on_one_pair_share_no_nonce() {
                 !seen.contains(&field),
                 "a value occurs twice, again in variant {place}"
             );
+            seen.push(field);
+        }
+    }
+}
+
+#[test]
+fn two_purchases_on_one_claim_share_no_nonce() {
+    let (scene, root) = (scene(), crate::test_scene::root());
+    let next = issuer(Epoch(6));
+    let claim = root.claim_secret(0);
+    let variants = [
+        (scene.issuer(), 100, None),
+        (scene.issuer(), 101, None),
+        (scene.issuer(), 100, Some([60, 40])),
+        (&next, 100, None),
+    ];
+    let mut seen: Vec<[u8; 32]> = Vec::new();
+    for (place, (issuer, amount, outputs)) in variants.into_iter().enumerate() {
+        let in_flight = InFlight::purchase(&root, issuer.record(), &claim, amount, outputs);
+        let in_flight = in_flight.unwrap();
+        let request = in_flight.request();
+        let (statement, _) = issuer.statement(request).unwrap();
+        let mut fields = nonce_commitments(&statement, &request.proof);
+        assert_eq!(fields.len(), 1);
+        fields.extend(&request.range_proof[1..].as_chunks::<32>().0[1..4]);
+        for field in fields {
+            assert!(!seen.contains(&field), "again in variant {place}");
             seen.push(field);
         }
     }

@@ -3,12 +3,21 @@
 use std::num::NonZeroU64;
 
 use curve25519_dalek::scalar::Scalar;
+use sigma_proofs::NargCodec;
+use sigma_proofs::codec::ScalarCodec;
+use sigma_proofs::traits::SigmaProtocolSimulator;
+use spongefish::NargReader;
 
+use crate::credential::U;
+use crate::group::{Point, decode_scalar};
+use crate::issuance::adjusted;
 use crate::ledger::memory::Memory;
 use crate::ledger::{Outcome, Tariff};
+use crate::relation::Statement;
+use crate::statement::Issued;
 use crate::{
-    AdjustRule, Epoch, InFlight, Issuer, Ledger, MasterSecret, OpCode, Reply, Root, Service,
-    Settled, Spending, Unspent,
+    AdjustRule, Epoch, InFlight, Issuance, Issuer, Ledger, MasterSecret, OpCode, Reply, Root,
+    Service, Settled, Spending, Unspent,
 };
 
 pub(crate) const MASTER: [u8; 32] = [1; 32];
@@ -32,11 +41,19 @@ impl Tariff for Ten {
 pub(crate) type Scene = Ledger<Memory, Ten>;
 
 pub(crate) fn scene() -> Scene {
-    Ledger::new(issuer(EPOCH), Memory::new(), Ten).unwrap()
+    scene_of(SERVICE)
+}
+
+pub(crate) fn scene_of(service: Service) -> Scene {
+    Ledger::new(issuer_of(service, EPOCH), Memory::new(), Ten).unwrap()
 }
 
 pub(crate) fn issuer(epoch: Epoch) -> Issuer {
-    Issuer::new(&MasterSecret::from_bytes(MASTER), SERVICE, epoch, 1)
+    issuer_of(SERVICE, epoch)
+}
+
+fn issuer_of(service: Service, epoch: Epoch) -> Issuer {
+    Issuer::new(&MasterSecret::from_bytes(MASTER), service, epoch, 1)
 }
 
 pub(crate) fn root() -> Root {
@@ -70,6 +87,32 @@ pub(crate) fn settle(scene: &Scene, in_flight: InFlight, adjust: u64) -> (Reply,
         Ok(Settled::Performed(replaced)) => (reply, replaced.pair),
         other => panic!("not performed: {other:?}"),
     }
+}
+
+/// The nonce commitments of a proof, as its verifier recomputes them.
+pub(crate) fn nonce_commitments(statement: &Statement<'_>, proof: &[u8]) -> Vec<[u8; 32]> {
+    let mut reader = NargReader::new(proof);
+    let challenge = Scalar::deserialize_scalar(&mut reader).unwrap();
+    let response = statement.deserialize_response(&mut reader).unwrap();
+    let commitments = statement
+        .simulate_commitment(&challenge, &response)
+        .unwrap();
+    let bytes = statement.serialize_commitment(&commitments);
+    bytes.as_chunks::<32>().0.to_vec()
+}
+
+/// The MACs that an issuance puts on these outputs.
+pub(crate) fn issued(outputs: [Point; 2], issuance: &Issuance) -> [Issued; 2] {
+    let attributes = adjusted(outputs, issuance.adjust());
+    std::array::from_fn(|j| {
+        let t = decode_scalar(issuance.macs[j].t).unwrap();
+        Issued {
+            M: attributes[j],
+            t,
+            U: U(&t).into(),
+            V: Point::decode(&issuance.macs[j].V).unwrap(),
+        }
+    })
 }
 
 /// The same scalar, encoded as a number above the group order.

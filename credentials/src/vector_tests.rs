@@ -5,17 +5,14 @@
 
 use serde_json::{Value, json};
 
-use crate::credential::U;
 use crate::generators::GENERATORS;
-use crate::group::{Point, decode_scalar};
-use crate::holder::zs;
-use crate::issuance::{IssuanceContext, adjusted};
-use crate::memo;
-use crate::request::spend_tag;
 use crate::test_scene::{
-    EPOCH, MASTER, ROOT, SERVICE, Scene, issuer, plus_order, purchase, root, scene, settle, spend,
+    EPOCH, MASTER, ROOT, SERVICE, Scene, issuer, plus_order, purchase, root, scene, scene_of,
+    settle, spend,
 };
-use crate::{Epoch, InFlight, OpCode, Refusal, Reply, Request, Row, Spending, Status, Unspent};
+use crate::{Epoch, OpCode, Refusal, Reply, Request, Row, Service, Spending, Status, Unspent};
+
+mod step;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors/credentials.json");
 
@@ -41,22 +38,11 @@ fn vectors() -> Value {
     let [w, w_prime, x0, x1, ya] = key.witness().map(|scalar| hex::encode(scalar.to_bytes()));
     let parameters = hex::encode(key.parameters().encode());
 
-    let first_record = scene.issuer().record().clone();
     let claim = root().claim_secret(0);
-    let bought = step(&scene, purchase(&scene, 0, 1_000), [1_000, 0], 0);
+    let bought = step::bought(&scene, 1_000);
     let work = OpCode::of_service(16).unwrap();
     let spending = Spending::on(work, b"parameters", 10).into_outputs([600, 390]);
-    let spent = step(
-        &scene,
-        spend(&scene, &bought.pair, &spending),
-        [600, 390],
-        4,
-    );
-    let zs = zs(&bought.pair, &root(), &first_record, &spending).unwrap();
-    let shown = spent.request.head.presentations.unwrap();
-    for ((z, shown), credential) in zs.iter().zip(shown).zip(bought.pair.credentials()) {
-        assert_eq!(shown.Ca, Point::from(&g.Ga * z + credential.M()).encoding);
-    }
+    let spent = step::spent(&scene, &bought.pair, &spending, [600, 390], 4);
 
     // Another operation on the spent pair is answered with the row.
     let other = spend(&scene, &bought.pair, &Spending::transfer(10));
@@ -65,9 +51,9 @@ fn vectors() -> Value {
         panic!("the pair was spent");
     };
 
+    let two_rows = two_rows(&scene);
     scene.enter(issuer(Epoch(EPOCH.0 + 1))).unwrap();
-    let reissue = spend(&scene, &spent.pair, &Spending::reissue());
-    let reissued = step(&scene, reissue, [994, 0], 0);
+    let reissued = step::spent(&scene, &spent.pair, &Spending::reissue(), [994, 0], 0);
     json!({
         "protocol": crate::PROTOCOL,
         "encoding": "hexadecimal; integers in JSON are decimal",
@@ -99,7 +85,6 @@ fn vectors() -> Value {
             "outputs": [600, 390],
             "status": Status::DONE.0,
             "adjust": 4,
-            "z": zs.map(|z| hex::encode(z.as_bytes())),
         })),
         "row": {
             "request": hex::encode(other.core()),
@@ -107,8 +92,64 @@ fn vectors() -> Value {
             "row": hex::encode(rows[0].encode()),
             "pair": hex::encode(*rows[0].open(&root(), scene.issuer().record()).unwrap().encode()),
         },
+        "two_rows": two_rows,
         "reissue": reissued.json(json!({ "epoch": EPOCH.0 + 1 })),
+        "wide": wide(),
         "refused": refused(&spent.core, &bought.core),
+    })
+}
+
+/// A pair whose halves were spent apart is answered with both rows.
+fn two_rows(scene: &Scene) -> Value {
+    let sources = [(1, 300), (2, 200)].map(|(index, amount)| {
+        let purchase = purchase(scene, index, amount);
+        let request = hex::encode(purchase.core());
+        let (_, pair) = settle(scene, purchase, 0);
+        let transfer = spend(scene, &pair, &Spending::transfer(10));
+        let json = json!({
+            "claim_index": index,
+            "amount": amount,
+            "purchase": request,
+            "pair": hex::encode(*pair.encode()),
+            "transfer": hex::encode(transfer.core()),
+        });
+        settle(scene, transfer, 0);
+        (pair, json)
+    });
+    let [(one, first), (two, second)] = sources;
+    let ([one, _], [two, _]) = (one.into_credentials(), two.into_credentials());
+    let mixed = Unspent::new([one, two]).unwrap();
+    let other = spend(scene, &mixed, &Spending::transfer(10));
+    let reply = scene.process(other.core(), |_, _| unreachable!()).unwrap();
+    let Reply::NotPerformed(rows) = &reply else {
+        panic!("both halves were spent");
+    };
+    assert_eq!(rows.len(), 2);
+    let opened = rows
+        .iter()
+        .map(|row| row.open(&root(), scene.issuer().record()).unwrap());
+    json!({
+        "sources": [first, second],
+        "mixed_pair": hex::encode(*mixed.encode()),
+        "request": hex::encode(other.core()),
+        "reply": hex::encode(reply.encode()),
+        "pairs": opened.map(|pair| hex::encode(*pair.encode())).collect::<Vec<_>>(),
+    })
+}
+
+/// Amounts of 64 bits: another key, longer range proofs.
+fn wide() -> Value {
+    let scene = scene_of(Service::wide(*SERVICE.id()));
+    let amount = i64::MAX as u64;
+    let bought = step::bought(&scene, amount);
+    let outputs = [1 << 32, amount - 10 - (1 << 32)];
+    let spending = Spending::transfer(10).into_outputs(outputs);
+    let spent = step::spent(&scene, &bought.pair, &spending, outputs, 0);
+    json!({
+        "range_bits": 64,
+        "parameters": hex::encode(scene.issuer().current_key().parameters().encode()),
+        "purchase": bought.json(json!({ "amount": amount, "claim_index": 0 })),
+        "spend": spent.json(json!({ "cost": 10, "outputs": outputs })),
     })
 }
 
@@ -156,85 +197,6 @@ fn refused(spend: &[u8], purchase: &[u8]) -> Value {
         refuse(of_purchase, "input epoch of a purchase", 2, &[5]),
     ];
     refused.into()
-}
-
-struct Step {
-    core: Vec<u8>,
-    request: Request,
-    derived: Value,
-    reply: Reply,
-    pair: Unspent,
-}
-
-fn step(scene: &Scene, in_flight: InFlight, values: [u64; 2], adjust: u64) -> Step {
-    let core = in_flight.core().to_vec();
-    let request = in_flight.request().clone();
-    let (reply, pair) = settle(scene, in_flight, adjust);
-    let derived = derived(scene, &request, values, &reply);
-    Step {
-        core,
-        request,
-        derived,
-        reply,
-        pair,
-    }
-}
-
-/// What lies between the seeds and the bytes that travel.
-fn derived(scene: &Scene, request: &Request, values: [u64; 2], reply: &Reply) -> Value {
-    let Reply::Performed { status, issuance } = reply else {
-        panic!("it was performed");
-    };
-    let references = request.references();
-    let memo = request.head.memo;
-    let opened = memo::open(&root(), references, &memo).unwrap();
-    assert_eq!(*opened, values);
-    let (_, context) = scene.issuer().statement(request).unwrap();
-    let signed = IssuanceContext {
-        core_hash: request.core_hash(),
-        op_digest: request.op_digest(),
-        op: request.op(),
-        status: *status,
-        cost: request.cost(),
-        references,
-    };
-    let parameters = scene.issuer().current_key().parameters();
-    let attributes = adjusted(request.outputs().unwrap(), issuance.adjust());
-    let Us = issuance.macs.map(|mac| U(&decode_scalar(mac.t).unwrap()));
-    json!({
-        "blindings": root()
-            .blindings(references, &values)
-            .map(|blinding| hex::encode(blinding.as_bytes())),
-        "memo_key": hex::encode(root().memo_key(references).as_bytes()),
-        "memo_plaintext": hex::encode(values.map(u64::to_le_bytes).concat()),
-        "memo": hex::encode(memo),
-        "context": hex::encode(&context),
-        "session_tag": hex::encode(spend_tag(&context, &request.range_proof)),
-        "issuance_session_tag": hex::encode(signed.tag(parameters, issuance.adjust())),
-        "attributes": attributes.map(|point| hex::encode(point.encoding)),
-        "t": issuance.macs.map(|mac| hex::encode(mac.t)),
-        "U": Us.map(|U| hex::encode(U.compress().as_bytes())),
-        "V": issuance.macs.map(|mac| hex::encode(mac.V)),
-    })
-}
-
-impl Step {
-    fn json(&self, mut inputs: Value) -> Value {
-        let [first, second] = self.pair.credentials();
-        let outputs = json!({
-            "request": hex::encode(&self.core),
-            "core_hash": hex::encode(self.request.core_hash()),
-            "op_digest": hex::encode(self.request.op_digest()),
-            "derived": self.derived,
-            "reply": hex::encode(self.reply.encode()),
-            "pair": hex::encode(*self.pair.encode()),
-            "serials": [hex::encode(first.serial().0), hex::encode(second.serial().0)],
-        });
-        if let (Some(inputs), Value::Object(outputs)) = (inputs.as_object_mut(), outputs) {
-            inputs.extend(outputs);
-        }
-        inputs
-    }
 }
 
 #[test]

@@ -10,10 +10,12 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use larder_onion::PeerAddress;
+use larder_protocol::record::Prices;
 use serde::Deserialize;
 use toml::{Table, Value};
 
 use crate::NodeError;
+use crate::offer::Offer;
 
 /// The commented defaults, as `larderd config print` shows them.
 pub const DEFAULTS: &str = include_str!("default.toml");
@@ -30,6 +32,12 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The Lightning nodes to stay connected to.
     pub lsps: Vec<PeerAddress>,
+    /// How clients pay.
+    pub payment: Payment,
+    /// What is asked for, if they do.
+    pub offer: Offer,
+    /// Claims that may wait for their payment at once.
+    pub open_claims: usize,
     /// The least severe level that is logged.
     pub log_level: tracing::Level,
     /// Whether the log is for machines.
@@ -46,6 +54,24 @@ pub struct Config {
     pub inbound_peers: usize,
 }
 
+/// How clients pay for a storage node's work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payment {
+    /// Not at all: everybody is served for free.
+    None,
+    /// With credentials that this till sells.
+    Credentials(TillKind),
+}
+
+/// Where tokens are bought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TillKind {
+    /// For codes that the operator hands out.
+    Voucher,
+    /// For nothing: in tests and trials.
+    Instant,
+}
+
 /// The keys as they are written.
 #[derive(Deserialize)]
 struct Written {
@@ -55,8 +81,29 @@ struct Written {
     payment: String,
     log_level: String,
     log_format: String,
+    credentials: WrittenCredentials,
+    prices: WrittenPrices,
     store: WrittenStore,
     limits: WrittenLimits,
+}
+
+#[derive(Deserialize)]
+struct WrittenCredentials {
+    epoch_seconds: i64,
+    earlier_epochs: i64,
+    till: String,
+    open_claims: i64,
+}
+
+#[derive(Deserialize)]
+struct WrittenPrices {
+    insert: i64,
+    lookup: i64,
+    delete: i64,
+    breakglass: i64,
+    transfer: i64,
+    refunds: Vec<i64>,
+    denominations: Vec<i64>,
 }
 
 #[derive(Deserialize)]
@@ -113,22 +160,33 @@ impl Config {
         Config::from_table(table, data_dir)
     }
 
+    /// Where the seed is.
+    pub(crate) fn seed_path(&self) -> PathBuf {
+        self.data_dir.join("seed")
+    }
+
     fn from_table(table: Table, data_dir: Option<&Path>) -> Result<Self, NodeError> {
         const ORIGIN: &str = "configuration";
         let written: Written = table
             .try_into()
             .map_err(|error| wrong(ORIGIN, format!("{error}").trim_end()))?;
         let parse = |what: &str, text: &str| format!("`{text}` is no value for {what}");
-        match written.payment.as_str() {
-            "none" => {}
-            other => {
-                let text = format!(
-                    "{}: this version knows \"none\" only",
-                    parse("payment", other)
-                );
-                return Err(wrong(ORIGIN, text));
-            }
-        }
+        let till = match written.credentials.till.as_str() {
+            "voucher" => TillKind::Voucher,
+            "instant" => TillKind::Instant,
+            other => return Err(wrong(ORIGIN, parse("credentials.till", other))),
+        };
+        let payment = match written.payment.as_str() {
+            "none" => Payment::None,
+            "credentials" => Payment::Credentials(till),
+            other => return Err(wrong(ORIGIN, parse("payment", other))),
+        };
+        let offer = offer(&written.credentials, &written.prices)?;
+        let open_claims = bounded(
+            "credentials.open_claims",
+            written.credentials.open_claims,
+            1..=1_000_000,
+        )?;
         let lsps = written
             .lsps
             .iter()
@@ -169,6 +227,9 @@ impl Config {
                 .parse()
                 .map_err(|_| wrong(ORIGIN, parse("listen (ip:port)", &written.listen)))?,
             lsps,
+            payment,
+            offer,
+            open_claims: open_claims as usize,
             log_level,
             log_json,
             cache_bytes: mib("store.cache_mib", store.cache_mib)?,
@@ -177,6 +238,42 @@ impl Config {
             writes_in_flight: writes as usize,
             inbound_peers: peers as usize,
         })
+    }
+}
+
+/// Prices and the like, each within what it can be and all of them in agreement.
+fn offer(credentials: &WrittenCredentials, prices: &WrittenPrices) -> Result<Offer, NodeError> {
+    let year = 365 * 24 * 60 * 60;
+    let epoch_seconds = bounded(
+        "credentials.epoch_seconds",
+        credentials.epoch_seconds,
+        60..=year,
+    )?;
+    let earlier = bounded(
+        "credentials.earlier_epochs",
+        credentials.earlier_epochs,
+        1..=16,
+    )?;
+    let tokens = |key: &str, tokens| bounded(key, tokens, 0..=i64::MAX);
+    let list = |key: &str, list: &[i64]| -> Result<Vec<u64>, NodeError> {
+        list.iter().map(|item| tokens(key, *item)).collect()
+    };
+    let offer = Offer {
+        epoch_seconds: epoch_seconds as u32,
+        earlier_epochs: earlier as u32,
+        prices: Prices {
+            insert: tokens("prices.insert", prices.insert)?,
+            lookup: tokens("prices.lookup", prices.lookup)?,
+            delete: tokens("prices.delete", prices.delete)?,
+            breakglass: tokens("prices.breakglass", prices.breakglass)?,
+            transfer: tokens("prices.transfer", prices.transfer)?,
+        },
+        refunds: list("prices.refunds", &prices.refunds)?,
+        denominations: list("prices.denominations", &prices.denominations)?,
+    };
+    match offer.fault() {
+        None => Ok(offer),
+        Some(fault) => Err(wrong("configuration", fault)),
     }
 }
 
@@ -287,13 +384,17 @@ fn read_environment(
                 text.parse()
                     .map_err(|_| wrong(&name, format!("`{text}` is not a number")))?,
             ),
-            Value::Array(_) => Value::Array(
-                text.split(',')
-                    .map(str::trim)
-                    .filter(|item| !item.is_empty())
-                    .map(|item| Value::String(item.to_owned()))
-                    .collect(),
-            ),
+            Value::Array(default) => {
+                let numbers = matches!(default.first(), Some(Value::Integer(_)));
+                let item = |item: &str| match (numbers, item.parse()) {
+                    (false, _) => Ok(Value::String(item.to_owned())),
+                    (true, Ok(number)) => Ok(Value::Integer(number)),
+                    (true, Err(_)) => Err(wrong(&name, format!("`{item}` is not a number"))),
+                };
+                let items = text.split(',').map(str::trim);
+                let items = items.filter(|text| !text.is_empty()).map(item);
+                Value::Array(items.collect::<Result<_, _>>()?)
+            }
             _ => Value::String(text),
         };
         let table = match section {
@@ -382,6 +483,14 @@ mod tests {
     }
 
     #[test]
+    fn a_list_of_numbers_can_be_set_in_the_environment_too() {
+        let set = |value| load("", &[("LARDERD_PRICES_REFUNDS", value)]);
+        assert_eq!(set("5, 3").unwrap().offer.refunds, [5, 3]);
+        assert!(set("").unwrap().offer.refunds.is_empty());
+        assert!(problem(set("5, much")).contains("`much` is not a number"));
+    }
+
+    #[test]
     fn a_misspelt_key_is_refused_with_the_nearest_right_one() {
         assert!(problem(load("lisen = \"127.0.0.1:1\"", &[])).contains("did you mean `listen`?"));
         let text = problem(load("[store]\ncash_mib = 1", &[]));
@@ -403,6 +512,12 @@ mod tests {
             ("listen = \"nowhere\"", "listen (ip:port)"),
             ("lsps = [\"nobody\"]", "node_id@ip:port"),
             ("payment = \"gold\"", "payment"),
+            ("[credentials]\ntill = \"lightning\"", "credentials.till"),
+            ("[credentials]\nearlier_epochs = 0", "from 1 to 16, not 0"),
+            ("[credentials]\nepoch_seconds = 59", "from 60 to 31536000"),
+            ("[prices]\nrefunds = [16]", "`prices.refunds` must be below"),
+            ("[prices]\nrefunds = [\"8\"]", "expected i64"),
+            ("[prices]\nrefund = [8]", "did you mean `prices.refunds`?"),
             ("log_level = \"loud\"", "log_level"),
             ("[store]\ncache_mib = -1", "cache_mib"),
             ("store = 1", "`store` takes table, not integer"),

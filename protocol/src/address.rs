@@ -13,10 +13,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use bech32::primitives::decode::CheckedHrpstring;
-use bech32::{Bech32m, Hrp};
-
 use crate::extension::{put_tlv, read_stream};
+use crate::text::{self, InvalidText};
 use crate::wire::Reader;
 use crate::{DecodeError, NodeId, ServerKey};
 
@@ -27,13 +25,7 @@ const INTRODUCTIONS: u64 = 6;
 /// The human-readable prefix.
 pub const PREFIX: &str = "larder";
 
-/// The letters of bech32.
-const CHARSET: &str = "qpzry9x8gf2tvdw0s3jn54khce6mua7l";
-
-/// Beyond this bech32m no longer promises to find errors.
-const MAX_CHARACTERS: usize = 1_023;
-
-/// Introduction nodes that fit an address of [`MAX_CHARACTERS`].
+/// Introduction nodes that fit the longest text that bech32m protects.
 const MAX_INTRODUCTIONS: usize = 15;
 
 /// Where a storage node is found, and the key that proves it is the one.
@@ -42,39 +34,6 @@ pub struct Address {
     server_key: ServerKey,
     node_id: NodeId,
     introductions: Vec<NodeId>,
-}
-
-/// A string that is no address. Whoever copied it can mend it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidAddress {
-    /// Not even the beginning fits.
-    #[error("an address of a storage node begins with `larder1`")]
-    WrongPrefix,
-    /// Longer than any address.
-    #[error("an address has at most {MAX_CHARACTERS} characters: this is something else")]
-    TooLong,
-    /// One character does not belong to the alphabet of bech32.
-    #[error("character {position}, `{found}`, cannot be in an address: copy it again")]
-    Character {
-        /// Counted from 1.
-        position: usize,
-        /// What stands there.
-        found: char,
-    },
-    /// Exactly one character is wrong, and this is where.
-    #[error("character {position}, `{found}`, is wrong: compare it with the original")]
-    Typo {
-        /// Counted from 1.
-        position: usize,
-        /// What stands there.
-        found: char,
-    },
-    /// The checksum does not hold, and not because of one character alone.
-    #[error("more than one character is wrong or missing: copy the address again")]
-    Checksum,
-    /// The checksum holds, but the contents are no address. Whoever made it is at fault.
-    #[error("the address is damaged where it was made: {0}")]
-    Contents(#[from] DecodeError),
 }
 
 impl Address {
@@ -151,85 +110,15 @@ impl Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hrp = Hrp::parse(PREFIX).map_err(|_| fmt::Error)?;
-        bech32::encode_to_fmt::<Bech32m, _>(f, hrp, &self.contents()).map_err(|_| fmt::Error)
+        text::write(f, PREFIX, &self.contents())
     }
 }
 
 impl FromStr for Address {
-    type Err = InvalidAddress;
+    type Err = InvalidText;
 
-    fn from_str(text: &str) -> Result<Self, InvalidAddress> {
-        let text = text.trim();
-        if text.chars().count() > MAX_CHARACTERS {
-            return Err(InvalidAddress::TooLong);
-        }
-        let prefix_len = PREFIX.len() + 1;
-        let data = match text.get(..prefix_len) {
-            Some(head) if head.eq_ignore_ascii_case("larder1") => &text[prefix_len..],
-            _ => return Err(InvalidAddress::WrongPrefix),
-        };
-        for (at, found) in data.chars().enumerate() {
-            if !CHARSET.contains(found.to_ascii_lowercase()) {
-                return Err(InvalidAddress::Character {
-                    position: prefix_len + at + 1,
-                    found,
-                });
-            }
-        }
-        if let Some((at, found)) = odd_case(text) {
-            return Err(InvalidAddress::Typo {
-                position: at + 1,
-                found,
-            });
-        }
-        match checked(text) {
-            Some(contents) => Ok(Address::from_contents(&contents)?),
-            None => Err(locate(text, prefix_len)),
-        }
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        let contents = text::read(text, "an address of a storage node", PREFIX)?;
+        Ok(Address::from_contents(&contents)?)
     }
-}
-
-/// The first letter of the rarer case, if there are both. Upper case is for QR codes; mixed case is
-/// a damaged copy (BIP 173).
-fn odd_case(text: &str) -> Option<(usize, char)> {
-    let upper = text.bytes().filter(u8::is_ascii_uppercase).count();
-    let lower = text.bytes().filter(u8::is_ascii_lowercase).count();
-    let rarer = if upper <= lower {
-        char::is_ascii_uppercase
-    } else {
-        char::is_ascii_lowercase
-    };
-    text.chars().enumerate().find(|(_, letter)| rarer(letter))
-}
-
-/// The bytes behind a string whose checksum holds.
-fn checked(text: &str) -> Option<Vec<u8>> {
-    let parsed = CheckedHrpstring::new::<Bech32m>(text).ok()?;
-    Some(parsed.byte_iter().collect())
-}
-
-/// Finds the one wrong character by trying every other letter everywhere. The code tells all
-/// strings of up to 1,023 characters that differ in one place apart, so there is at most one.
-fn locate(text: &str, prefix_len: usize) -> InvalidAddress {
-    let upper = text.chars().any(|letter| letter.is_ascii_uppercase());
-    let mut attempt = text.as_bytes().to_vec();
-    for at in prefix_len..attempt.len() {
-        let found = attempt[at];
-        for letter in CHARSET.bytes() {
-            attempt[at] = if upper {
-                letter.to_ascii_uppercase()
-            } else {
-                letter
-            };
-            if std::str::from_utf8(&attempt).is_ok_and(|text| checked(text).is_some()) {
-                return InvalidAddress::Typo {
-                    position: at + 1,
-                    found: char::from(found),
-                };
-            }
-        }
-        attempt[at] = found;
-    }
-    InvalidAddress::Checksum
 }

@@ -16,7 +16,7 @@
 //! | bytes | field |
 //! | --- | --- |
 //! | 1 + 68 n | issuer parameters of the `n` live epochs, oldest first, the current one last |
-//! | 32 | commitment to the next epoch's issuer parameters |
+//! | 32 | [commitment](issuer_commitment) to the next epoch's issuer parameters |
 //! | 5 x 8 | prices in tokens: insert, lookup, delete, breakglass put, transfer |
 //! | 1 + 8 n | refund in tokens for a delete `0, 1, …, n-1` epochs after the insert |
 //! | 1 + 8 n | denominations in tokens that can be bought |
@@ -28,6 +28,7 @@
 
 use std::fmt;
 
+use larder_credentials::{Epoch, PARAMETERS_BYTES, Parameters, Service};
 use secp256k1::Keypair;
 use sha2::{Digest, Sha256};
 
@@ -66,9 +67,9 @@ pub struct Record {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tariff {
     /// Issuer parameters of all live epochs, oldest first, 68 bytes each
-    /// (`credentials.md` §2).
-    pub issuers: Vec<[u8; 68]>,
-    /// Commitment to the next epoch's issuer parameters.
+    /// ([`larder_credentials::Parameters`]).
+    pub issuers: Vec<[u8; PARAMETERS_BYTES]>,
+    /// [Commitment](issuer_commitment) to the next epoch's issuer parameters.
     pub next_issuer: [u8; 32],
     /// Prices in tokens.
     pub prices: Prices,
@@ -113,6 +114,27 @@ impl Record {
             "larder/record-hash",
             &[&Sha256::digest(self.encode())],
         ))
+    }
+
+    /// The service whose credentials pay here: its id is
+    /// `tagged_hash("larder/service", server_key)`, its amounts are 32 bits wide.
+    #[must_use]
+    pub fn service(&self) -> Service {
+        Service::new(tagged_hash("larder/service", &[self.server_key.as_bytes()]))
+    }
+
+    /// What proofs are made and checked with, or `None` when nothing is to be paid.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the issuer parameters are none, or not those of ascending epochs up
+    /// to the current one; the storage node that signed the record is at fault.
+    #[must_use]
+    pub fn credentials(&self) -> Option<Result<larder_credentials::Record, DecodeError>> {
+        let tariff = self.tariff.as_ref()?;
+        Some(tariff.live().and_then(|live| {
+            larder_credentials::Record::new(self.service(), Epoch(self.epoch), live)
+                .map_err(|_| DecodeError::Inconsistent("the live epochs end with the current one"))
+        }))
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -162,7 +184,29 @@ impl Record {
     }
 }
 
+/// What [`Tariff::next_issuer`] holds for the epoch with these parameters:
+/// `tagged_hash("larder/issuer", parameters)`. A server that keeps to it cannot choose its next
+/// keys by who will use them.
+#[must_use]
+pub fn issuer_commitment(parameters: &[u8; PARAMETERS_BYTES]) -> [u8; 32] {
+    tagged_hash("larder/issuer", &[parameters])
+}
+
 impl Tariff {
+    /// The issuer parameters of the live epochs, in the one order they may have.
+    fn live(&self) -> Result<Vec<Parameters>, DecodeError> {
+        let live = self
+            .issuers
+            .iter()
+            .map(|bytes| Parameters::decode(bytes))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| DecodeError::Inconsistent("issuer parameters are an epoch and points"))?;
+        if !live.is_sorted_by_key(Parameters::epoch) {
+            return Err(DecodeError::Inconsistent("the oldest live epoch is first"));
+        }
+        Ok(live)
+    }
+
     fn encode(&self, to: &mut Vec<u8>) {
         let count = |to: &mut Vec<u8>, len: usize| {
             debug_assert!(len <= usize::from(u8::MAX));

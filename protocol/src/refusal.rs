@@ -13,12 +13,17 @@
 //! | 0x18 | `WrongPrice` | price 8 |
 //! | 0x19 | `WrongEpoch` | current 4, oldest 4 |
 //! | 0x1a | `BadProof` | – |
-//! | 0x1b | `AlreadySpent` | row: length 2, bytes |
+//! | 0x1b | `AlreadySpent` | rows: length 2, bytes of a [`larder_credentials::Reply::NotPerformed`] |
 //! | 0x1c | `UnknownClaim` | – |
 //! | 0x1d | `NotPaid` | – |
 //! | 0x1e | `Busy` | – |
 //! | 0x1f | `StoreFull` | – |
 //! | 0x20 | `Internal` | – |
+//! | 0x21 | `AlreadyClaimed` | – |
+//! | 0x22 | `BadVoucher` | – |
+//! | 0x23 | `VoucherUsed` | – |
+//! | 0x24 | `NotOffered` | – |
+//! | 0x25 | `Halted` | – |
 
 use std::fmt;
 
@@ -91,11 +96,11 @@ pub enum Refusal {
         "the payment proof does not hold: a defect of this client, or tokens of another storage node"
     )]
     BadProof,
-    /// The pair was spent before. The operation was *not* performed; the row opens to the
-    /// replacement.
+    /// A credential of the pair was spent before. The operation was *not* performed; each row
+    /// opens to what replaced the pair it consumed. Open them, then pay with another pair.
     #[error("these credentials were spent before; the replacement is attached")]
     AlreadySpent {
-        /// The replacement row, as `credentials` lays it out.
+        /// The bytes of a [`larder_credentials::Reply::NotPerformed`]: one row or two.
         row: Vec<u8>,
     },
     /// Nobody asked for a quote with this claim. The client lost track, or it expired.
@@ -113,6 +118,27 @@ pub enum Refusal {
     /// The server failed. The operator is at fault and finds the cause in the log.
     #[error("the storage node failed: its operator finds the cause in the log")]
     Internal,
+    /// The claim was used, by another request than this. The client lost track of what it
+    /// claimed: the credentials are gone to whoever has the claim's secret.
+    #[error("this purchase was claimed before, by another request of the same wallet")]
+    AlreadyClaimed,
+    /// The voucher is not of this server, is damaged, expired, or not worth what was asked for.
+    /// Nothing happened to it: compare it with the original, and the amount with its own.
+    #[error(
+        "the voucher is of another storage node, damaged, expired or over another amount: compare it with the original"
+    )]
+    BadVoucher,
+    /// Somebody claimed the voucher before, with other claims. Ask whoever gave it for another.
+    #[error("the voucher was used before: ask whoever gave it to you for another")]
+    VoucherUsed,
+    /// The server does not sell this operation, or tokens of this denomination. The client went
+    /// by other terms than the current record's: fetch it and ask for what it lists.
+    #[error("the storage node does not offer this: fetch the current parameter record")]
+    NotOffered,
+    /// The operator's alarm stopped everything that issues tokens; credentials keep their worth.
+    /// The operator has to look into it; retry once that is done.
+    #[error("the storage node has stopped issuing tokens: its operator has to look into it")]
+    Halted,
 }
 
 /// The same as `Display`: a row has no place in a log.
@@ -142,6 +168,11 @@ impl Refusal {
             Refusal::Busy => 0x1e,
             Refusal::StoreFull => 0x1f,
             Refusal::Internal => 0x20,
+            Refusal::AlreadyClaimed => 0x21,
+            Refusal::BadVoucher => 0x22,
+            Refusal::VoucherUsed => 0x23,
+            Refusal::NotOffered => 0x24,
+            Refusal::Halted => 0x25,
         }
     }
 
@@ -188,13 +219,18 @@ impl Refusal {
             },
             0x1a => Refusal::BadProof,
             0x1b => Refusal::AlreadySpent {
-                row: reader.prefixed("the row")?.to_vec(),
+                row: reader.prefixed("the rows")?.to_vec(),
             },
             0x1c => Refusal::UnknownClaim,
             0x1d => Refusal::NotPaid,
             0x1e => Refusal::Busy,
             0x1f => Refusal::StoreFull,
             0x20 => Refusal::Internal,
+            0x21 => Refusal::AlreadyClaimed,
+            0x22 => Refusal::BadVoucher,
+            0x23 => Refusal::VoucherUsed,
+            0x24 => Refusal::NotOffered,
+            0x25 => Refusal::Halted,
             code => {
                 return Err(DecodeError::UnknownCode {
                     what: "the outcome",

@@ -2,23 +2,24 @@
 //!
 //! | bytes | field |
 //! | --- | --- |
-//! | 1 | status: 0 `Info`, 1 `Inserted`, 2 `Removed`, 3 `Found`, or a [refusal](crate::refusal) |
-//! | by status | `Info`: the signed [record](crate::record), 2 bytes of length in front; `Found`: the blob, 16,433; refusals: their fields |
+//! | 1 | status: 0 `Info`, 1 `Inserted`, 2 `Removed`, 3 `Found`, 4 `Quoted`, 5 `Exchanged`, or a [refusal](crate::refusal) |
+//! | by status | `Info`: the signed [record](crate::record), 2 bytes of length in front; `Found`: the blob, 16,433; `Quoted`: the [quote](crate::quote); refusals: their fields |
 //! | 1 | what follows: bit 0 a receipt, bit 1 a replacement |
 //! | 100 | [receipt](crate::receipt), if bit 0 |
-//! | 2 + r | length and bytes of the replacement row, as `credentials` lays it out, if bit 1 |
+//! | 2 + r | length and bytes of the replacement, a [`larder_credentials::Reply::Performed`], if bit 1 |
 //! | rest | [`extension`](crate::extension) |
 //!
 //! Every reply that says something about a key carries a receipt: all of
 //! `Inserted`, `Removed`, `Found`, `AlreadyExists`, `Absent`, `Deleted` and `BadSignature`.
-//! A client that gets one of these without a valid receipt has got nothing.
+//! A client that gets one of these without a valid receipt has got nothing. What is only about
+//! tokens needs none: the replacement proves itself.
 
 use std::fmt;
 
 use crate::extension::Extension;
 use crate::receipt::Finding;
 use crate::wire::{Reader, put_prefixed};
-use crate::{Blob, BlobHash, DecodeError, Receipt, Refusal, SignedRecord, Subject};
+use crate::{Blob, BlobHash, DecodeError, Quoted, Receipt, Refusal, SignedRecord, Subject};
 
 const RECEIPT: u8 = 1;
 const REPLACEMENT: u8 = 2;
@@ -34,6 +35,10 @@ pub enum Done {
     Removed,
     /// The blob.
     Found(Blob),
+    /// How to pay for tokens, or that they are paid.
+    Quoted(Quoted),
+    /// A `Transfer`, `Reissue` or `Purchase`: the pair was replaced, and nothing else happened.
+    Exchanged,
 }
 
 /// One reply.
@@ -43,7 +48,8 @@ pub struct Reply {
     pub outcome: Result<Done, Refusal>,
     /// Proof of it, for operations that got as far as the store.
     pub receipt: Option<Receipt>,
-    /// The replacement row of the credentials that paid, as `credentials` lays it out.
+    /// What replaces the credentials that paid: the bytes of a
+    /// [`larder_credentials::Reply::Performed`]. A refusal can carry one too.
     pub replacement: Option<Vec<u8>>,
     /// What comes after the fixed fields.
     pub extension: Extension,
@@ -78,6 +84,8 @@ impl Reply {
             Ok(Done::Inserted) => 1,
             Ok(Done::Removed) => 2,
             Ok(Done::Found(_)) => 3,
+            Ok(Done::Quoted(_)) => 4,
+            Ok(Done::Exchanged) => 5,
             Err(refusal) => refusal.code(),
         }
     }
@@ -93,7 +101,7 @@ impl Reply {
         stored: Option<BlobHash>,
     ) -> Option<Finding> {
         let blob = match outcome {
-            Ok(Done::Info(_)) => return None,
+            Ok(Done::Info(_) | Done::Quoted(_) | Done::Exchanged) => return None,
             Ok(Done::Inserted | Done::Removed) => Some(stored?),
             Ok(Done::Found(blob)) => Some(blob.hash()),
             Err(Refusal::AlreadyExists { blob_hash } | Refusal::BadSignature { blob_hash }) => {
@@ -121,7 +129,8 @@ impl Reply {
                 match done {
                     Done::Info(record) => put_prefixed(&mut to, &record.encode()),
                     Done::Found(blob) => to.extend_from_slice(blob.as_bytes()),
-                    Done::Inserted | Done::Removed => {}
+                    Done::Quoted(quoted) => quoted.encode(&mut to),
+                    Done::Inserted | Done::Removed | Done::Exchanged => {}
                 }
             }
             Err(refusal) => refusal.encode(&mut to),
@@ -133,8 +142,8 @@ impl Reply {
         if let Some(receipt) = &self.receipt {
             receipt.encode(&mut to);
         }
-        if let Some(row) = &self.replacement {
-            put_prefixed(&mut to, row);
+        if let Some(replacement) = &self.replacement {
+            put_prefixed(&mut to, replacement);
         }
         self.extension.encode(&mut to);
         to
@@ -153,6 +162,8 @@ impl Reply {
             1 => Ok(Done::Inserted),
             2 => Ok(Done::Removed),
             3 => Ok(Done::Found(reader.blob()?)),
+            4 => Ok(Done::Quoted(Quoted::decode(&mut reader)?)),
+            5 => Ok(Done::Exchanged),
             code => Err(Refusal::decode(code, &mut reader)?),
         };
         let follows = reader.u8("the flags")?;

@@ -2,22 +2,19 @@
 //!
 //! | bytes | field |
 //! | --- | --- |
-//! | 1 | op: 0 `Info`, 1 `Insert`, 2 `Delete`, 3 `Lookup`; 4 `BreakglassPut`, 5 `BreakglassOpen`, 6 `Transfer`, 7 `Reissue`, 8 `Quote`, 9 `Purchase` are reserved |
+//! | 1 | [op](crate::Op) |
 //! | 32 | nonce |
 //! | 1 | payment: 0 none, 1 credentials |
 //! | 2 | length of the payment, `c`; 0 when there is none |
-//! | c | payment, as `credentials` lays it out |
-//! | by op | parameters: [`insert`](crate::insert), [`delete`](crate::delete), [`lookup`](crate::lookup); `Info` has none |
+//! | c | payment: a [`larder_credentials::Request`], the core |
+//! | by op | parameters: [`insert`](crate::insert), [`delete`](crate::delete), [`lookup`](crate::lookup), [`quote`](crate::quote); the others have none |
 //! | rest | [`extension`](crate::extension) |
 
 use std::fmt;
 
-use crate::delete::Delete;
 use crate::extension::Extension;
-use crate::insert::Insert;
-use crate::lookup::Lookup;
 use crate::wire::{Reader, put_prefixed};
-use crate::{DecodeError, Key};
+use crate::{Call, DecodeError, Key, Op};
 
 /// 32 random bytes of the client. The receipt signs them, which proves that the server was
 /// reached for *this* request. A retry carries the nonce of the first try.
@@ -30,63 +27,13 @@ impl fmt::Debug for Nonce {
     }
 }
 
-/// The operations that exist so far, with their codes on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Op {
-    /// Ask for the parameter record; free.
-    Info = 0,
-    /// Add a blob.
-    Insert = 1,
-    /// Remove a blob.
-    Delete = 2,
-    /// Read a blob.
-    Lookup = 3,
-}
-
-/// What a request asks for, with its parameters.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Call {
-    /// Return the parameter record.
-    Info,
-    /// Add a blob.
-    Insert(Insert),
-    /// Remove a blob.
-    Delete(Delete),
-    /// Read a blob.
-    Lookup(Lookup),
-}
-
-impl Call {
-    /// The operation.
-    #[must_use]
-    pub fn op(&self) -> Op {
-        match self {
-            Call::Info => Op::Info,
-            Call::Insert(_) => Op::Insert,
-            Call::Delete(_) => Op::Delete,
-            Call::Lookup(_) => Op::Lookup,
-        }
-    }
-
-    /// The key it is about; only `Info` has none.
-    #[must_use]
-    pub fn key(&self) -> Option<&Key> {
-        match self {
-            Call::Info => None,
-            Call::Insert(Insert { key, .. })
-            | Call::Delete(Delete { key, .. })
-            | Call::Lookup(Lookup { key }) => Some(key),
-        }
-    }
-}
-
 /// How a request pays.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Payment {
-    /// Not at all: `Info`, or a storage node that runs with `payment = "none"`.
+    /// Not at all: `Info`, `Quote`, or a storage node that runs with `payment = "none"`.
     None,
-    /// A pair of credentials and the proof around it, as `credentials` lays it out.
+    /// The bytes of a [`larder_credentials::Request`]: a pair of credentials, or a claim in a
+    /// `Purchase`, and the proof around it.
     Credentials(Vec<u8>),
 }
 
@@ -117,7 +64,7 @@ pub struct Request {
 pub struct Subject {
     /// The operation.
     pub op: Op,
-    /// The key; only `Info` has none.
+    /// The key; `Info` and what is only about tokens have none.
     pub key: Option<Key>,
     /// The request's nonce.
     pub nonce: Nonce,
@@ -158,12 +105,7 @@ impl Request {
                 put_prefixed(&mut to, core);
             }
         }
-        match &self.call {
-            Call::Info => {}
-            Call::Insert(insert) => insert.encode(&mut to),
-            Call::Delete(delete) => delete.encode(&mut to),
-            Call::Lookup(lookup) => lookup.encode(&mut to),
-        }
+        self.call.encode(&mut to);
         self.extension.encode(&mut to);
         to
     }
@@ -189,18 +131,7 @@ impl Request {
                 });
             }
         };
-        let call = match op {
-            0 => Call::Info,
-            1 => Call::Insert(Insert::decode(&mut reader)?),
-            2 => Call::Delete(Delete::decode(&mut reader)?),
-            3 => Call::Lookup(Lookup::decode(&mut reader)?),
-            code => {
-                return Err(DecodeError::UnknownCode {
-                    what: "the op",
-                    code,
-                });
-            }
-        };
+        let call = Call::decode(op, &mut reader)?;
         let extension = Extension::decode(&mut reader)?;
         reader.finish()?;
         Ok(Request {

@@ -6,7 +6,8 @@ use sha2::{Digest, Sha256};
 
 /// `SHA-256(SHA-256(tag) ‖ SHA-256(tag) ‖ parts)`.
 ///
-/// Callers pass parts of fixed length only, so that no two lists of parts look alike.
+/// Callers pass parts of fixed length only, or one that delimits itself, so that no two lists
+/// of parts look alike.
 pub(crate) fn tagged_hash(tag: &str, parts: &[&[u8]]) -> [u8; 32] {
     let tag = Sha256::digest(tag);
     let mut hash = Sha256::new().chain_update(tag).chain_update(tag);

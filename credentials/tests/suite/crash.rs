@@ -224,6 +224,18 @@ fn a_crash_at_any_step_of_a_spend_leaves_all_or_nothing() {
 }
 
 #[test]
+fn a_crash_at_any_step_of_a_reissue_leaves_all_or_nothing() {
+    let start = || {
+        let (mut ledger, pair) = bought();
+        next_epoch(&mut ledger);
+        let record = ledger.issuer().record();
+        let in_flight = spend(&pair, &root(), record, Spending::reissue());
+        (ledger, in_flight)
+    };
+    survives_every_crash(start, (1, 100, 0), (3, 100, 0));
+}
+
+#[test]
 fn a_crash_at_any_step_of_a_purchase_leaves_all_or_nothing() {
     survives_every_crash(ledger_with_paid_claim, (0, 0, 0), (1, 100, 0));
 }

@@ -1,19 +1,25 @@
 //! No bytes make a decoder panic, allocate without bound or accept a second form.
 
+use std::cell::RefCell;
+use std::sync::LazyLock;
+
 use larder_credentials::{
-    Credential, InFlight, Parameters, Reply, Request, Row, Spending, Unspent,
+    AdjustRule, Credential, InFlight, Parameters, Reply, Request, Row, Spending, Unspent,
 };
 use proptest::prelude::*;
-use std::sync::LazyLock;
+use proptest::test_runner::TestRunner;
 
 use crate::fixture::*;
 
 /// One valid encoding of each kind.
 struct Samples {
     ledger: TestLedger,
+    wide: TestLedger,
+    wide_purchase: Vec<u8>,
     spend: Vec<u8>,
     purchase: Vec<u8>,
-    replies: [Vec<u8>; 2],
+    /// Performed; not performed, with one row and with two.
+    replies: [Vec<u8>; 3],
     pair: Vec<u8>,
     parameters: Vec<u8>,
 }
@@ -26,9 +32,21 @@ static SAMPLES: LazyLock<Samples> = LazyLock::new(|| {
     let purchase = InFlight::purchase(&root, record, &claim, 50, None).unwrap();
     let first = spend(&pair, &root, record, Spending::transfer(FEE));
     let second = spend(&pair, &root, record, Spending::on(WORK, b"other", PRICE));
-    let replies =
-        [first.core(), second.core()].map(|core| ledger.process(core, never).unwrap().encode());
+    let another = buy(&ledger, &root, 2, 100);
+    let third = spend(&another, &root, record, Spending::transfer(FEE));
+    ledger.process(first.core(), never).unwrap();
+    ledger.process(third.core(), never).unwrap();
+    let ([one, _], [two, _]) = (copy(&pair).into_credentials(), another.into_credentials());
+    let mixed = Unspent::new([one, two]).unwrap();
+    let mixed = spend(&mixed, &root, record, Spending::transfer(FEE));
+    let replies = [first.core(), second.core(), mixed.core()]
+        .map(|core| ledger.process(core, never).unwrap().encode());
+    let wide = ledger_of(WIDE);
+    let wide_record = wide.issuer().record();
+    let wide_purchase = InFlight::purchase(&root, wide_record, &claim, 50, None).unwrap();
     Samples {
+        wide_purchase: wide_purchase.core().to_vec(),
+        wide,
         spend: second.core().to_vec(),
         purchase: purchase.core().to_vec(),
         replies,
@@ -47,8 +65,9 @@ fn decode_all(bytes: &[u8]) {
     if let Ok(row) = Row::decode(bytes) {
         assert_eq!(row.encode().as_slice(), bytes);
         let record = samples.ledger.issuer().record();
-        // Opening it must not panic either.
-        let _ = row.open(&root(), record);
+        // Only the genuine one opens.
+        let opens = row.open(&root(), record).is_ok();
+        assert_eq!(opens, bytes == &samples.replies[1][1..]);
     }
     if let Ok(credential) = Credential::decode(bytes) {
         assert_eq!(credential.encode().as_slice(), bytes);
@@ -59,21 +78,32 @@ fn decode_all(bytes: &[u8]) {
     if let Ok(parameters) = Parameters::decode(bytes) {
         assert_eq!(parameters.encode().as_slice(), bytes);
     }
-    if let Ok(request) = Request::decode(&SERVICE, bytes) {
-        // Whatever is not one of the two genuine requests must not verify.
-        let genuine = bytes == samples.spend || bytes == samples.purchase;
-        assert_eq!(samples.ledger.issuer().verify(&request).is_ok(), genuine);
-        assert!(request.parameters().len() < bytes.len());
+    let issuers = [&samples.ledger, &samples.wide].map(|ledger| ledger.issuer());
+    let genuine: [&[&[u8]]; 2] = [
+        &[&samples.spend, &samples.purchase],
+        &[&samples.wide_purchase],
+    ];
+    for (issuer, genuine) in issuers.into_iter().zip(genuine) {
+        if let Ok(request) = Request::decode(issuer.record().service(), bytes) {
+            // Whatever is not one of the genuine requests must not verify.
+            assert_eq!(issuer.verify(&request).is_ok(), genuine.contains(&bytes));
+            assert!(request.parameters().len() < bytes.len());
+        }
     }
 }
 
-fn samples() -> Vec<&'static [u8]> {
+/// How many kinds of sample there are.
+const KINDS: usize = 10;
+
+fn samples() -> [&'static [u8]; KINDS] {
     let samples = &*SAMPLES;
-    vec![
+    [
         &samples.spend,
         &samples.purchase,
+        &samples.wide_purchase,
         &samples.replies[0],
         &samples.replies[1],
+        &samples.replies[2],
         &samples.replies[1][1..],
         &samples.pair,
         &samples.pair[..108],
@@ -87,11 +117,15 @@ fn genuine_bytes_decode_and_every_prefix_or_suffix_of_them_does_not() {
         decode_all(sample);
     }
     type Decodes = fn(&[u8]) -> bool;
-    let own_decoders: [(&[u8], Decodes); 8] = [
+    let own_decoders: [(&[u8], Decodes); KINDS] = [
         (&SAMPLES.spend, |b| Request::decode(&SERVICE, b).is_ok()),
         (&SAMPLES.purchase, |b| Request::decode(&SERVICE, b).is_ok()),
+        (&SAMPLES.wide_purchase, |b| {
+            Request::decode(&WIDE, b).is_ok()
+        }),
         (&SAMPLES.replies[0], |b| Reply::decode(b).is_ok()),
         (&SAMPLES.replies[1], |b| Reply::decode(b).is_ok()),
+        (&SAMPLES.replies[2], |b| Reply::decode(b).is_ok()),
         (&SAMPLES.replies[1][1..], |b| Row::decode(b).is_ok()),
         (&SAMPLES.pair, |b| Unspent::decode(b).is_ok()),
         (&SAMPLES.pair[..108], |b| Credential::decode(b).is_ok()),
@@ -151,7 +185,7 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_behind_a_good_beginning_are_decoded_or_refused(
-        sample in 0..8_usize,
+        sample in 0..KINDS,
         keep in any::<prop::sample::Index>(),
         bytes in prop::collection::vec(any::<u8>(), 0..1_600),
     ) {
@@ -164,7 +198,7 @@ proptest! {
 
     #[test]
     fn mutated_bytes_are_decoded_or_refused(
-        sample in 0..8_usize,
+        sample in 0..KINDS,
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {
         let mut mutated = samples()[sample].to_vec();
@@ -174,4 +208,46 @@ proptest! {
         }
         decode_all(&mutated);
     }
+}
+
+#[test]
+fn mutated_answers_are_not_accepted() {
+    let (ledger, root) = (ledger(), root());
+    let record = ledger.issuer().record();
+    let pair = buy(&ledger, &root, 0, 100);
+    let request = spend(&pair, &root, record, Spending::on(WORK, b"", PRICE));
+    let genuine = ledger.process(request.core(), giving_back(4)).unwrap();
+    let in_flight = RefCell::new(Some(request));
+    let changes = (any::<prop::sample::Index>(), 1..=u8::MAX);
+    let changes = prop::collection::vec(changes, 1..6);
+    let runner = ProptestConfig {
+        cases: 512,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    let cases = TestRunner::new(runner).run(&changes, |changes| {
+        let mut mutated = genuine.encode();
+        for (place, change) in changes {
+            let place = place.index(mutated.len());
+            mutated[place] ^= change;
+        }
+        match Reply::decode(&mutated) {
+            // Two changes of one byte may cancel.
+            Ok(reply) if reply != genuine => {
+                let request = in_flight.take().unwrap();
+                let rule = AdjustRule::AtMost(u64::MAX);
+                let answer = request.accept(&root, record, reply, rule);
+                in_flight.replace(Some(answer.expect_err("a changed answer").in_flight));
+            }
+            _ => {}
+        }
+        Ok(())
+    });
+    cases.unwrap();
+    let request = in_flight.take().unwrap();
+    assert!(
+        request
+            .accept(&root, record, genuine, AdjustRule::Exactly(4))
+            .is_ok()
+    );
 }

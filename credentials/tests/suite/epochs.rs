@@ -1,7 +1,7 @@
 //! What happens at the boundary of an epoch, and to those who come late (§7.1).
 
 use larder_credentials::ledger::{
-    Admitted, EpochError, Floor, Past, Storage as _, Transaction as _, Writes as _,
+    EpochError, Floor, Past, Storage as _, Supply, Transaction as _, Writes as _,
 };
 use larder_credentials::{
     AdjustRule, Epoch, HolderError, InFlight, Issuer, Ledger, Refusal, Reply, Root, Settled,
@@ -24,72 +24,6 @@ fn reissue_moves_a_pair_to_the_current_epoch_for_free() {
     // Within an epoch it is not offered: that would be a free operation.
     let failed = pair.spend(&root, record, &Spending::reissue()).unwrap_err();
     assert_eq!(failed.error, HolderError::BadOperation);
-}
-
-#[test]
-fn a_request_in_flight_at_the_boundary_is_refused_untouched_and_rebuilt() {
-    let (mut ledger, root) = (ledger(), root());
-    let pair = buy(&ledger, &root, 0, 100);
-    let in_flight = spend(
-        &pair,
-        &root,
-        ledger.issuer().record(),
-        Spending::transfer(FEE),
-    );
-    next_epoch(&mut ledger);
-    let refused = Refusal::WrongEpoch {
-        current: Epoch(6),
-        oldest: Epoch(4),
-    };
-    assert_eq!(refusal(ledger.process(in_flight.core(), never)), refused);
-    let pair = in_flight.abandon().unwrap();
-    let record = ledger.issuer().record();
-    let rebuilt = pair.spend(&root, record, &Spending::transfer(FEE)).unwrap();
-    let reply = ledger.process(rebuilt.core(), never).unwrap();
-    assert_eq!(
-        performed(rebuilt, &root, record, reply).pair.epoch(),
-        Epoch(6)
-    );
-}
-
-#[test]
-fn the_boundary_may_fall_between_verifying_and_settling() {
-    let (mut ledger, root) = (ledger(), root());
-    let pair = buy(&ledger, &root, 0, 100);
-    let in_flight = spend(
-        &pair,
-        &root,
-        ledger.issuer().record(),
-        Spending::on(WORK, b"", PRICE),
-    );
-    let Ok(Admitted::Unverified(request)) = ledger.admit(in_flight.core()) else {
-        panic!("nothing is spent yet");
-    };
-    let verified = ledger.verify(vec![request]).remove(0).unwrap();
-    next_epoch(&mut ledger);
-    assert!(matches!(
-        refusal(ledger.settle(verified, never)),
-        Refusal::WrongEpoch { .. }
-    ));
-    assert_eq!(supply(&ledger).outstanding, 100);
-}
-
-#[test]
-fn a_request_performed_before_the_boundary_is_answered_after_it() {
-    let (mut ledger, root) = (ledger(), root());
-    let pair = buy(&ledger, &root, 0, 100);
-    let in_flight = spend(
-        &pair,
-        &root,
-        ledger.issuer().record(),
-        Spending::transfer(FEE),
-    );
-    let reply = ledger.process(in_flight.core(), never).unwrap();
-    for _ in 0..EARLIER {
-        next_epoch(&mut ledger);
-        let again = ledger.process(in_flight.core(), never).unwrap();
-        assert_eq!(again, reply);
-    }
 }
 
 #[test]
@@ -370,6 +304,21 @@ fn after_a_restore_nothing_older_is_ever_accepted_again() {
     let storage = ledger.into_storage();
     let ledger = Ledger::new(issuer(SERVICE, Epoch(7)), storage, Prices).unwrap();
     assert_eq!(refusal(ledger.process(again.core(), never)), CLOSED);
+}
+
+#[test]
+fn what_is_outstanding_ends_with_the_last_epoch_that_could_spend_it_and_not_before() {
+    let ledger = ledger();
+    buy(&ledger, &root(), 0, 100);
+    let sold = supply(&ledger);
+    assert_eq!(sold.outstanding, 100);
+    let storage = ledger.into_storage();
+    // A restart with the narrowest window is no new epoch.
+    let same = Ledger::new(narrow(EPOCH.0), storage, Prices).unwrap();
+    assert_eq!(supply(&same), sold);
+    let storage = same.into_storage();
+    let restored = Ledger::after_restore(issuer(SERVICE, Epoch(9)), storage, Prices).unwrap();
+    assert_eq!(supply(&restored), Supply::default());
 }
 
 #[test]

@@ -6,6 +6,7 @@
     reason = "tests say what they expect by panicking when it is not so"
 )]
 
+mod boundary;
 mod claims;
 mod conservation;
 mod crash;

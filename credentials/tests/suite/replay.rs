@@ -151,7 +151,7 @@ fn of_two_concurrent_requests_with_one_pair_exactly_one_is_performed() {
 }
 
 #[test]
-fn a_pair_mixed_from_two_rows_spends_and_opens() {
+fn a_pair_mixed_from_two_answers_spends_and_opens() {
     let (ledger, root) = (ledger(), root());
     let record = ledger.issuer().record();
     let [a, _] = buy(&ledger, &root, 0, 30).into_credentials();
@@ -167,6 +167,33 @@ fn a_pair_mixed_from_two_rows_spends_and_opens() {
         panic!("the pair was spent before");
     };
     assert_eq!(rows[0].open(&root, record).unwrap().total(), 41);
+}
+
+#[test]
+fn a_pair_mixed_from_two_opened_rows_spends_and_opens() {
+    let (ledger, root) = (ledger(), root());
+    let record = ledger.issuer().record();
+    // Both answers are lost; what is left of them are their rows.
+    let halves = [(0, 30), (1, 12)].map(|(claim, amount)| {
+        let pair = buy(&ledger, &root, claim, amount);
+        let lost = spend(&pair, &root, record, Spending::transfer(FEE));
+        ledger.process(lost.core(), never).unwrap();
+        let other = spend(&pair, &root, record, Spending::on(WORK, b"", PRICE));
+        let Ok(Reply::NotPerformed(rows)) = ledger.process(other.core(), never) else {
+            panic!("the pair was spent before");
+        };
+        let [worthy, _] = rows[0].open(&root, record).unwrap().into_credentials();
+        worthy
+    });
+    let mixed = Unspent::new(halves).unwrap();
+    let lost = spend(&mixed, &root, record, Spending::transfer(FEE));
+    ledger.process(lost.core(), never).unwrap();
+    let other = spend(&mixed, &root, record, Spending::on(WORK, b"", PRICE));
+    let Ok(Reply::NotPerformed(rows)) = ledger.process(other.core(), never) else {
+        panic!("the pair was spent before");
+    };
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].open(&root, record).unwrap().total(), 29 + 11 - 1);
 }
 
 #[test]

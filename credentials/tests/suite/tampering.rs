@@ -1,7 +1,7 @@
 //! No byte of a request or of a response can be changed.
 
 use larder_credentials::{
-    AdjustRule, HolderError, InFlight, Issuer, MasterSecret, Refusal, Reply, Row, Settled,
+    AdjustRule, HolderError, InFlight, Issuer, MasterSecret, Record, Refusal, Reply, Row, Settled,
     Spending, Unspent,
 };
 
@@ -46,16 +46,16 @@ fn every_byte_of_a_purchase_is_bound() {
 }
 
 #[test]
-fn every_byte_of_an_answer_is_bound() {
-    let (ledger, root) = (ledger(), root());
+fn every_byte_of_a_request_for_wide_amounts_is_bound() {
+    let (ledger, root) = (ledger_of(WIDE), root());
+    let pair = buy(&ledger, &root, 0, 1 << 40);
     let record = ledger.issuer().record();
-    let pair = buy(&ledger, &root, 0, 100);
-    let work = Spending::on(WORK, b"", PRICE);
-    let mut in_flight = spend(&pair, &root, record, work);
-    let reply = ledger
-        .process(in_flight.core(), giving_back(4))
-        .unwrap()
-        .encode();
+    let in_flight = spend(&pair, &root, record, Spending::on(WORK, b"", PRICE));
+    every_flipped_byte_is_refused(&ledger, in_flight.core());
+}
+
+fn no_flipped_byte_is_accepted(record: &Record, mut in_flight: InFlight, reply: Reply) {
+    let (root, reply) = (root(), reply.encode());
     let rule = AdjustRule::AtMost(u64::MAX);
     for place in 0..reply.len() {
         let Ok(changed) = Reply::decode(&flipped(&reply, place)) else {
@@ -66,6 +66,26 @@ fn every_byte_of_an_answer_is_bound() {
     }
     let reply = Reply::decode(&reply).unwrap();
     assert!(in_flight.accept(&root, record, reply, rule).is_ok());
+}
+
+#[test]
+fn every_byte_of_an_answer_is_bound() {
+    let (ledger, root) = (ledger(), root());
+    let record = ledger.issuer().record();
+    let pair = buy(&ledger, &root, 0, 100);
+    let in_flight = spend(&pair, &root, record, Spending::on(WORK, b"", PRICE));
+    let reply = ledger.process(in_flight.core(), giving_back(4)).unwrap();
+    no_flipped_byte_is_accepted(record, in_flight, reply);
+}
+
+#[test]
+fn every_byte_of_an_answer_to_a_purchase_is_bound() {
+    let (ledger, root) = (ledger(), root());
+    let record = ledger.issuer().record();
+    let claim = paid_claim(&ledger, &root, 0, 100);
+    let in_flight = InFlight::purchase(&root, record, &claim, 100, None).unwrap();
+    let reply = ledger.process(in_flight.core(), never).unwrap();
+    no_flipped_byte_is_accepted(record, in_flight, reply);
 }
 
 #[test]

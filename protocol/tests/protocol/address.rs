@@ -1,8 +1,7 @@
 //! `larder1…` says what is wrong with it.
 
 use crate::messages;
-use larder_protocol::address::InvalidAddress;
-use larder_protocol::{Address, NodeId};
+use larder_protocol::{Address, InvalidText, NodeId};
 
 fn address() -> String {
     let relay = NodeId::from(messages::keypair(4).public_key());
@@ -10,7 +9,7 @@ fn address() -> String {
     Address::new(messages::server_key(1), node, vec![relay]).to_string()
 }
 
-fn error(text: &str) -> InvalidAddress {
+fn error(text: &str) -> InvalidText {
     text.parse::<Address>().expect_err("damaged")
 }
 
@@ -24,7 +23,7 @@ fn any_one_wrong_character_is_located() {
         let damaged: String = letters.into_iter().collect();
         assert_eq!(
             error(&damaged),
-            InvalidAddress::Typo {
+            InvalidText::Typo {
                 position: at + 1,
                 found
             }
@@ -39,7 +38,7 @@ fn a_character_outside_the_alphabet_is_located() {
     let damaged: String = letters.iter().collect();
     assert_eq!(
         error(&damaged),
-        InvalidAddress::Character {
+        InvalidText::Character {
             position: 21,
             found: 'b'
         }
@@ -48,7 +47,7 @@ fn a_character_outside_the_alphabet_is_located() {
     let damaged: String = letters.iter().collect();
     assert_eq!(
         error(&damaged),
-        InvalidAddress::Character {
+        InvalidText::Character {
             position: 21,
             found: 'é'
         }
@@ -62,11 +61,15 @@ fn two_wrong_characters_a_missing_one_and_other_things_are_told_apart() {
     letters.swap(10, 30);
     letters.swap(50, 51);
     let damaged: String = letters.into_iter().collect();
-    assert_eq!(error(&damaged), InvalidAddress::Checksum);
-    assert_eq!(error(&good[..good.len() - 1]), InvalidAddress::Checksum);
-    assert_eq!(error("lnbc1qqqq"), InvalidAddress::WrongPrefix);
-    assert_eq!(error(""), InvalidAddress::WrongPrefix);
-    assert_eq!(error(&"larder1q".repeat(200)), InvalidAddress::TooLong);
+    assert_eq!(error(&damaged), InvalidText::Checksum);
+    assert_eq!(error(&good[..good.len() - 1]), InvalidText::Checksum);
+    for text in ["lnbc1qqqq", "", "larderv1qqqq"] {
+        assert!(matches!(error(text), InvalidText::WrongPrefix { .. }));
+    }
+    assert!(matches!(
+        error(&"larder1q".repeat(200)),
+        InvalidText::TooLong { .. }
+    ));
 }
 
 #[test]
@@ -98,7 +101,7 @@ fn blanks_around_an_address_do_not_matter_and_one_letter_of_the_other_case_is_lo
     let found = mixed[at..].chars().next().expect("a letter");
     assert_eq!(
         error(&mixed),
-        InvalidAddress::Typo {
+        InvalidText::Typo {
             position: at + 1,
             found
         }

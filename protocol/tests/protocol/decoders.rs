@@ -1,10 +1,11 @@
 //! Every decoder against what it wrote itself, what somebody changed, and noise.
 
 use crate::messages;
+use larder_credentials::ClaimTag;
 use larder_protocol::envelope::{self, BIG_LEN, MAX_LEN, SMALL_MAX_LEN};
 use larder_protocol::{
-    Address, Call, DecodeError, Key, NodeId, Nonce, Payment, Reply, Request, SignedRecord,
-    SizeClass, VERSION,
+    Address, Call, DecodeError, Done, Key, NodeId, Nonce, Payment, Quote, Quoted, Reply, Request,
+    SignedRecord, SizeClass, VERSION, Voucher,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -14,7 +15,7 @@ type Rewrite = fn(&[u8]) -> Option<Vec<u8>>;
 
 /// Everything that reads bytes from outside. Whatever one accepts it must write the same way,
 /// or two parties could see different bytes in one message.
-const DECODERS: [(&str, Rewrite); 4] = [
+const DECODERS: [(&str, Rewrite); 5] = [
     ("request", |bytes| {
         Request::decode(bytes).ok().map(|request| request.encode())
     }),
@@ -25,6 +26,9 @@ const DECODERS: [(&str, Rewrite); 4] = [
         SignedRecord::decode(bytes)
             .ok()
             .map(|record| record.encode())
+    }),
+    ("voucher", |bytes| {
+        Voucher::decode(bytes).ok().map(|voucher| voucher.encode())
     }),
     ("envelope", |bytes| {
         let body = envelope::unwrap(bytes).ok()?;
@@ -143,6 +147,24 @@ proptest! {
     }
 
     #[test]
+    fn a_voucher_reads_back_as_it_was_written(
+        key in any::<[u8; 32]>(),
+        id in any::<[u8; 16]>(),
+        tokens in any::<u64>(),
+        expires in any::<u64>(),
+    ) {
+        let voucher = Voucher::new(&key, id, tokens, expires);
+        prop_assert_eq!(Voucher::decode(&voucher.encode()), Ok(voucher.clone()));
+        prop_assert_eq!(voucher.to_string().parse(), Ok(voucher.clone()));
+        prop_assert!(voucher.genuine(&key));
+    }
+
+    #[test]
+    fn text_that_is_no_voucher_is_refused_without_panic(text in "(larderv1)?\\PC{0,200}") {
+        prop_assert!(text.parse::<Voucher>().is_err());
+    }
+
+    #[test]
     fn text_that_is_no_address_is_refused_without_panic(text in "(larder1)?\\PC{0,200}") {
         prop_assert!(text.parse::<Address>().is_err());
     }
@@ -198,13 +220,10 @@ fn requests_refuse_unknown_ops_payments_that_are_none_and_points_off_the_curve()
         bytes[at] = byte;
         Request::decode(&bytes)
     };
-    assert_eq!(
-        with(0, 4),
-        Err(DecodeError::UnknownCode {
-            what: "the op",
-            code: 4
-        })
-    );
+    for code in [4, 5, 10, 255] {
+        let what = "the op";
+        assert_eq!(with(0, code), Err(DecodeError::UnknownCode { what, code }));
+    }
     assert_eq!(
         with(33, 2),
         Err(DecodeError::UnknownCode {
@@ -263,4 +282,92 @@ fn extensions_skip_unknown_odd_types_and_refuse_even_disordered_and_padded_ones(
         Err(DecodeError::Truncated("an extension")),
         "a length that no memory holds"
     );
+}
+
+/// Whether a quote with so many claims and a voucher of so many bytes is read.
+fn reads_quote(claims: u8, voucher: usize) -> Result<Quote, DecodeError> {
+    let tags: Vec<u8> = (0..claims).flat_map(|number| [number; 32]).collect();
+    let head = Request::unpaid(Nonce([1; 32]), Call::Transfer).encode();
+    let mut bytes = [&head[..], &[0; 8], &[claims], &tags].concat();
+    bytes[0] = 8;
+    bytes.extend_from_slice(&(voucher as u16).to_be_bytes());
+    bytes.resize(bytes.len() + voucher, 7);
+    match Request::decode(&bytes)?.call {
+        Call::Quote(quote) => Ok(quote),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_quote_is_for_one_to_sixteen_claims_and_takes_a_voucher_of_64_bytes_at_most() {
+    let refused = |quote| matches!(quote, Err(DecodeError::Inconsistent(_)));
+    assert!(refused(reads_quote(0, 0)));
+    assert!(refused(reads_quote(17, 0)));
+    assert!(refused(reads_quote(1, 65)));
+    let least = reads_quote(1, 0).expect("the least");
+    assert_eq!(least.tags, [ClaimTag([0; 32])]);
+    assert_eq!(least.voucher, None);
+    let most = reads_quote(16, 64).expect("the most");
+    assert_eq!(most.tags.len(), 16);
+    assert_eq!(most.voucher, Some(vec![7; 64]));
+}
+
+#[test]
+fn no_claim_is_opened_twice_by_one_quote() {
+    let quote = |tags: [u8; 3]| {
+        let quote = Quote {
+            tokens: 1,
+            tags: tags.map(|tag| ClaimTag([tag; 32])).into(),
+            voucher: None,
+        };
+        Request::decode(&Request::unpaid(Nonce([1; 32]), Call::Quote(quote)).encode())
+    };
+    assert!(quote([3, 2, 1]).is_ok(), "in any order");
+    for twice in [[1, 1, 2], [1, 2, 1], [2, 1, 1]] {
+        assert!(matches!(quote(twice), Err(DecodeError::Inconsistent(_))));
+    }
+}
+
+#[test]
+fn a_payment_request_is_short_and_cannot_steer_a_terminal() {
+    let with = |paid: u8, request: &[u8]| {
+        let quoted = Quoted {
+            paid: false,
+            expires: 9,
+            request: String::new(),
+        };
+        let mut bytes = Reply::bare(Ok(Done::Quoted(quoted))).encode();
+        bytes[1] = paid;
+        bytes.splice(10..12, (request.len() as u16).to_be_bytes());
+        bytes.splice(12..12, request.iter().copied());
+        Reply::decode(&bytes).map(|reply| reply.outcome)
+    };
+    let quoted = |paid, request: &str| {
+        Ok(Ok(Done::Quoted(Quoted {
+            paid,
+            expires: 9,
+            request: request.to_owned(),
+        })))
+    };
+    assert_eq!(with(1, b""), quoted(true, ""));
+    let longest = "~".repeat(4_096);
+    assert_eq!(with(0, longest.as_bytes()), quoted(false, &longest));
+    assert_eq!(
+        with(2, b""),
+        Err(DecodeError::UnknownCode {
+            what: "whether it is paid",
+            code: 2
+        })
+    );
+    for request in ["\u{1b}[2J", "two words", "a\nb", "caf\u{e9}", "\u{7f}"] {
+        let read = with(0, request.as_bytes());
+        assert!(
+            matches!(read, Err(DecodeError::Inconsistent(_))),
+            "{request:?}"
+        );
+    }
+    assert!(matches!(
+        with(0, "~".repeat(4_097).as_bytes()),
+        Err(DecodeError::Inconsistent(_))
+    ));
 }

@@ -9,5 +9,7 @@
 mod address;
 mod decoders;
 mod messages;
+mod payments;
 mod signatures;
 mod vectors;
+mod voucher;

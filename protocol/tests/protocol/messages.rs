@@ -1,15 +1,16 @@
 //! Strategies for every message, valid by construction.
 
+use larder_credentials::ClaimTag;
 use larder_protocol::delete::Delete;
 use larder_protocol::extension::Extension;
 use larder_protocol::insert::Insert;
 use larder_protocol::lookup::Lookup;
 use larder_protocol::record::{Prices, Tariff};
 use larder_protocol::{
-    BLOB_LEN, Blob, BlobHash, Call, Done, Key, NodeId, Nonce, Payment, Receipt, ReceiptKey, Record,
-    RecordHash, Refusal, Reply, Request, ServerKey,
+    BLOB_LEN, Blob, BlobHash, Call, Done, Key, NodeId, Nonce, Payment, Quote, Quoted, Receipt,
+    ReceiptKey, Record, RecordHash, Refusal, Reply, Request, ServerKey,
 };
-use proptest::collection::vec;
+use proptest::collection::{btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use secp256k1::{Keypair, SECP256K1, SecretKey};
@@ -25,6 +26,10 @@ pub(crate) fn key(number: u8) -> Key {
 }
 
 pub(crate) fn server_key(number: u8) -> ServerKey {
+    keypair(number).public_key().into()
+}
+
+pub(crate) fn node(number: u8) -> NodeId {
     keypair(number).public_key().into()
 }
 
@@ -53,6 +58,27 @@ fn extension() -> impl Strategy<Value = Extension> {
     option::of(vec(any::<u8>(), 0..600)).prop_map(|hop_token| Extension { hop_token })
 }
 
+pub(crate) fn quote() -> impl Strategy<Value = Quote> {
+    (
+        any::<u64>(),
+        btree_set(any::<[u8; 32]>(), 1..=Quote::MAX_TAGS),
+        option::of(vec(any::<u8>(), 1..=Quote::MAX_VOUCHER_LEN)),
+    )
+        .prop_map(|(tokens, tags, voucher)| Quote {
+            tokens,
+            tags: tags.into_iter().map(ClaimTag).collect(),
+            voucher,
+        })
+}
+
+fn quoted() -> impl Strategy<Value = Quoted> {
+    (any::<bool>(), any::<u64>(), "[!-~]{0,4096}").prop_map(|(paid, expires, request)| Quoted {
+        paid,
+        expires,
+        request,
+    })
+}
+
 pub(crate) fn request() -> impl Strategy<Value = Request> {
     let call = prop_oneof![
         Just(Call::Info),
@@ -65,6 +91,10 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
             signature
         })),
         any::<u8>().prop_map(|k| Call::Lookup(Lookup { key: key(k) })),
+        Just(Call::Transfer),
+        Just(Call::Reissue),
+        quote().prop_map(Call::Quote),
+        Just(Call::Purchase),
     ];
     let payment = prop_oneof![
         Just(Payment::None),
@@ -128,12 +158,17 @@ pub(crate) fn refusals() -> Vec<Refusal> {
             oldest: 11,
         },
         Refusal::BadProof,
-        Refusal::AlreadySpent { row: vec![5; 578] },
+        Refusal::AlreadySpent { row: vec![5; 579] },
         Refusal::UnknownClaim,
         Refusal::NotPaid,
         Refusal::Busy,
         Refusal::StoreFull,
         Refusal::Internal,
+        Refusal::AlreadyClaimed,
+        Refusal::BadVoucher,
+        Refusal::VoucherUsed,
+        Refusal::NotOffered,
+        Refusal::Halted,
     ]
 }
 
@@ -145,6 +180,8 @@ pub(crate) fn reply() -> impl Strategy<Value = Reply> {
         Just(Done::Inserted),
         Just(Done::Removed),
         any::<u8>().prop_map(|seed| Done::Found(blob(seed))),
+        quoted().prop_map(Done::Quoted),
+        Just(Done::Exchanged),
     ];
     let outcome = prop_oneof![
         done.prop_map(Ok),

@@ -176,6 +176,7 @@ fn every_outcome_that_reached_the_store_has_a_finding_and_no_other() {
             "{refusal:?}"
         );
     }
+    assert!(found(Ok(Done::Exchanged)).is_none());
     let info = Request::unpaid(Nonce([1; 32]), Call::Info);
     assert!(Reply::finding(&info.subject(), &Err(Refusal::Absent), None).is_none());
 }

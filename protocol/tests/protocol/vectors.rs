@@ -1,9 +1,10 @@
 //! The golden vectors in `vectors/v1.json`: what a second implementation has to read and write.
 //!
-//! `LARDER_BLESS=1 cargo test -p larder-protocol --test vectors` writes the file anew; do that only
-//! for a new version of the protocol.
+//! `LARDER_BLESS=1 cargo test -p larder-protocol --test protocol vectors` writes the file anew; do
+//! that only for a new version of the protocol.
 
 use crate::messages::{blob, key, keypair, record, refusals, server_key};
+use larder_credentials::{ClaimSecret, Epoch, IssuerKey, MasterSecret, PARAMETERS_BYTES};
 use larder_protocol::delete::Delete;
 use larder_protocol::envelope;
 use larder_protocol::extension::Extension;
@@ -11,16 +12,41 @@ use larder_protocol::insert::Insert;
 use larder_protocol::lookup::Lookup;
 use larder_protocol::record::{Prices, Tariff};
 use larder_protocol::{
-    Address, Call, Done, NodeId, Nonce, Payment, Receipt, Record, Reply, Request, SizeClass,
+    Address, Call, Done, NodeId, Nonce, Payment, Quote, Quoted, Receipt, Record, Reply, Request,
+    SizeClass, Voucher, issuer_commitment,
 };
 use serde_json::{Value, json};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors/v1.json");
 
+/// The parameters of the issuer whose master secret is the byte 0x61, 32 times.
+fn issuer(epoch: u32) -> [u8; PARAMETERS_BYTES] {
+    let master = MasterSecret::from_bytes([0x61; 32]);
+    let service = record(epoch, None).service();
+    IssuerKey::derive(&master, &service, Epoch(epoch))
+        .parameters()
+        .encode()
+}
+
+fn voucher() -> Voucher {
+    Voucher::new(&[0x71; 32], [0x72; 16], 2_000, 1_800_000_000)
+}
+
+/// Two claims of 1,000 tokens, whose secrets are the bytes 0x73 and 0x74, 32 times.
+fn quote() -> Quote {
+    Quote {
+        tokens: 1_000,
+        tags: [0x73, 0x74]
+            .map(|byte| ClaimSecret::from_bytes([byte; 32]).tag())
+            .into(),
+        voucher: None,
+    }
+}
+
 fn tariff() -> Tariff {
     Tariff {
-        issuers: vec![[0x61; 68], [0x62; 68]],
-        next_issuer: [0x63; 32],
+        issuers: vec![issuer(6), issuer(7)],
+        next_issuer: issuer_commitment(&issuer(8)),
         prices: Prices {
             insert: 8,
             lookup: 1,
@@ -37,6 +63,10 @@ fn tariff() -> Tariff {
 fn requests() -> Vec<(&'static str, Request)> {
     let request = |call| Request::unpaid(Nonce([0x11; 32]), call);
     let lookup = || request(Call::Lookup(Lookup { key: key(5) }));
+    let paid = |call| Request {
+        payment: Payment::Credentials(vec![0x22; 64]),
+        ..request(call)
+    };
     let delete = Delete::sign(&keypair(5), &server_key(1), blob(0).hash());
     vec![
         ("info", request(Call::Info)),
@@ -59,6 +89,17 @@ fn requests() -> Vec<(&'static str, Request)> {
                 ..lookup()
             },
         ),
+        ("transfer", paid(Call::Transfer)),
+        ("reissue", paid(Call::Reissue)),
+        ("quote", request(Call::Quote(quote()))),
+        (
+            "quote, with a voucher",
+            request(Call::Quote(Quote {
+                voucher: Some(voucher().encode()),
+                ..quote()
+            })),
+        ),
+        ("purchase", paid(Call::Purchase)),
     ]
 }
 
@@ -87,11 +128,34 @@ fn replies(record: &Record) -> Vec<(String, Reply)> {
                 ..receipted(Ok(Done::Inserted))
             },
         ),
+        (
+            "quoted".to_owned(),
+            Reply::bare(Ok(Done::Quoted(Quoted {
+                paid: false,
+                expires: 1_800_000_000,
+                request: "lno1larder".to_owned(),
+            }))),
+        ),
+        (
+            "quoted, paid".to_owned(),
+            Reply::bare(Ok(Done::Quoted(Quoted {
+                paid: true,
+                expires: 1_800_000_000,
+                request: String::new(),
+            }))),
+        ),
+        (
+            "exchanged".to_owned(),
+            Reply {
+                replacement: Some(vec![0x44; 330]),
+                ..Reply::bare(Ok(Done::Exchanged))
+            },
+        ),
     ];
     for refusal in refusals() {
-        let name = format!("{refusal:?}");
-        let name = name.split([' ', '{']).next().unwrap_or_default().to_owned();
-        replies.push((name, receipted(Err(refusal))));
+        let outcome = Err(refusal);
+        let name = format!("refusal {:#04x}", Reply::code(&outcome));
+        replies.push((name, receipted(outcome)));
     }
     replies
 }
@@ -100,6 +164,8 @@ fn replies(record: &Record) -> Vec<(String, Reply)> {
 fn refused() -> Vec<(&'static str, Vec<u8>)> {
     let lookup = requests()[3].1.encode();
     let key = 1 + 32 + 3;
+    let quoted = Request::unpaid(Nonce([0x11; 32]), Call::Quote(quote())).encode();
+    let tags = 1 + 32 + 3 + 8 + 1;
     let with = |at: usize, byte: u8| {
         let mut bytes = lookup.clone();
         bytes[at] = byte;
@@ -117,6 +183,20 @@ fn refused() -> Vec<(&'static str, Vec<u8>)> {
             [&lookup[..key], &[2], &[0xff; 32]].concat(),
         ),
         ("an unknown even extension", [&lookup[..], &[8, 0]].concat()),
+        ("a quote for no claim", {
+            let mut bytes = quoted.clone();
+            bytes.splice(tags - 1..tags + 64, [0]);
+            bytes
+        }),
+        ("a quote with one claim twice", {
+            let mut bytes = quoted.clone();
+            bytes.copy_within(tags..tags + 32, tags + 32);
+            bytes
+        }),
+        (
+            "a quote with a voucher of 65 bytes",
+            [&quoted[..quoted.len() - 2], &[0, 65], &[1; 65]].concat(),
+        ),
         (
             "extensions in descending order",
             [&lookup[..], &[9, 0, 7, 0]].concat(),
@@ -150,6 +230,14 @@ fn build() -> Value {
         })
     };
     let records = [signed("free", &free), signed("paid", &paid)];
+    let bindings: Vec<Value> = requests()
+        .iter()
+        .map(|(name, request)| {
+            let paid_as = request.call.op().paid_as().map(|op| op.code());
+            let digest = hex::encode(request.call.digest());
+            json!({ "request": name, "paid_as": paid_as, "call_digest": digest })
+        })
+        .collect();
     let refused: Vec<Value> = refused()
         .into_iter()
         .map(|(what, bytes)| json!({ "what": what, "body": hex::encode(bytes) }))
@@ -163,6 +251,7 @@ fn build() -> Value {
             "key": { "secret": 5, "key": public(5) },
             "blob": "byte i of the blob is i mod 251",
             "blob_sha256": hex::encode(blob(0).hash().0),
+            "issuer": "the master secret of the issuer is the byte 0x61, 32 times",
             "receipts": "all for the request `insert`, under the record `free`",
         },
         "envelopes": envelopes,
@@ -175,6 +264,16 @@ fn build() -> Value {
             .map(|(name, reply)| body(name, reply.encode()))
             .collect::<Vec<_>>(),
         "records": records,
+        "bindings": bindings,
+        "service": hex::encode(paid.service().id()),
+        "vouchers": [{
+            "key": hex::encode([0x71; 32]),
+            "id": hex::encode([0x72; 16]),
+            "tokens": 2_000,
+            "expires": 1_800_000_000,
+            "bytes": hex::encode(voucher().encode()),
+            "text": voucher().to_string(),
+        }],
         "refused_requests": refused,
         "addresses": [
             Address::new(server_key(1), node(3), vec![]).to_string(),
@@ -198,6 +297,9 @@ fn the_golden_vectors_are_what_this_version_writes_and_reads() {
         "requests",
         "replies",
         "records",
+        "bindings",
+        "service",
+        "vouchers",
         "addresses",
         "refused_requests",
     ] {
@@ -224,6 +326,10 @@ fn the_golden_vectors_are_what_this_version_writes_and_reads() {
         let bytes = hex::decode(golden["body"].as_str().expect("hex")).expect("hex");
         assert_eq!(Reply::decode(&bytes), Ok(reply), "{name}");
     }
+    assert_eq!(
+        golden["vouchers"][0]["text"].as_str().map(str::parse),
+        Some(Ok(voucher()))
+    );
     for (what, body) in refused() {
         assert!(Request::decode(&body).is_err(), "{what}");
     }

@@ -226,6 +226,7 @@ impl State {
     fn apply(&mut self, request: &Request) -> (Result<Done, Refusal>, Option<BlobHash>) {
         let key = match request.call.key() {
             Some(key) => *key,
+            None if request.call != Call::Info => return (Err(Refusal::NotOffered), None),
             None => {
                 let record = self.record.clone().sign(&keypair(self.identity()));
                 return (Ok(Done::Info(Box::new(record))), None);
@@ -279,7 +280,7 @@ impl State {
                 }
             }
             (_, None) => Err(gone()),
-            (Call::Info, _) => panic!("handled above"),
+            (_, Some(_)) => panic!("without a key it is handled above"),
         };
         (outcome, stored)
     }

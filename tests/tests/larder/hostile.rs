@@ -87,6 +87,14 @@ fn every_kind_of_malformed_request_is_refused_and_harms_nobody() {
         };
         let reply = client.send_raw(&big(&paid.encode())).await;
         assert_eq!(reply.outcome, Err(Refusal::WrongPrice { price: 0 }));
+        for call in [Call::Transfer, Call::Reissue, Call::Purchase] {
+            let exchange = Request {
+                call,
+                ..paid.clone()
+            };
+            let reply = client.send_raw(&big(&exchange.encode())).await;
+            assert_eq!(reply, Reply::bare(Err(Refusal::NotOffered)));
+        }
 
         assert_eq!(
             client.provider.lookup(key).await,
