@@ -313,6 +313,10 @@ fn work(disk: &Arc<CutDisk>, batches: &mut u64) {
 /// many there are.
 pub(crate) fn verdict(folder: &Path, batches: u64) -> Result<u64, String> {
     let engine = SledEngine::open(folder, options()).map_err(|error| error.to_string())?;
+    check(&engine, batches)
+}
+
+fn check(engine: &SledEngine, batches: u64) -> Result<u64, String> {
     let read = |number| engine.read(&key(number)).map_err(|error| error.to_string());
     // The batch in flight is there as a whole, or not at all.
     let extra = u64::from(read(batches * 3)? == Reading::Found(blob(batches * 3)));
@@ -335,8 +339,8 @@ pub(crate) fn verdict(folder: &Path, batches: u64) -> Result<u64, String> {
 
 /// The same of a store that [`work`] has filled: with its rows, claims and tokens.
 fn paid_verdict(folder: &Path, batches: u64) -> Result<u64, String> {
-    let there = verdict(folder, batches)?;
     let engine = SledEngine::open(folder, options()).map_err(|error| error.to_string())?;
+    let there = check(&engine, batches)?;
     let paid = there.min(PURCHASES);
     for n in 0..PURCHASES.min(batches + 2) {
         let row = engine.row(&Reference(tag(n).0)).unwrap();
