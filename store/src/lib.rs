@@ -31,6 +31,8 @@
 mod books;
 mod claims;
 mod committer;
+#[cfg(test)]
+mod cut_disk;
 mod engine;
 mod epochs;
 mod error;
