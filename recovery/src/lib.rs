@@ -48,6 +48,7 @@ pub mod walk;
 
 mod assembly;
 mod error;
+mod exchange;
 mod paying;
 mod price;
 mod terms;

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use larder_credentials::holder::HEADROOM;
 use larder_credentials::{Epoch, RangeWidth};
+use larder_protocol::Call;
 
 use super::held::Held;
 
@@ -18,12 +19,28 @@ use super::held::Held;
 pub(crate) enum Choice {
     /// These two pay for it.
     Pay([usize; 2]),
-    /// These two of the current epoch have to become one first, by a transfer.
-    Transfer([usize; 2]),
-    /// These two of an older epoch have to become one first, by a reissue.
-    Reissue([usize; 2]),
+    /// These two have to become one first.
+    Gather(By, [usize; 2]),
     /// All of it is not enough: this many tokens are missing.
     Short(u64),
+}
+
+/// How two credentials become a full one and an empty one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    /// Of the current epoch, for a fee.
+    Transfer,
+    /// Of an older epoch, for nothing.
+    Reissue,
+}
+
+impl By {
+    pub(crate) fn call(self) -> Call {
+        match self {
+            By::Transfer => Call::Transfer,
+            By::Reissue => Call::Reissue,
+        }
+    }
 }
 
 /// Chooses among idle credentials for an operation of this price.
@@ -44,8 +61,8 @@ pub(crate) fn choose(idle: &[Held], current: Epoch, price: u64, fee: u64) -> Cho
         _ => None,
     });
     match (older, epochs.get(&current).map(Vec::as_slice)) {
-        (Some(two), _) => Choice::Reissue(two),
-        (None, Some([first, second, ..])) => Choice::Transfer([*first, *second]),
+        (Some(two), _) => Choice::Gather(By::Reissue, two),
+        (None, Some([first, second, ..])) => Choice::Gather(By::Transfer, [*first, *second]),
         _ => Choice::Short(price.max(1)),
     }
 }
