@@ -135,3 +135,92 @@ pub(crate) fn gathered(left: u64) -> [u64; 2] {
     let first = left.min(RangeWidth::Bits32.largest());
     [first, left - first]
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: Epoch = Epoch(7);
+
+    fn idle(amounts: &[(u32, u64)]) -> Vec<Held> {
+        let held = amounts.iter();
+        held.map(|&(age, amount)| Held::worth(Epoch(NOW.0 - age), amount))
+            .collect()
+    }
+
+    /// Does what the choice says, on paper.
+    fn gather(idle: &mut Vec<Held>, by: By, two: [usize; 2], fee: u64) {
+        let together = idle[two[0]].amount + idle[two[1]].amount;
+        let [first, second] = match by {
+            By::Transfer => gathered(together - fee),
+            By::Reissue => gathered(together),
+        };
+        assert_eq!(idle[two[0]].epoch, idle[two[1]].epoch);
+        assert_eq!(idle[two[0]].epoch < NOW, by == By::Reissue);
+        idle[two[0]] = Held::worth(NOW, first);
+        idle[two[1]] = Held::worth(NOW, second);
+    }
+
+    proptest! {
+        #[test]
+        fn gathering_ends_in_paying_or_is_not_begun(
+            amounts in proptest::collection::vec((0..3_u32, 0..30_u64), 0..14),
+            price in 1..100_u64,
+            fee in 1..5_u64,
+        ) {
+            let mut idle = idle(&amounts);
+            let held = |idle: &[Held]| idle.iter().map(|held| held.amount).sum::<u64>();
+            let (all, mut steps) = (held(&idle), 0);
+            loop {
+                match choose(&idle, NOW, price, fee) {
+                    Choice::Pay([first, second]) => {
+                        prop_assert_ne!(first, second);
+                        prop_assert_eq!(idle[first].epoch, idle[second].epoch);
+                        prop_assert!(idle[first].amount + idle[second].amount >= price);
+                        break;
+                    }
+                    Choice::Gather(by, two) => gather(&mut idle, by, two, fee),
+                    Choice::Short(missing) => {
+                        // Nothing is spent on gathering what will not suffice.
+                        prop_assert_eq!(steps, 0);
+                        prop_assert!(missing > 0);
+                        // A pair with what is missing, as one that is bought, is enough.
+                        idle.push(Held::worth(NOW, missing));
+                        idle.push(Held::worth(NOW, fee * idle.len() as u64));
+                        prop_assert!(!matches!(choose(&idle, NOW, price, fee), Choice::Short(_)));
+                        return Ok(());
+                    }
+                }
+                steps += 1;
+                prop_assert!(steps <= amounts.len());
+            }
+            prop_assert!(all - held(&idle) <= fee * steps as u64);
+        }
+
+        #[test]
+        fn what_is_left_is_divided_without_a_rest_and_with_room_for_a_refund(left in 0..(3_u64 << 31)) {
+            let [first, second] = evenly(left);
+            prop_assert_eq!(first + second, left);
+            prop_assert!(first <= RangeWidth::Bits32.largest() - HEADROOM);
+            prop_assert!(second.abs_diff(first) <= 1 || second <= RangeWidth::Bits32.largest());
+            let [first, second] = gathered(left);
+            prop_assert_eq!(first + second, left);
+            prop_assert!(first <= RangeWidth::Bits32.largest());
+        }
+    }
+
+    #[test]
+    fn the_newest_epoch_pays_first_and_the_largest_with_the_smallest_that_suffices() {
+        let idle = idle(&[(1, 50), (1, 50), (0, 3), (0, 9), (0, 20), (0, 1)]);
+        assert_eq!(choose(&idle, NOW, 21, 1), Choice::Pay([4, 5]));
+        assert_eq!(choose(&idle, NOW, 22, 1), Choice::Pay([4, 2]));
+        assert_eq!(choose(&idle, NOW, 29, 1), Choice::Pay([4, 3]));
+        assert_eq!(choose(&idle, NOW, 30, 1), Choice::Pay([0, 1]));
+        assert_eq!(
+            choose(&idle, NOW, 101, 1),
+            Choice::Gather(By::Reissue, [0, 1])
+        );
+    }
+}
