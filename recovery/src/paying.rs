@@ -30,7 +30,7 @@ impl Provider {
     ) -> Result<Outcome, RecoveryError> {
         let digest = call.digest();
         if let Some(key) = call.key() {
-            while let Some(lease) = purse.orphan(Some((key, &digest)))? {
+            while let Some(lease) = purse.before(key, &digest)? {
                 self.drive(purse, &lease).await?;
             }
         }

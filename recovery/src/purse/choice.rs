@@ -151,7 +151,7 @@ mod tests {
     }
 
     /// Does what the choice says, on paper.
-    fn gather(idle: &mut Vec<Held>, by: By, two: [usize; 2], fee: u64) {
+    fn gather(idle: &mut [Held], by: By, two: [usize; 2], fee: u64) {
         let together = idle[two[0]].amount + idle[two[1]].amount;
         let [first, second] = match by {
             By::Transfer => gathered(together - fee),

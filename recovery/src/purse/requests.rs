@@ -17,7 +17,7 @@ use larder_credentials::Epoch;
 use larder_protocol::extension::Extension;
 use larder_protocol::{Call, Key, Nonce, Op, Payment, Refusal, Request};
 
-use super::book::{Sent, Terms};
+use super::book::{Asked, Sent, Terms};
 use super::build::build;
 use super::choice::{self, Choice, choose};
 use super::event::{Event, Inputs};
@@ -81,28 +81,36 @@ impl Purse {
         Some(self.lease(&mut inner, id, request))
     }
 
-    /// A request in flight that nobody waits for, about this key if one is given, and not this
-    /// call. Answers about the key that nobody has asked for again are dropped: its owner has
+    /// A request in flight that nobody waits for, about the same key and of another call than
+    /// this. Answers to such that nobody has asked for again are dropped: whoever owns the key has
     /// gone on to something else.
-    pub(crate) fn orphan(
+    pub(crate) fn before(
         &self,
-        except: Option<(&Key, &[u8; 32])>,
+        key: &Key,
+        digest: &[u8; 32],
     ) -> Result<Option<Lease<'_>>, RecoveryError> {
         let mut inner = self.lock();
-        if let Some((key, digest)) = except {
-            let stale = inner.book.kept.iter().filter(|(id, asked)| {
-                asked.is_about(key) && asked.digest != *digest && !inner.driven.contains(id)
-            });
-            for id in stale.map(|(id, _)| *id).collect::<Vec<_>>() {
-                inner.record(Event::Dropped { id })?;
-            }
+        let other = |asked: &Asked| asked.is_about(key) && asked.digest != *digest;
+        let kept = inner.book.kept.iter();
+        let stale: Vec<u64> = kept
+            .filter(|(id, asked)| other(asked) && !inner.driven.contains(id))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in stale {
+            inner.record(Event::Dropped { id })?;
         }
-        let found = inner.orphan(|sent| {
-            except.is_none_or(|(key, digest)| {
-                sent.asked.is_about(key) && sent.asked.digest != *digest
-            })
-        });
+        let found = inner.orphan(|sent| other(&sent.asked));
         Ok(found.map(|(id, request)| self.lease(&mut inner, id, request)))
+    }
+
+    /// All requests in flight that nobody waits for.
+    pub(crate) fn orphans(&self) -> Vec<Lease<'_>> {
+        let mut inner = self.lock();
+        let mut leases = Vec::new();
+        while let Some((id, request)) = inner.orphan(|_| true) {
+            leases.push(self.lease(&mut inner, id, request));
+        }
+        leases
     }
 
     /// Chooses credentials for a call and writes its request down; or says what has to be
@@ -199,7 +207,6 @@ impl Purse {
         let outputs = match &inputs {
             Inputs::Claim { order, .. } => inner.book.orders.get(order).map(|o| o.each),
             Inputs::Pair(pair) if pair[0].epoch < terms.oldest() => None,
-            // There is nothing to move any more when a reissue ends in its own epoch.
             Inputs::Pair(pair) => {
                 let total: u64 = pair.iter().map(|held| held.amount).sum();
                 total.checked_sub(cost)
