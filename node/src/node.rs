@@ -433,3 +433,51 @@ fn close_to_others(folder: &Path) -> Result<(), NodeError> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::clock::Clock;
+
+    /// The time of the runtime, which a test lets run when nothing else does.
+    struct Runtime(Instant);
+
+    impl Clock for Runtime {
+        fn now(&self) -> u64 {
+            1_800_000_000 + self.0.elapsed().as_secs()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_epoch_is_entered_when_the_one_before_is_over_and_not_earlier() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::load(None, Some(folder.path()), []).unwrap();
+        config.free_space_floor = 0;
+        let (engine, identity) = open_folder(&config, Identity::load_or_create).unwrap();
+        let sale = sale(&config, &identity);
+        let start = Instant::now();
+        let desk = Desk::open(engine, identity, sale, Arc::new(Runtime(start))).unwrap();
+        let keeping = tokio::spawn(keep_epochs(Arc::downgrade(&desk)));
+        let mut terms = desk.watch_terms();
+        let week = Duration::from_secs(config.offer.epoch_seconds.into());
+        for number in 2..5 {
+            let before = Instant::now();
+            terms.changed().await.unwrap();
+            assert_eq!(terms.borrow_and_update().epoch, number);
+            let lasted = before.elapsed();
+            assert!(lasted >= week && lasted < week + NAP, "{lasted:?}");
+        }
+        // One that was entered by hand lasts as long as any other.
+        tokio::time::sleep(week / 2).await;
+        desk.enter_next_epoch().unwrap();
+        let before = Instant::now();
+        assert_eq!(terms.borrow_and_update().epoch, 5);
+        terms.changed().await.unwrap();
+        assert!(before.elapsed() >= week);
+        drop((desk, terms));
+        // With the desk it ends.
+        keeping.await.unwrap();
+    }
+}
