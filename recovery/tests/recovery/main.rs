@@ -8,9 +8,15 @@
     reason = "a test panics when it is not so"
 )]
 
+mod crashes;
+mod journals;
 mod keys;
+mod paid;
+mod payments;
+mod purchases;
 mod receipts;
 mod seals;
 mod sequences;
 mod shelf;
+mod upkeep;
 mod walks;
