@@ -335,6 +335,10 @@ async fn one_who_is_not_polled_keeps_nobody_waiting() {
         assert_eq!(tokens(&provider), 50 - INSERT - looked);
         assert_eq!(shelf.outstanding(), tokens(&provider));
         assert_eq!(shelf.performed(Op::Insert), 1);
+        if lost == 0 {
+            let inserts = shelf.log().into_iter().map(|request| request.call.op());
+            assert_eq!(inserts.filter(|op| *op == Op::Insert).count(), 1);
+        }
     }
 }
 
