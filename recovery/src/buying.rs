@@ -84,7 +84,7 @@ impl Provider {
                 denominations,
             });
         };
-        let order = purse.order(claims, each, voucher)?;
+        let order = purse.order(claims, each, voucher, self.nonce())?;
         self.go_on(purse, order, tokens, claims).await
     }
 
@@ -156,7 +156,8 @@ impl Provider {
                 }
                 // The journal is younger than the root key: these claims had been used.
                 Err(RecoveryError::Refused(Refusal::AlreadyClaimed)) => {
-                    let next = purse.order(known.claims, known.each, known.voucher)?;
+                    let nonce = self.nonce();
+                    let next = purse.order(known.claims, known.each, known.voucher, nonce)?;
                     purse.close(order)?;
                     order = next;
                 }
