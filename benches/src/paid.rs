@@ -37,12 +37,12 @@ const SETTINGS: [Setting; 3] = [
     Setting {
         name: "8 in flight",
         in_flight: 8,
-        blobs: 256,
+        blobs: 192,
     },
     Setting {
         name: "64 in flight",
         in_flight: 64,
-        blobs: 256,
+        blobs: 192,
     },
 ];
 
