@@ -17,15 +17,14 @@ use larder_credentials::{
     AdjustRule, Epoch, InFlight, Issuer, Ledger, MasterSecret, OpCode, Reply, Request, Root, Row,
     Service, Settled, Spending, Unspent,
 };
-use secp256k1::{Message, Secp256k1, SecretKey};
 
 use crate::forgetful::Forgetful;
 use crate::report::{Bar, Report, cpu_of, spread};
+use crate::yardstick::{ECDSA as YARDSTICK, Ecdsa};
 
 const ROUNDS: usize = 7;
 const BATCHES: [usize; 3] = [4, 16, 64];
 const REQUESTS: usize = 64;
-const YARDSTICK: &str = "ECDSA verification";
 
 /// Every operation costs one token.
 struct OneToken;
@@ -110,14 +109,8 @@ pub(crate) fn run(report: &mut Report) -> Result<(), &'static str> {
         .map_err(|_| "no request")?
         .credential_bytes();
 
-    let secp = Secp256k1::new();
-    let secret = SecretKey::from_slice(&[3; 32]).map_err(|_| "no secret key")?;
-    let message = Message::from_digest([5; 32]);
-    let (public, signature) = (secret.public_key(&secp), secp.sign_ecdsa(&message, &secret));
-    let mut yardstick = Figure::new(YARDSTICK, 400, || {
-        let valid = secp.verify_ecdsa(black_box(&message), &signature, &public);
-        assert!(valid.is_ok());
-    });
+    let ecdsa = Ecdsa::new().ok_or("no secret key")?;
+    let mut yardstick = Figure::new(YARDSTICK, 400, || assert!(ecdsa.verifies()));
 
     // Single requests take turns: tables and branches would get used to one of them.
     let turns = Cell::new(0);

@@ -4,12 +4,16 @@
 //! Each set is a module with one `run(&mut Report)`; benchmarks are programs, never
 //! timed tests.
 
+mod actor;
 mod credentials;
 mod engine;
 mod forgetful;
 mod page;
+mod paid;
 mod report;
+mod roles;
 mod transport;
+mod yardstick;
 
 use std::path::Path;
 
@@ -34,12 +38,14 @@ enum Set {
     Engine,
     /// Round trips through a stock LDK relay, in separate processes.
     Transport,
+    /// Paid operations beside unpaid ones, and what it takes to turn requests away.
+    Paid,
     /// No figures: turns those on standard input into `target/benchmarks/benchmarks.md`.
     Page,
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    if transport::play_if_cast()? {
+    if roles::play_if_cast()? {
         return Ok(());
     }
     let args = Args::parse();
@@ -51,6 +57,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Set::Page => {}
         Set::Credentials => credentials::run(&mut report)?,
         Set::Engine => engine::run(&mut report)?,
+        Set::Paid => paid::run(&mut report)?,
         Set::Transport => transport::run(&mut report)?,
     }
     report.finish();

@@ -5,15 +5,13 @@
 //! blobs durably. A blob's 16,433 bytes travel each way, or in the one direction that matters; every
 //! onion is of the big class. The difference between the two is what a storage node does on top.
 
-mod actor;
-mod roles;
+pub(crate) mod client;
 
 use std::error::Error;
 
+use crate::actor::Actor;
 use crate::report::{Bar, Report, spread};
-use actor::Actor;
-pub(crate) use roles::play_if_cast;
-use roles::{Outcome, Run, Work};
+use client::{Outcome, Run, Work};
 
 const ROUND_TRIPS: usize = 800;
 const RUNS: usize = 3;

@@ -1,16 +1,11 @@
-//! What the processes of a transport benchmark do.
+//! A client that asks for one thing over and over, and pays for nothing.
 
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use larder_node::config::Payment;
-use larder_node::{Config, Node};
-use larder_onion::{
-    Circuits, CircuitsConfig, Destination, NodeId, PeerAddress, Relay, RelayConfig, Service,
-    ServiceConfig,
-};
+use larder_onion::{Circuits, CircuitsConfig, Destination, NodeId, PeerAddress};
 use larder_protocol::insert::Insert;
 use larder_protocol::lookup::Lookup;
 use larder_protocol::{BLOB_LEN, Call, Done, Nonce, Refusal, Reply, Request, SizeClass, envelope};
@@ -19,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
-use super::actor;
+use crate::actor;
 
 /// What a client asks for, over and over.
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -93,78 +88,8 @@ pub(crate) struct Outcome {
     pub(crate) sent: u64,
 }
 
-/// Plays the role this process was started for, if it was started for one. A new role, such
-/// as a storage node in place of the echo, is a new line here.
-pub(crate) fn play_if_cast() -> Result<bool, Box<dyn Error>> {
-    let Some((role, script)) = actor::part() else {
-        return Ok(false);
-    };
-    match (role.as_str(), script.as_slice()) {
-        ("relay", []) => relay()?,
-        ("echo", [lsp]) => service(lsp.parse()?, |contents| contents.to_vec())?,
-        ("node", [lsp]) => node(lsp.parse()?)?,
-        ("client", [lsp, node]) => client(lsp.parse()?, node.parse()?)?,
-        _ => return Err(format!("there is no role {role} with such a script").into()),
-    }
-    Ok(true)
-}
-
-/// A stock LDK relay. Says its address.
-fn relay() -> Result<(), Box<dyn Error>> {
-    let runtime = Runtime::new()?;
-    let relay = runtime.block_on(Relay::start(RelayConfig::loopback([1; 32])))?;
-    actor::perform(&relay.address().to_string(), |_| Err("unknown line".into()))
-}
-
-/// A service connected to `lsp` that answers with `handler`, on one thread per core. Says
-/// its node id.
-pub(crate) fn service(
-    lsp: PeerAddress,
-    handler: impl Fn(&[u8]) -> Vec<u8> + Clone + Send + 'static,
-) -> Result<(), Box<dyn Error>> {
-    let runtime = Runtime::new()?;
-    let mut config = ServiceConfig::new([2; 32]);
-    config.connect_to = vec![lsp];
-    let (service, intake) = runtime.block_on(async {
-        let (service, intake) = Service::start(config).await?;
-        service.wait_connected().await;
-        Ok::<_, Box<dyn Error>>((service, intake))
-    })?;
-    for _ in 0..std::thread::available_parallelism()?.get() {
-        let (intake, handler) = (intake.clone(), handler.clone());
-        std::thread::spawn(move || {
-            while let Some(incoming) = intake.recv() {
-                // A client that misses its answer asks again, and that is counted there.
-                let _ = incoming.responder.answer(&handler(&incoming.contents));
-            }
-        });
-    }
-    actor::perform(&service.node_id().to_string(), |_| {
-        Err("unknown line".into())
-    })
-}
-
-/// A storage node with a store in a folder of its own, connected to `lsp`. Says its node id.
-fn node(lsp: PeerAddress) -> Result<(), Box<dyn Error>> {
-    let folder = tempfile::tempdir()?;
-    let runtime = Runtime::new()?;
-    let mut config = Config::load(None, Some(folder.path()), [])?;
-    config.lsps = vec![lsp];
-    config.payment = Payment::None;
-    config.free_space_floor = 0;
-    let node = runtime.block_on(async {
-        let node = Node::start(&config).await?;
-        node.wait_connected().await;
-        Ok::<_, Box<dyn Error>>(node)
-    })?;
-    let id = node.node_id().to_string();
-    actor::perform(&id, |_| Err("unknown line".into()))?;
-    runtime.block_on(node.shutdown());
-    Ok(())
-}
-
 /// A client of `node` through `lsp` that takes [`Run`]s.
-fn client(lsp: PeerAddress, node: NodeId) -> Result<(), Box<dyn Error>> {
+pub(crate) fn play(lsp: PeerAddress, node: NodeId) -> Result<(), Box<dyn Error>> {
     let runtime = Runtime::new()?;
     actor::perform("ready", |order| {
         let run: Run = serde_json::from_str(order)?;

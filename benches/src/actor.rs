@@ -75,14 +75,14 @@ impl Drop for Actor {
 }
 
 /// The role this process was cast for, and its script, if it was cast at all.
-pub(super) fn part() -> Option<(String, Vec<String>)> {
+pub(crate) fn part() -> Option<(String, Vec<String>)> {
     let script = env::var(SCRIPT).unwrap_or_default();
     let words = script.split_whitespace().map(str::to_owned).collect();
     Some((env::var(ROLE).ok()?, words))
 }
 
 /// Says `first`, then answers lines with `answer` until there are no more.
-pub(super) fn perform(
+pub(crate) fn perform(
     first: &str,
     mut answer: impl FnMut(&str) -> Result<String, Box<dyn std::error::Error>>,
 ) -> Result<(), Box<dyn std::error::Error>> {
