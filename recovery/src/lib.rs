@@ -11,6 +11,7 @@
 //! | [`value`] | values of any size as one head and linked continuation blobs |
 //! | [`sequence`] | the mission's plain layout: values by counter |
 //! | [`walk`] | restoring a sequence from the root key alone |
+//! | [`log`] | atomic commits, several devices, one history |
 //!
 //! Nothing here needs a database, a particular async runtime, or a disk that survives.
 //!
@@ -32,6 +33,7 @@
 //! # Ok(()) }
 //! ```
 
+pub mod log;
 pub mod provider;
 pub mod root;
 pub mod schedule;

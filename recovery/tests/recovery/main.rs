@@ -9,8 +9,10 @@
 )]
 
 mod keys;
+mod log_histories;
 mod receipts;
 mod seals;
+mod sea;
 mod sequences;
 mod shelf;
 mod walks;
