@@ -70,7 +70,8 @@ pub(crate) async fn fetch(
     registers: &dyn Registers,
     chunks: &Chunks,
 ) -> Result<Option<Vec<u8>>, RecoveryError> {
-    const TORN: RecoveryError = RecoveryError::Misbehaved("the chunks of a value are not one chain");
+    const TORN: RecoveryError =
+        RecoveryError::Misbehaved("the chunks of a value are not one chain");
     let entropy = chunks.entropy;
     let mut lookups = stream::iter(0..chunks.count())
         .map(|index| async move {

@@ -53,10 +53,7 @@ impl Cursor {
     }
 
     /// Behind an anchor.
-    pub(crate) fn behind(
-        index: u64,
-        anchor: &Contents,
-    ) -> Result<(Self, Manifest), RecoveryError> {
+    pub(crate) fn behind(index: u64, anchor: &Contents) -> Result<(Self, Manifest), RecoveryError> {
         let manifest = Manifest::of_anchor(anchor).ok_or(TORN)?;
         let cursor = Cursor {
             generation: index,
@@ -147,4 +144,3 @@ impl Cursor {
 
 pub(crate) const TORN: RecoveryError =
     RecoveryError::Misbehaved("what it gives for the log is not one history of this root key");
-

@@ -133,7 +133,9 @@ impl Due {
             self.slots = self.items.iter().flat_map(|item| item.slots()).collect();
             self.slots.shuffle(&mut self.rng);
         }
-        let slots = self.slots.split_off(self.slots.len().saturating_sub(at_most));
+        let slots = self
+            .slots
+            .split_off(self.slots.len().saturating_sub(at_most));
         self.out += slots.len();
         slots
     }

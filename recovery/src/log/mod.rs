@@ -11,6 +11,7 @@
 //! | `chunk` | what is larger than an entry |
 //! | `garbage` | what a roll-up leaves behind |
 //! | [`map`] | versioned keys and values on top |
+//! | `state` | what they add up to |
 //!
 //! # What it promises
 //!
@@ -48,6 +49,7 @@ mod cursor;
 mod entry;
 mod garbage;
 mod reader;
+mod state;
 mod writer;
 
 use std::fmt;
@@ -376,6 +378,29 @@ impl Log {
         .await
     }
 
+    /// Whether a record is durable.
+    #[must_use]
+    pub fn is_durable(&self, ticket: Ticket) -> bool {
+        let state = self.state();
+        let end = state.ends.get(ticket.lead).copied();
+        end.unwrap_or(state.cursor.records) >= ticket.number
+    }
+
+    /// Whether this device writes, as far as it knows.
+    #[must_use]
+    pub fn is_leading(&self) -> bool {
+        matches!(self.state().role, Role::Leading { .. })
+    }
+
+    /// Has the chunks deleted of a record that was not submitted after all.
+    pub fn withdraw(&self, record: Record) {
+        let mut state = self.state();
+        record
+            .garbage()
+            .into_iter()
+            .for_each(|item| state.due.push(item));
+    }
+
     /// Replaces the generation by a snapshot of the state. When all that was submitted and sent is
     /// durable, `state` is asked for the state behind that many records, in bytes; what is
     /// submitted meanwhile waits. Returns the new generation.
@@ -462,9 +487,10 @@ impl Log {
         let mut failed = None;
         while !batch.waiting.is_empty() && failed.is_none() {
             let from = batch.waiting.len().saturating_sub(DELETES);
-            let deletes = batch.waiting[from..].iter().copied().map(|slot| async move {
-                (slot, self.registers.delete(slot).await)
-            });
+            let deletes = batch.waiting[from..]
+                .iter()
+                .copied()
+                .map(|slot| async move { (slot, self.registers.delete(slot).await) });
             let done: Vec<_> = stream::iter(deletes)
                 .buffer_unordered(DELETES)
                 .collect()

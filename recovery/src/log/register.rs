@@ -92,13 +92,15 @@ impl Registers for OneProvider {
 
     fn lookup(&self, slot: Slot) -> Answer<'_, Look> {
         Box::pin(async move {
-            Ok(match self.provider.lookup(self.schedule.key(&slot)).await? {
-                Looked::Found(blob) => {
-                    open(&self.schedule, &slot, &blob).map_or(Look::Foreign, Look::Found)
-                }
-                Looked::Absent => Look::Absent,
-                Looked::Deleted => Look::Deleted,
-            })
+            Ok(
+                match self.provider.lookup(self.schedule.key(&slot)).await? {
+                    Looked::Found(blob) => {
+                        open(&self.schedule, &slot, &blob).map_or(Look::Foreign, Look::Found)
+                    }
+                    Looked::Absent => Look::Absent,
+                    Looked::Deleted => Look::Deleted,
+                },
+            )
         })
     }
 

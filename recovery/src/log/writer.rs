@@ -165,8 +165,13 @@ impl Tail {
         let Some(open) = self.open.iter_mut().find(|open| open.slot == slot) else {
             return Ok(Driven::On(Vec::new()));
         };
+        let placed = placed.and_then(|placed| match &placed {
+            Placed::Theirs(theirs) if !open.yields_to(theirs) => Err(TORN),
+            _ => Ok(placed),
+        });
         match placed {
             Ok(placed) => open.placed = Some(placed),
+            // Whoever settles next asks again.
             Err(error) => {
                 open.sent = false;
                 return Err(error);
@@ -192,9 +197,7 @@ impl Tail {
                     due.extend(cursor.pass_anchor(&contents)?);
                     self.held = false;
                 }
-                (Some(Placed::Theirs(seal)), OpenKind::Entry(..) | OpenKind::Seal(_))
-                    if seal.kind == Kind::Seal =>
-                {
+                (Some(Placed::Theirs(seal)), _) => {
                     due.extend(kind.garbage());
                     due.extend(self.open.drain(..).flat_map(|open| open.kind.garbage()));
                     due.extend(self.queue.drain(..).flat_map(|record| record.garbage()));
@@ -204,7 +207,6 @@ impl Tail {
                     };
                     return Ok(Driven::Fenced(fence, due));
                 }
-                (Some(Placed::Theirs(_)), _) => return Err(TORN),
                 // Ours may have been there and rolled up: what it names is not ours to delete.
                 (Some(Placed::Gone) | None, _) => {
                     let fence = Fence {
@@ -220,6 +222,12 @@ impl Tail {
 }
 
 impl Open {
+    /// Whether anybody may have put this here: a seal, where the log is written; an anchor follows
+    /// from the seal before it, and so does what is in its place.
+    fn yields_to(&self, theirs: &Contents) -> bool {
+        theirs.kind == Kind::Seal && !matches!(self.kind, OpenKind::Anchor)
+    }
+
     fn link(&self) -> Link {
         Link::of(&self.slot, &self.contents)
     }

@@ -38,21 +38,27 @@ impl Witness {
         })
     }
 
-    fn saw(&self, place: usize, id: u64) {
+    fn saw(&self, from: usize, ids: &[u64]) {
         self.with(|told| {
-            if told.history.len() <= place {
-                told.history.resize(place + 1, None);
+            if told.history.len() < from + ids.len() {
+                told.history.resize(from + ids.len(), None);
             }
-            let other = told.history[place].replace(id);
-            if other.is_some_and(|other| other != id) {
-                told.violation
-                    .get_or_insert(format!("place {place}: {other:?} and {id}"));
+            for (place, id) in told.history[from..].iter_mut().zip(ids) {
+                let other = place.replace(*id);
+                if other.is_some_and(|other| other != *id) {
+                    let both = format!("in one place {other:?} and {id}");
+                    told.violation.get_or_insert(both);
+                }
             }
         });
     }
 
     fn violated(&self, what: &str, error: &RecoveryError) {
-        self.with(|told| told.violation.get_or_insert(format!("{what}: {error}")).len());
+        self.with(|told| {
+            told.violation
+                .get_or_insert(format!("{what}: {error}"))
+                .len()
+        });
     }
 }
 
@@ -66,7 +72,7 @@ struct Device {
 /// A record of an id; some are too large for an entry.
 fn record(id: u64) -> Vec<u8> {
     let mut bytes = id.to_be_bytes().to_vec();
-    if id % 11 == 0 {
+    if id % 23 == 0 {
         bytes.resize(BODY_MAX + 100, 1);
     }
     bytes
@@ -86,9 +92,7 @@ impl Device {
             assert!(record.len() == 8 || record.len() == BODY_MAX + 100);
             self.ids.extend(ids(&record[..8]));
         }
-        for (place, id) in self.ids.iter().enumerate() {
-            self.witness.saw(place, *id);
-        }
+        self.witness.saw(0, &self.ids);
         assert_eq!(self.ids.len() as u64, self.log.records());
     }
 
@@ -105,7 +109,7 @@ impl Device {
                 }
             };
             if settled.is_ok() {
-                self.witness.saw(ticket.number as usize - 1, id);
+                self.witness.saw(ticket.number as usize - 1, &[id]);
                 self.witness.with(|told| told.acknowledged += 1);
             }
             settled.map(|()| (ticket.number, id))
@@ -214,7 +218,8 @@ fn history(seed: u64, tombstones: bool) -> Told {
             seen.sort();
             seen.dedup();
             if seen.len() != told.history.len() {
-                told.violation.get_or_insert("a record is there twice".to_owned());
+                told.violation
+                    .get_or_insert("a record is there twice".to_owned());
             }
         });
     });
@@ -222,10 +227,10 @@ fn history(seed: u64, tombstones: bool) -> Told {
     witness.with(std::mem::take)
 }
 
-#[test]
-fn twenty_thousand_histories_of_up_to_three_devices_lose_nothing_acknowledged_and_never_differ() {
+/// As many histories as it takes; in two halves, as tests run side by side.
+fn ten_thousand_histories(from: u64) {
     let (mut acknowledged, mut fenced, mut rolled_up) = (0, 0, 0);
-    for seed in 0..20_000 {
+    for seed in from..from + 10_000 {
         let told = history(seed, true);
         assert_eq!(told.violation, None, "seed {seed}");
         acknowledged += told.acknowledged;
@@ -233,7 +238,17 @@ fn twenty_thousand_histories_of_up_to_three_devices_lose_nothing_acknowledged_an
         rolled_up += told.rolled_up;
     }
     println!("{acknowledged} acknowledged, {fenced} take-overs, {rolled_up} roll-ups");
-    assert!(acknowledged > 100_000 && fenced > 50_000 && rolled_up > 5_000);
+    assert!(acknowledged > 50_000 && fenced > 25_000 && rolled_up > 2_500);
+}
+
+#[test]
+fn random_histories_of_up_to_three_devices_lose_nothing_acknowledged_and_never_differ() {
+    ten_thousand_histories(0);
+}
+
+#[test]
+fn ten_thousand_more_such_histories_do_neither() {
+    ten_thousand_histories(10_000);
 }
 
 #[test]

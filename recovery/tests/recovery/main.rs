@@ -9,10 +9,11 @@
 )]
 
 mod keys;
+mod log_anchors;
 mod log_histories;
 mod receipts;
-mod seals;
 mod sea;
+mod seals;
 mod sequences;
 mod shelf;
 mod walks;

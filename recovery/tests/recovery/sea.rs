@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use larder_recovery::log::register::Answer;
 use larder_recovery::log::{Look, Put, Registers};
 use larder_recovery::seal::Contents;
-use larder_recovery::{RecoveryError, Removed, Slot, Unreachable};
+use larder_recovery::{Purpose, RecoveryError, Removed, Slot, Unreachable};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -159,7 +159,9 @@ impl Sea {
     async fn call(&self, slot: Slot, request: Request) -> Result<Reply, RecoveryError> {
         let mailbox = {
             let state = &mut *self.state();
-            if !state.rough {
+            // Nobody ever writes an anchor that high: no order of events makes a difference.
+            let never = slot.purpose == Purpose::Anchor && slot.index > 32;
+            if !state.rough || never {
                 return state.serve_until_cut(slot, &request);
             }
             let mailbox = Arc::<Mutex<Mailbox>>::default();
@@ -308,7 +310,10 @@ impl Task {
         self.woken.0.store(false, Ordering::Relaxed);
         let waker = Waker::from(self.woken.clone());
         if let Some(future) = &mut self.future
-            && future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready()
+            && future
+                .as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_ready()
         {
             self.future = None;
         }
@@ -322,7 +327,9 @@ pub(crate) fn run(sea: &Sea, mut tasks: Vec<Task>, rng: &mut StdRng) {
             return;
         }
         assert!(step < 1_000_000, "it goes on for ever");
-        let ready: Vec<usize> = (0..tasks.len()).filter(|&at| tasks[at].is_ready()).collect();
+        let ready: Vec<usize> = (0..tasks.len())
+            .filter(|&at| tasks[at].is_ready())
+            .collect();
         let carried = (ready.is_empty() || rng.random_range(0..3) > 0) && sea.tide();
         match ready.get(rng.random_range(0..ready.len().max(1))) {
             Some(&at) if !carried => tasks[at].poll(),
