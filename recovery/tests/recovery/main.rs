@@ -10,6 +10,7 @@
 
 mod keys;
 mod log_anchors;
+mod log_crashes;
 mod log_histories;
 mod receipts;
 mod sea;

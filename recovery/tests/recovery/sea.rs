@@ -25,6 +25,7 @@ struct State {
     held: HashMap<Slot, Option<Contents>>,
     tombstones: bool,
     rough: bool,
+    lossless: bool,
     messages: Vec<Message>,
     rng: StdRng,
     requests: u64,
@@ -72,11 +73,19 @@ impl Sea {
         Sea::new(seed, true)
     }
 
+    /// Delays and reorders, and loses nothing.
+    pub(crate) fn smooth(seed: u64) -> Self {
+        let sea = Sea::new(seed, true);
+        sea.state().lossless = true;
+        sea
+    }
+
     fn new(seed: u64, rough: bool) -> Self {
         Sea(Arc::new(Mutex::new(State {
             held: HashMap::new(),
             tombstones: true,
             rough,
+            lossless: false,
             messages: Vec::new(),
             rng: StdRng::seed_from_u64(seed),
             requests: 0,
@@ -127,6 +136,7 @@ impl Sea {
         let at = state.rng.random_range(0..state.messages.len());
         let (chance, late) = (state.rng.random_range(0..100), state.rng.random());
         let message = match chance {
+            _ if state.lossless => state.messages.swap_remove(at),
             // Given up by its sender and still under way.
             0..8 => {
                 let mailbox = state.messages[at].mailbox.take();
@@ -150,7 +160,7 @@ impl Sea {
             _ => state.messages.swap_remove(at),
         };
         let reply = state.serve(message.slot, &message.request);
-        let lost = state.rng.random_range(0..100) < 8;
+        let lost = !state.lossless && state.rng.random_range(0..100) < 8;
         let answer = if lost { Err(unreachable()) } else { Ok(reply) };
         deliver(message.mailbox, answer);
         true
@@ -336,4 +346,16 @@ pub(crate) fn run(sea: &Sea, mut tasks: Vec<Task>, rng: &mut StdRng) {
             _ => assert!(carried || !ready.is_empty(), "everybody waits for nothing"),
         }
     }
+}
+
+/// Runs one task for so many steps, each of which is one message or one poll, and then drops it.
+/// Returns whether it was done.
+pub(crate) fn run_for(sea: &Sea, mut task: Task, steps: u64) -> bool {
+    for _ in 0..steps {
+        match task.is_ready() {
+            true => task.poll(),
+            false => drop(sea.tide()),
+        }
+    }
+    task.future.is_none()
 }
