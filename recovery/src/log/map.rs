@@ -265,9 +265,9 @@ impl Map {
 
     /// Takes over what became durable.
     fn absorb(&self, front: &mut Front) {
-        while let Some((_, changes)) = front
-            .pending
-            .pop_front_if(|(ticket, _)| self.log.is_durable(*ticket))
+        let durable = |(ticket, _): &(Ticket, Changes)| self.log.is_durable(*ticket);
+        while front.pending.front().is_some_and(durable)
+            && let Some((_, changes)) = front.pending.pop_front()
         {
             let dead = front.durable.apply(&changes);
             dead.into_iter().for_each(|chunks| self.log.release(chunks));

@@ -115,9 +115,11 @@ impl Tail {
     fn pack(&mut self, cursor: &Cursor) {
         while !self.held && self.open.len() < WINDOW && !self.queue.is_empty() {
             let (mut body, mut records, mut names) = (Vec::new(), Vec::new(), Vec::new());
-            while let Some(record) = self
+            while self
                 .queue
-                .pop_front_if(|record| body.len() + record.packed.packed_len() <= BODY_MAX)
+                .front()
+                .is_some_and(|record| body.len() + record.packed.packed_len() <= BODY_MAX)
+                && let Some(record) = self.queue.pop_front()
             {
                 record.packed.write(&mut body);
                 records.push(record.packed);
@@ -183,7 +185,9 @@ impl Tail {
     /// Passes what is acknowledged, from the first on.
     fn retire(&mut self, cursor: &mut Cursor) -> Result<Driven, RecoveryError> {
         let mut due = Vec::new();
-        while let Some(first) = self.open.pop_front_if(|open| open.placed.is_some()) {
+        while self.open.front().is_some_and(|open| open.placed.is_some())
+            && let Some(first) = self.open.pop_front()
+        {
             let Open { contents, kind, .. } = first;
             match (first.placed, &kind) {
                 (Some(Placed::Ours), OpenKind::Entry(records, _)) => {

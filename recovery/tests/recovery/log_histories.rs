@@ -72,7 +72,7 @@ struct Device {
 /// A record of an id; some are too large for an entry.
 fn record(id: u64) -> Vec<u8> {
     let mut bytes = id.to_be_bytes().to_vec();
-    if id % 23 == 0 {
+    if id.is_multiple_of(23) {
         bytes.resize(BODY_MAX + 100, 1);
     }
     bytes

@@ -12,6 +12,8 @@ mod keys;
 mod log_anchors;
 mod log_crashes;
 mod log_histories;
+mod log_map;
+mod log_provider;
 mod receipts;
 mod sea;
 mod seals;

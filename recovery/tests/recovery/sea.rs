@@ -59,7 +59,7 @@ enum Reply {
     Removed(Removed),
 }
 
-fn unreachable() -> RecoveryError {
+fn lost_at_sea() -> RecoveryError {
     let advice = "lost at sea".to_owned();
     RecoveryError::Unreachable(Unreachable { advice })
 }
@@ -106,6 +106,16 @@ impl Sea {
         self.state().rough = false;
     }
 
+    /// Has requests wait from now on.
+    pub(crate) fn gets_rough(&self) {
+        self.state().rough = true;
+    }
+
+    /// Messages under way.
+    fn under_way(&self) -> usize {
+        self.state().messages.len()
+    }
+
     /// Cuts the power after so many requests, the last of which may take effect.
     pub(crate) fn cut_after(&self, requests: u64, last_counts: bool) {
         self.state().cut = Some((requests, last_counts));
@@ -141,12 +151,12 @@ impl Sea {
             0..8 => {
                 let mailbox = state.messages[at].mailbox.take();
                 if late {
-                    deliver(mailbox, Err(unreachable()));
+                    deliver(mailbox, Err(lost_at_sea()));
                     return true;
                 }
                 // Or lost for good.
                 state.messages.swap_remove(at);
-                deliver(mailbox, Err(unreachable()));
+                deliver(mailbox, Err(lost_at_sea()));
                 return true;
             }
             // Carried now, and once more later.
@@ -161,7 +171,7 @@ impl Sea {
         };
         let reply = state.serve(message.slot, &message.request);
         let lost = !state.lossless && state.rng.random_range(0..100) < 8;
-        let answer = if lost { Err(unreachable()) } else { Ok(reply) };
+        let answer = if lost { Err(lost_at_sea()) } else { Ok(reply) };
         deliver(message.mailbox, answer);
         true
     }
@@ -213,11 +223,11 @@ fn deliver(mailbox: Option<Arc<Mutex<Mailbox>>>, answer: Result<Reply, RecoveryE
 impl State {
     fn serve_until_cut(&mut self, slot: Slot, request: &Request) -> Result<Reply, RecoveryError> {
         match self.cut {
-            Some((0, false)) => Err(unreachable()),
+            Some((0, false)) => Err(lost_at_sea()),
             Some((0, true)) => {
                 self.cut = Some((0, false));
                 self.serve(slot, request);
-                Err(unreachable())
+                Err(lost_at_sea())
             }
             Some((more, last_counts)) => {
                 self.cut = Some((more - 1, last_counts));
@@ -354,8 +364,24 @@ pub(crate) fn run_for(sea: &Sea, mut task: Task, steps: u64) -> bool {
     for _ in 0..steps {
         match task.is_ready() {
             true => task.poll(),
-            false => drop(sea.tide()),
+            false => _ = sea.tide(),
         }
     }
     task.future.is_none()
+}
+
+/// Runs one task with every answer taking equally long, and returns how many times that it took.
+pub(crate) fn round_trips(sea: &Sea, mut task: Task) -> usize {
+    for round_trips in 0.. {
+        while task.is_ready() {
+            task.poll();
+        }
+        if task.future.is_none() {
+            return round_trips;
+        }
+        for _ in 0..sea.under_way() {
+            sea.tide();
+        }
+    }
+    unreachable!("it ends or it does not")
 }
