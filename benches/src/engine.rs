@@ -20,11 +20,13 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use larder_credentials::ledger::{Past, Supply};
+use larder_credentials::{ClaimTag, Reference, Row};
 use larder_protocol::{BLOB_LEN, Blob, Key};
 use larder_store::suite::sample;
 use larder_store::{
-    Committer, Effect, Engine, Limits, Options, Outcome, Reading, SledEngine, Stat, StoreError,
-    Usage,
+    Change, Committer, Effect, Engine, Enter, Epochs, Limits, OpenedClaim, Options, Outcome,
+    Reading, SledEngine, Stat, StoreError, Usage,
 };
 use serde::{Deserialize, Serialize};
 
@@ -193,10 +195,11 @@ fn insert_all(committer: &Committer, keys: &[Key], in_flight: usize) -> Result<(
     let submit = |key: &Key| -> Result<(), Failure> {
         let mut bytes = template.clone();
         bytes[..Key::LEN].copy_from_slice(key.as_bytes());
-        let effect = Effect::Insert {
+        let effect = Effect::unpaid(Change::Insert {
             key: *key,
             blob: Blob::try_from(bytes)?,
-        };
+            epoch: 0,
+        });
         let done = done.clone();
         // Nobody listens any more only when the run has failed already.
         let report = Box::new(move |outcome| drop(done.send(outcome)));
@@ -277,7 +280,7 @@ impl Engine for PlainSled {
         let mut writes = sled::Batch::default();
         let outcomes = vec![Outcome::Inserted; batch.len()];
         for effect in batch {
-            if let Effect::Insert { key, blob } = effect {
+            if let Change::Insert { key, blob, .. } = effect.change {
                 // Insert-if-absent is part of the work.
                 let found = self.db.contains_key(key.as_bytes());
                 assert!(!found.map_err(std::io::Error::from).map_err(io)?);
@@ -300,6 +303,26 @@ impl Engine for PlainSled {
         Err(StoreError::Stopped)
     }
 
+    fn row(&self, _reference: &Reference) -> Result<Option<Row>, StoreError> {
+        Err(StoreError::Stopped)
+    }
+
+    fn claim(&self, _tag: &ClaimTag) -> Result<Option<OpenedClaim>, StoreError> {
+        Err(StoreError::Stopped)
+    }
+
+    fn supply(&self) -> Result<Supply, StoreError> {
+        Err(StoreError::Stopped)
+    }
+
+    fn epochs(&self) -> Result<Option<Epochs>, StoreError> {
+        Err(StoreError::Stopped)
+    }
+
+    fn enter(&self, _next: Enter) -> Result<Result<Epochs, Past>, StoreError> {
+        Err(StoreError::Stopped)
+    }
+
     fn usage(&self) -> Result<Usage, StoreError> {
         Err(StoreError::Stopped)
     }
@@ -312,7 +335,7 @@ impl Engine for SlotFile {
         let mut next = self.next.lock().map_err(|_| StoreError::Stopped)?;
         let outcomes = vec![Outcome::Inserted; batch.len()];
         for effect in batch {
-            if let Effect::Insert { blob, .. } = effect {
+            if let Change::Insert { blob, .. } = effect.change {
                 if *next % STEP == 0 {
                     let flags = rustix::fs::FallocateFlags::empty();
                     rustix::fs::fallocate(&self.file, flags, *next * SLOT, STEP * SLOT)
@@ -332,6 +355,26 @@ impl Engine for SlotFile {
     }
 
     fn stat(&self, _key: &Key) -> Result<Stat, StoreError> {
+        Err(StoreError::Stopped)
+    }
+
+    fn row(&self, _reference: &Reference) -> Result<Option<Row>, StoreError> {
+        Err(StoreError::Stopped)
+    }
+
+    fn claim(&self, _tag: &ClaimTag) -> Result<Option<OpenedClaim>, StoreError> {
+        Err(StoreError::Stopped)
+    }
+
+    fn supply(&self) -> Result<Supply, StoreError> {
+        Err(StoreError::Stopped)
+    }
+
+    fn epochs(&self) -> Result<Option<Epochs>, StoreError> {
+        Err(StoreError::Stopped)
+    }
+
+    fn enter(&self, _next: Enter) -> Result<Result<Epochs, Past>, StoreError> {
         Err(StoreError::Stopped)
     }
 

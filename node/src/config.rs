@@ -4,22 +4,23 @@
 //! environment, then flags are laid over it. A key that is not in it is an error that names the
 //! nearest one that is.
 
+mod layers;
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use larder_onion::PeerAddress;
+use larder_protocol::record::Prices;
 use serde::Deserialize;
 use toml::{Table, Value};
 
 use crate::NodeError;
+use crate::offer::Offer;
 
-/// The commented defaults, as `larderd config print` shows them.
-pub const DEFAULTS: &str = include_str!("default.toml");
-
-/// Environment variables that set keys begin like this.
-const ENV_PREFIX: &str = "LARDERD_";
+pub use layers::DEFAULTS;
+use layers::{defaults, lay_over, read_environment, wrong};
 
 /// The configuration of a storage service; see [`DEFAULTS`] for the meaning of each key.
 #[derive(Debug, Clone)]
@@ -30,6 +31,12 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The Lightning nodes to stay connected to.
     pub lsps: Vec<PeerAddress>,
+    /// How clients pay.
+    pub payment: Payment,
+    /// What is asked for, if they do.
+    pub offer: Offer,
+    /// Claims that may wait for their payment at once.
+    pub open_claims: usize,
     /// The least severe level that is logged.
     pub log_level: tracing::Level,
     /// Whether the log is for machines.
@@ -46,6 +53,24 @@ pub struct Config {
     pub inbound_peers: usize,
 }
 
+/// How clients pay for a storage node's work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payment {
+    /// Not at all: everybody is served for free.
+    None,
+    /// With credentials that this till sells.
+    Credentials(TillKind),
+}
+
+/// Where tokens are bought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TillKind {
+    /// For codes that the operator hands out.
+    Voucher,
+    /// For nothing: in tests and trials.
+    Instant,
+}
+
 /// The keys as they are written.
 #[derive(Deserialize)]
 struct Written {
@@ -55,8 +80,29 @@ struct Written {
     payment: String,
     log_level: String,
     log_format: String,
+    credentials: WrittenCredentials,
+    prices: WrittenPrices,
     store: WrittenStore,
     limits: WrittenLimits,
+}
+
+#[derive(Deserialize)]
+struct WrittenCredentials {
+    epoch_seconds: i64,
+    earlier_epochs: i64,
+    till: String,
+    open_claims: i64,
+}
+
+#[derive(Deserialize)]
+struct WrittenPrices {
+    insert: i64,
+    lookup: i64,
+    delete: i64,
+    breakglass: i64,
+    transfer: i64,
+    refunds: Vec<i64>,
+    denominations: Vec<i64>,
 }
 
 #[derive(Deserialize)]
@@ -113,22 +159,33 @@ impl Config {
         Config::from_table(table, data_dir)
     }
 
+    /// Where the seed is.
+    pub(crate) fn seed_path(&self) -> PathBuf {
+        self.data_dir.join("seed")
+    }
+
     fn from_table(table: Table, data_dir: Option<&Path>) -> Result<Self, NodeError> {
         const ORIGIN: &str = "configuration";
         let written: Written = table
             .try_into()
             .map_err(|error| wrong(ORIGIN, format!("{error}").trim_end()))?;
         let parse = |what: &str, text: &str| format!("`{text}` is no value for {what}");
-        match written.payment.as_str() {
-            "none" => {}
-            other => {
-                let text = format!(
-                    "{}: this version knows \"none\" only",
-                    parse("payment", other)
-                );
-                return Err(wrong(ORIGIN, text));
-            }
-        }
+        let till = match written.credentials.till.as_str() {
+            "voucher" => TillKind::Voucher,
+            "instant" => TillKind::Instant,
+            other => return Err(wrong(ORIGIN, parse("credentials.till", other))),
+        };
+        let payment = match written.payment.as_str() {
+            "none" => Payment::None,
+            "credentials" => Payment::Credentials(till),
+            other => return Err(wrong(ORIGIN, parse("payment", other))),
+        };
+        let offer = offer(&written.credentials, &written.prices)?;
+        let open_claims = bounded(
+            "credentials.open_claims",
+            written.credentials.open_claims,
+            1..=1_000_000,
+        )?;
         let lsps = written
             .lsps
             .iter()
@@ -169,6 +226,9 @@ impl Config {
                 .parse()
                 .map_err(|_| wrong(ORIGIN, parse("listen (ip:port)", &written.listen)))?,
             lsps,
+            payment,
+            offer,
+            open_claims: open_claims as usize,
             log_level,
             log_json,
             cache_bytes: mib("store.cache_mib", store.cache_mib)?,
@@ -180,19 +240,40 @@ impl Config {
     }
 }
 
-fn wrong(origin: &str, problem: impl Into<String>) -> NodeError {
-    NodeError::Config {
-        origin: origin.to_owned(),
-        problem: problem.into(),
+/// Prices and the like, each within what it can be and all of them in agreement.
+fn offer(credentials: &WrittenCredentials, prices: &WrittenPrices) -> Result<Offer, NodeError> {
+    let year = 365 * 24 * 60 * 60;
+    let epoch_seconds = bounded(
+        "credentials.epoch_seconds",
+        credentials.epoch_seconds,
+        60..=year,
+    )?;
+    let earlier = bounded(
+        "credentials.earlier_epochs",
+        credentials.earlier_epochs,
+        1..=16,
+    )?;
+    let tokens = |key: &str, tokens| bounded(key, tokens, 0..=i64::MAX);
+    let list = |key: &str, list: &[i64]| -> Result<Vec<u64>, NodeError> {
+        list.iter().map(|item| tokens(key, *item)).collect()
+    };
+    let offer = Offer {
+        epoch_seconds: epoch_seconds as u32,
+        earlier_epochs: earlier as u32,
+        prices: Prices {
+            insert: tokens("prices.insert", prices.insert)?,
+            lookup: tokens("prices.lookup", prices.lookup)?,
+            delete: tokens("prices.delete", prices.delete)?,
+            breakglass: tokens("prices.breakglass", prices.breakglass)?,
+            transfer: tokens("prices.transfer", prices.transfer)?,
+        },
+        refunds: list("prices.refunds", &prices.refunds)?,
+        denominations: list("prices.denominations", &prices.denominations)?,
+    };
+    match offer.fault() {
+        None => Ok(offer),
+        Some(fault) => Err(wrong("configuration", fault)),
     }
-}
-
-fn defaults() -> Table {
-    #[expect(
-        clippy::expect_used,
-        reason = "the file is part of the program, and a test reads it"
-    )]
-    DEFAULTS.parse().expect("default.toml is TOML")
 }
 
 /// A number that is within what its key may be.
@@ -219,104 +300,6 @@ fn expand(folder: &Path) -> Result<PathBuf, NodeError> {
             )),
         },
     }
-}
-
-/// Replaces values of `table` by those of `over`, which may only have keys that are there.
-fn lay_over(table: &mut Table, over: &Table, path: &str, origin: &str) -> Result<(), NodeError> {
-    for (key, value) in over {
-        let known: Vec<String> = table.keys().cloned().collect();
-        match (table.get_mut(key), value) {
-            (Some(Value::Table(inner)), Value::Table(over)) => {
-                lay_over(inner, over, &format!("{path}{key}."), origin)?;
-            }
-            (Some(old), value) if old.same_type(value) => *old = value.clone(),
-            (Some(old), value) => {
-                let (wanted, got) = (old.type_str(), value.type_str());
-                return Err(wrong(
-                    origin,
-                    format!("`{path}{key}` takes {wanted}, not {got}"),
-                ));
-            }
-            (None, _) => {
-                let nearest = nearest(key, known.iter().map(String::as_str));
-                let text =
-                    format!("there is no key `{path}{key}`; did you mean `{path}{nearest}`?");
-                return Err(wrong(origin, text));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Turns `LARDERD_STORE_CACHE_MIB=64` into `store.cache_mib = 64`, of the type that the default has.
-fn read_environment(
-    to: &mut Table,
-    defaults: &Table,
-    environment: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<(), NodeError> {
-    let mut known: Vec<(String, Option<&str>, &str, &Value)> = Vec::new();
-    for (key, value) in defaults {
-        match value {
-            Value::Table(inner) => known.extend(inner.iter().map(|(inner_key, value)| {
-                (
-                    format!("{key}_{inner_key}").to_uppercase(),
-                    Some(&**key),
-                    &**inner_key,
-                    value,
-                )
-            })),
-            value => known.push((key.to_uppercase(), None, key, value)),
-        }
-    }
-    for (name, text) in environment {
-        // Variables that are none of ours may be in any encoding.
-        let name = name.to_string_lossy();
-        let Some(rest) = name.strip_prefix(ENV_PREFIX) else {
-            continue;
-        };
-        let Ok(text) = text.into_string() else {
-            return Err(wrong(&name, "its value is not UTF-8"));
-        };
-        let Some((_, section, key, default)) = known.iter().find(|known| known.0 == rest) else {
-            let nearest = nearest(rest, known.iter().map(|known| known.0.as_str()));
-            let text = format!("nothing is set by it; did you mean {ENV_PREFIX}{nearest}?");
-            return Err(wrong(&name, text));
-        };
-        let value = match default {
-            Value::Integer(_) => Value::Integer(
-                text.parse()
-                    .map_err(|_| wrong(&name, format!("`{text}` is not a number")))?,
-            ),
-            Value::Array(_) => Value::Array(
-                text.split(',')
-                    .map(str::trim)
-                    .filter(|item| !item.is_empty())
-                    .map(|item| Value::String(item.to_owned()))
-                    .collect(),
-            ),
-            _ => Value::String(text),
-        };
-        let table = match section {
-            None => &mut *to,
-            Some(section) => {
-                let entry = to
-                    .entry(*section)
-                    .or_insert_with(|| Value::Table(Table::new()));
-                match entry {
-                    Value::Table(table) => table,
-                    _ => continue,
-                }
-            }
-        };
-        table.insert((*key).to_owned(), value);
-    }
-    Ok(())
-}
-
-fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> &'a str {
-    known
-        .min_by_key(|known| strsim::damerau_levenshtein(known, key))
-        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -382,6 +365,14 @@ mod tests {
     }
 
     #[test]
+    fn a_list_of_numbers_can_be_set_in_the_environment_too() {
+        let set = |value| load("", &[("LARDERD_PRICES_REFUNDS", value)]);
+        assert_eq!(set("5, 3").unwrap().offer.refunds, [5, 3]);
+        assert!(set("").unwrap().offer.refunds.is_empty());
+        assert!(problem(set("5, much")).contains("`much` is not a number"));
+    }
+
+    #[test]
     fn a_misspelt_key_is_refused_with_the_nearest_right_one() {
         assert!(problem(load("lisen = \"127.0.0.1:1\"", &[])).contains("did you mean `listen`?"));
         let text = problem(load("[store]\ncash_mib = 1", &[]));
@@ -403,6 +394,12 @@ mod tests {
             ("listen = \"nowhere\"", "listen (ip:port)"),
             ("lsps = [\"nobody\"]", "node_id@ip:port"),
             ("payment = \"gold\"", "payment"),
+            ("[credentials]\ntill = \"lightning\"", "credentials.till"),
+            ("[credentials]\nearlier_epochs = 0", "from 1 to 16, not 0"),
+            ("[credentials]\nepoch_seconds = 59", "from 60 to 31536000"),
+            ("[prices]\nrefunds = [16]", "`prices.refunds` must be below"),
+            ("[prices]\nrefunds = [\"8\"]", "expected i64"),
+            ("[prices]\nrefund = [8]", "did you mean `prices.refunds`?"),
             ("log_level = \"loud\"", "log_level"),
             ("[store]\ncache_mib = -1", "cache_mib"),
             ("store = 1", "`store` takes table, not integer"),

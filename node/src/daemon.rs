@@ -1,18 +1,30 @@
 //! The program `larderd`.
 //!
+//! | command | does |
+//! | --- | --- |
+//! | none | serves until it is told to stop |
+//! | `config print` | shows every key, its default and its meaning |
+//! | `voucher create` | makes codes that clients get tokens for |
+//! | `restore` | takes a store that comes from a backup into use |
+//!
 //! Exit codes: 0 stopped on request; 1 could not start or failed, which a new start may mend;
 //! 2 wrong usage or configuration.
+
+mod restore;
+mod vouchers;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use larder_onion::PeerAddress;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::clock::SystemClock;
 use crate::config::{Config, DEFAULTS};
 use crate::{Node, NodeError, Stopped};
 
@@ -44,6 +56,25 @@ enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// About vouchers
+    Voucher {
+        #[command(subcommand)]
+        command: VoucherCommand,
+    },
+    /// Take a store that comes from a backup into use; the node must not run
+    ///
+    /// What clients paid with since the backup, the store does not know. So the node goes on in
+    /// a new epoch and accepts no credentials of earlier ones: their tokens are lost.
+    Restore,
+}
+
+#[derive(Subcommand)]
+enum VoucherCommand {
+    /// Print codes, one a line, each worth so many tokens to whoever shows it first
+    ///
+    /// Works beside a running node. A code is like cash: hand it to one person, over a channel
+    /// that nobody else reads.
+    Create(vouchers::Create),
 }
 
 #[derive(Subcommand)]
@@ -62,17 +93,21 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
-    if let Some(Command::Config {
-        command: ConfigCommand::Print,
-    }) = args.command
-    {
-        return match io::stdout().write_all(DEFAULTS.as_bytes()) {
-            Ok(()) => ExitCode::SUCCESS,
-            // Whoever closed it knows.
-            Err(_) => ExitCode::FAILURE,
-        };
-    }
-    let error = match load(&args).and_then(serve) {
+    let done = match &args.command {
+        Some(Command::Config {
+            command: ConfigCommand::Print,
+        }) => print(DEFAULTS),
+        Some(Command::Voucher {
+            command: VoucherCommand::Create(create),
+        }) => load(&args)
+            .and_then(|config| vouchers::create(&config, create, &SystemClock))
+            .and_then(|codes| print(&codes)),
+        Some(Command::Restore) => load(&args)
+            .and_then(|config| restore::restore(&config, Arc::new(SystemClock)))
+            .and_then(|told| print(&told)),
+        None => load(&args).and_then(serve),
+    };
+    let error = match done {
         Ok(()) => return ExitCode::SUCCESS,
         Err(error) => error,
     };
@@ -82,6 +117,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         NodeError::Config { .. } => ExitCode::from(2),
         _ => ExitCode::FAILURE,
     }
+}
+
+fn print(text: &str) -> Result<(), NodeError> {
+    (io::stdout().write_all(text.as_bytes())).map_err(NodeError::Output)
 }
 
 fn load(args: &Args) -> Result<Config, NodeError> {
@@ -141,6 +180,16 @@ fn serve(config: Config) -> Result<(), NodeError> {
             inserts = seen.inserts,
             deletes = seen.deletes,
             lookups = seen.lookups,
+            exchanges = seen.exchanges,
+            quotes = seen.quotes,
+            purchases = seen.purchases,
+            verified = seen.verified,
+            replayed = seen.replayed,
+            unpaid = seen.unpaid,
+            wrong_price = seen.wrong_price,
+            wrong_epoch = seen.wrong_epoch,
+            bad_proof = seen.bad_proof,
+            already_spent = seen.already_spent,
             answered = seen.answered,
             undelivered = seen.undelivered,
             blobs = usage.map(|usage| usage.blobs),
@@ -159,6 +208,21 @@ fn print_banner(node: &Node, config: &Config) -> io::Result<()> {
         writeln!(out, "listens  {peer}")?;
     }
     writeln!(out, "data     {}", config.data_dir.display())?;
+    let terms = node.desk().terms();
+    match (&terms.teller, &node.desk().till) {
+        (Some(teller), Some(till)) => {
+            let tariff = teller.tariff().published();
+            let prices = &tariff.prices;
+            writeln!(out, "epoch    {}", terms.epoch)?;
+            writeln!(
+                out,
+                "prices   insert {}, lookup {}, delete {}, transfer {}; refunds {:?}",
+                prices.insert, prices.lookup, prices.delete, prices.transfer, tariff.refunds
+            )?;
+            writeln!(out, "till     {}: {:?}", till.name(), tariff.denominations)?;
+        }
+        _ => writeln!(out, "prices   none: everybody is served for free")?,
+    }
     if config.lsps.is_empty() {
         let text = "none: clients reach this node only by connecting to it";
         writeln!(out, "lsp      {text}")?;

@@ -1,34 +1,46 @@
-//! `Delete`: remove a blob and leave a tombstone.
+//! `Delete`: remove a blob and leave a tombstone. Part of what storing it cost comes back, the
+//! less the older it is.
 
 use larder_protocol::delete::Delete;
 use larder_protocol::{Done, Refusal};
-use larder_store::{Effect, Outcome, Stat};
+use larder_store::{Change, Engine, Stat, StoreError};
 
-use crate::answer::Caller;
-use crate::pipeline::Pipeline;
+use crate::step::{Again, Judged, Verdict};
+use crate::terms::Terms;
 
-pub(crate) fn serve(pipeline: &Pipeline, caller: Caller, delete: &Delete) {
-    let signer = &pipeline.signer;
-    let blob_hash = match pipeline.engine.stat(&delete.key) {
-        Ok(Stat::Present(blob_hash)) => blob_hash,
-        Ok(Stat::Absent) => return caller.answer(signer, Err(Refusal::Absent), None),
-        Ok(Stat::Deleted) => return caller.answer(signer, Err(Refusal::Deleted), None),
-        Err(error) => return caller.answer(signer, Err(pipeline.broken(&error)), None),
+pub(crate) fn judge(
+    engine: &dyn Engine,
+    terms: &Terms,
+    delete: Delete,
+) -> Result<Judged, StoreError> {
+    let mut change = Change::None;
+    let (mut stored, mut adjust) = (None, 0);
+    let outcome = match engine.stat(&delete.key)? {
+        Stat::Absent => Err(Refusal::Absent),
+        Stat::Deleted => Err(Refusal::Deleted),
+        Stat::Present { blob_hash, .. } if !delete.permits(&terms.server_key, blob_hash) => {
+            Err(Refusal::BadSignature { blob_hash })
+        }
+        Stat::Present { blob_hash, epoch } => {
+            let age = terms.ordinal.saturating_sub(epoch);
+            let teller = terms.teller.as_ref();
+            adjust = teller.map_or(0, |teller| teller.tariff().refund(age));
+            stored = Some(blob_hash);
+            // What was checked is what is deleted: the commit judges the hash again.
+            change = Change::Delete {
+                key: delete.key,
+                blob_hash,
+                epoch: terms.ordinal,
+            };
+            Ok(Done::Removed)
+        }
     };
-    if !delete.permits(&signer.server_key, blob_hash) {
-        return caller.answer(signer, Err(Refusal::BadSignature { blob_hash }), None);
-    }
-    // What was checked is what is deleted: the commit judges the hash again.
-    let effect = Effect::Delete {
-        key: delete.key,
-        blob_hash,
-        epoch: signer.epoch,
+    let again = Again::Delete(delete);
+    let verdict = Verdict {
+        outcome,
+        stored,
+        adjust,
+        again,
     };
-    pipeline.write(effect, caller, Some(blob_hash), |outcome| match outcome {
-        Outcome::Removed => Ok(Done::Removed),
-        Outcome::Absent => Err(Refusal::Absent),
-        Outcome::Deleted => Err(Refusal::Deleted),
-        Outcome::HashMismatch(blob_hash) => Err(Refusal::BadSignature { blob_hash }),
-        Outcome::Inserted | Outcome::AlreadyExists(_) | Outcome::Full => Err(Refusal::Internal),
-    });
+    Ok(Judged { change, verdict })
 }

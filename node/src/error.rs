@@ -45,9 +45,21 @@ pub enum NodeError {
     /// The store cannot be opened.
     #[error("the store: {0}")]
     Store(#[from] StoreError),
+    /// The store belongs to another seed, or what it says of its epoch is damaged.
+    #[error(
+        "the store was made with another seed than the one beside it, or is damaged: restore both \
+             from one backup, then run `larderd restore`"
+    )]
+    ForeignStore,
+    /// The store has come to a later epoch than the one that was to be entered.
+    #[error("{0}: is another process using the store?")]
+    Past(larder_credentials::ledger::Past),
     /// The Lightning side cannot be started.
     #[error("the network: {0}")]
     Onion(#[from] OnionError),
+    /// What a command made could not be written out.
+    #[error("cannot write to standard output: {0}")]
+    Output(std::io::Error),
     /// The system has no thread left.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),

@@ -7,6 +7,8 @@
 //! HMAC-SHA256(seed, "larder/node/server-key")    signs the parameter record
 //! HMAC-SHA256(seed, "larder/node/receipt-key")   signs receipts
 //! HMAC-SHA256(seed, "larder/node/onion-seed")    makes the Lightning node id
+//! HMAC-SHA256(seed, "larder/node/issuer")        makes the keys of all epochs
+//! HMAC-SHA256(seed, "larder/node/voucher-key")   authenticates vouchers
 //! ```
 
 use std::fs::{self, OpenOptions};
@@ -15,6 +17,8 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use hmac::{Hmac, Mac};
+use larder_credentials::MasterSecret;
+use larder_protocol::NodeId;
 use secp256k1::{Keypair, SECP256K1, SecretKey};
 use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -38,27 +42,26 @@ impl Identity {
     /// [`NodeError`] when the file cannot be read, can be read by others, or is no seed.
     pub fn load_or_create(path: &Path) -> Result<Self, NodeError> {
         match fs::metadata(path) {
-            Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => {
-                Err(NodeError::SeedExposed(path.to_owned()))
-            }
-            Ok(_) => Self::load(path),
             Err(error) if error.kind() == ErrorKind::NotFound => Self::create(path),
-            Err(source) => Err(NodeError::File {
-                doing: "read",
-                path: path.to_owned(),
-                source,
-            }),
+            _ => Self::load(path),
         }
     }
 
-    fn load(path: &Path) -> Result<Self, NodeError> {
+    /// Reads the seed file.
+    ///
+    /// # Errors
+    /// [`NodeError`] when the file is not there, can be read by others, or is no seed.
+    pub fn load(path: &Path) -> Result<Self, NodeError> {
         let fail = |source| NodeError::File {
             doing: "read",
             path: path.to_owned(),
             source,
         };
-        let mut text = Zeroizing::new(String::new());
-        let mut file = fs::File::open(path).map_err(fail)?.take(1_024);
+        let file = fs::File::open(path).map_err(fail)?;
+        if file.metadata().map_err(fail)?.permissions().mode() & 0o077 != 0 {
+            return Err(NodeError::SeedExposed(path.to_owned()));
+        }
+        let (mut text, mut file) = (Zeroizing::new(String::new()), file.take(1_024));
         file.read_to_string(&mut text).map_err(fail)?;
         let mut identity = Identity([0; 32]);
         hex::decode_to_slice(text.trim_end(), &mut identity.0)
@@ -91,6 +94,18 @@ impl Identity {
 
     pub(crate) fn onion_seed(&self) -> Zeroizing<[u8; 32]> {
         self.derive("larder/node/onion-seed")
+    }
+
+    pub(crate) fn node_id(&self) -> NodeId {
+        larder_onion::node_id(&self.onion_seed())
+    }
+
+    pub(crate) fn issuer_secret(&self) -> MasterSecret {
+        MasterSecret::from_bytes(*self.derive("larder/node/issuer"))
+    }
+
+    pub(crate) fn voucher_key(&self) -> Zeroizing<[u8; 32]> {
+        self.derive("larder/node/voucher-key")
     }
 
     fn keypair(&self, purpose: &str) -> Keypair {
@@ -195,10 +210,16 @@ mod tests {
     }
 
     #[test]
-    fn the_three_secrets_differ() {
+    fn the_secrets_differ() {
         let identity = Identity::from_seed([1; 32]);
-        let (server, receipt) = (identity.server_keypair(), identity.receipt_keypair());
-        assert_ne!(server.secret_bytes(), receipt.secret_bytes());
-        assert_ne!(server.secret_bytes(), *identity.onion_seed());
+        let secrets = [
+            identity.server_keypair().secret_bytes(),
+            identity.receipt_keypair().secret_bytes(),
+            *identity.onion_seed(),
+            *identity.derive("larder/node/issuer"),
+            *identity.voucher_key(),
+        ];
+        let distinct: std::collections::HashSet<_> = secrets.iter().collect();
+        assert_eq!(distinct.len(), secrets.len());
     }
 }

@@ -1,33 +1,48 @@
 //! `Insert`: add a blob; refused if the key exists or is tombstoned.
 
 use larder_protocol::insert::Insert;
-use larder_protocol::{Done, Refusal};
-use larder_store::{Effect, Outcome, Stat};
+use larder_protocol::{Done, Op, Refusal};
+use larder_store::{Change, Engine, Stat, StoreError};
 
-use crate::answer::Caller;
-use crate::pipeline::Pipeline;
+use crate::step::{Again, Judged, Verdict, back_if_refused};
+use crate::terms::Terms;
 
-pub(crate) fn serve(pipeline: &Pipeline, caller: Caller, insert: Insert) {
-    // A retry of what is stored already needs no turn of the disk.
-    let refused = match pipeline.engine.stat(&insert.key) {
-        Ok(Stat::Absent) => None,
-        Ok(Stat::Present(blob_hash)) => Some(Refusal::AlreadyExists { blob_hash }),
-        Ok(Stat::Deleted) => Some(Refusal::Deleted),
-        Err(error) => Some(pipeline.broken(&error)),
+pub(crate) fn judge(
+    engine: &dyn Engine,
+    terms: &Terms,
+    insert: Insert,
+) -> Result<Judged, StoreError> {
+    let Insert { key, blob } = insert;
+    let blob_hash = blob.hash();
+    // A retry of what is stored already needs no turn of the disk on an unpaid node.
+    let refused = match engine.stat(&key)? {
+        Stat::Absent => None,
+        Stat::Present { blob_hash, .. } => Some(Refusal::AlreadyExists { blob_hash }),
+        Stat::Deleted => Some(Refusal::Deleted),
     };
-    if let Some(refusal) = refused {
-        return caller.answer(&pipeline.signer, Err(refusal), None);
-    }
-    let hash = insert.blob.hash();
-    let effect = Effect::Insert {
-        key: insert.key,
-        blob: insert.blob,
-    };
-    pipeline.write(effect, caller, Some(hash), |outcome| match outcome {
-        Outcome::Inserted => Ok(Done::Inserted),
-        Outcome::AlreadyExists(blob_hash) => Err(Refusal::AlreadyExists { blob_hash }),
-        Outcome::Deleted => Err(Refusal::Deleted),
-        Outcome::Full => Err(Refusal::StoreFull),
-        Outcome::Removed | Outcome::Absent | Outcome::HashMismatch(_) => Err(Refusal::Internal),
-    });
+    let again = Again::Insert { key, blob_hash };
+    Ok(match refused {
+        None => Judged {
+            change: Change::Insert {
+                key,
+                blob,
+                epoch: terms.ordinal,
+            },
+            verdict: Verdict {
+                outcome: Ok(Done::Inserted),
+                stored: Some(blob_hash),
+                adjust: 0,
+                again,
+            },
+        },
+        Some(refusal) => Judged {
+            change: Change::None,
+            verdict: Verdict {
+                outcome: Err(refusal),
+                stored: None,
+                adjust: back_if_refused(terms, Op::Insert),
+                again,
+            },
+        },
+    })
 }

@@ -5,35 +5,57 @@
 //! | file | step |
 //! | --- | --- |
 //! | [`node`] | start, threads, graceful shutdown |
-//! | `pipeline` | parse, check, hand to the operation; shed what is too much |
-//! | `insert`, `delete`, `lookup`, `info` | one operation each |
-//! | `answer` | outcome -> receipt -> reply -> onion |
+//! | `pipeline` | which thread takes which step; shed what is too much |
+//! | [`desk`] | the steps: `admit` (parse, check, cheapest first), `perform` (proof, operation, commit, answer) |
+//! | `insert`, `delete`, `lookup`, `exchange`, `quote` | one operation each |
+//! | `replay` | what a retry is told |
 //!
 //! and around it [`config`] (TOML, environment, flags), [`identity`] (the seed and the keys made
-//! from it) and [`daemon`] (the program `larderd`).
+//! from it), `epochs`, `succession` and `terms` (when an epoch ends, which follows, what holds in one), [`offer`] and `tariff`
+//! (prices), [`till`] (where tokens are bought) and [`daemon`] (the program `larderd`).
 //!
 //! **Promises.** Nothing is acknowledged before it is durable. Memory is bounded whatever
 //! arrives: at most a fixed number of requests is in flight, what comes above is dropped unseen.
-//! No log line carries a key, a peer or a request.
+//! What is refused is not paid for, unless looking into it was the work. No log line carries a
+//! key, a peer, a request or a payment.
 //!
 //! **Fails** towards the client with a [`Refusal`](larder_protocol::Refusal), towards the
 //! operator with a [`NodeError`] at start and an error in the log afterwards. When a commit
 //! fails, it is logged once, and the daemon ends so that it can be started anew
-//! ([`Node::failed`]); look-ups go on until then.
+//! ([`Node::failed`]); look-ups go on until then where they are free.
 
+pub mod clock;
 pub mod config;
 pub mod daemon;
+pub mod desk;
 pub mod identity;
 pub mod node;
+pub mod offer;
+pub mod till;
 
-mod answer;
+mod admit;
 mod delete;
+mod epochs;
 mod error;
-mod info;
+mod exchange;
+mod failure;
+mod gate;
 mod insert;
 mod lookup;
+mod perform;
 mod pipeline;
+mod quote;
+mod replay;
+mod step;
+mod succession;
+mod tally;
+mod tariff;
+mod terms;
+mod waiting;
 
 pub use config::Config;
+pub use desk::{Desk, Sale};
 pub use error::NodeError;
+pub use identity::Identity;
 pub use node::{Node, Seen, Stopped};
+pub use offer::Offer;

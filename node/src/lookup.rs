@@ -1,22 +1,31 @@
-//! `Lookup`: the blob, or a signed "absent".
+//! `Lookup`: the blob, or a signed "absent". It costs the same, whatever is found.
 
 use larder_protocol::lookup::Lookup;
-use larder_protocol::{Done, Refusal, SizeClass};
-use larder_store::Reading;
+use larder_protocol::{Done, Refusal};
+use larder_store::{Change, Engine, Reading, StoreError};
 
-use crate::answer::Caller;
-use crate::pipeline::Pipeline;
+use crate::step::{Again, Judged, Verdict};
 
-pub(crate) fn serve(pipeline: &Pipeline, caller: Caller, lookup: &Lookup) {
-    // Refused whether or not the blob exists: the class must not tell.
-    if caller.class == SizeClass::Small {
-        return caller.answer(&pipeline.signer, Err(Refusal::WrongSizeClass), None);
-    }
-    let outcome = match pipeline.engine.read(&lookup.key) {
-        Ok(Reading::Found(blob)) => Ok(Done::Found(blob)),
-        Ok(Reading::Absent) => Err(Refusal::Absent),
-        Ok(Reading::Deleted) => Err(Refusal::Deleted),
-        Err(error) => Err(pipeline.broken(&error)),
-    };
-    caller.answer(&pipeline.signer, outcome, None);
+/// Reads before anything is paid: a blob that the disk has spoilt costs nothing.
+pub(crate) fn judge(engine: &dyn Engine, lookup: Lookup) -> Result<Judged, StoreError> {
+    Ok(Judged {
+        change: Change::None,
+        verdict: Verdict {
+            outcome: find(engine, &lookup)?,
+            stored: None,
+            adjust: 0,
+            again: Again::Lookup(lookup),
+        },
+    })
+}
+
+pub(crate) fn find(
+    engine: &dyn Engine,
+    lookup: &Lookup,
+) -> Result<Result<Done, Refusal>, StoreError> {
+    Ok(match engine.read(&lookup.key)? {
+        Reading::Found(blob) => Ok(Done::Found(blob)),
+        Reading::Absent => Err(Refusal::Absent),
+        Reading::Deleted => Err(Refusal::Deleted),
+    })
 }

@@ -3,12 +3,12 @@
 //! | threads | what they do |
 //! | --- | --- |
 //! | the async runtime's | sockets and timers, nothing else |
-//! | `larder-serve-n`, one per core | peel a request, serve reads, hand writes on |
+//! | `larder-serve-n`, one per core | peel a request, refuse what is cheap to refuse, hand on the rest |
+//! | `larder-verify-n`, one per core, where clients pay | check proofs, judge, issue |
 //! | `larder-commit`, one | group commit |
-//! | `larder-answer-n`, one per core | sign and send the answers of writes |
+//! | `larder-answer-n`, one per core | sign and send the answers of what was committed |
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -19,9 +19,16 @@ use larder_protocol::{Address, NodeId};
 use larder_store::{Committer, Limits, Options, SledEngine, Usage};
 use tokio::sync::watch;
 
-use crate::answer::Signer;
+use crate::clock::SystemClock;
+use crate::config::{Payment, TillKind};
+use crate::desk::{Desk, Sale};
+use crate::epochs::keep_epochs;
+use crate::gate::Gate;
 use crate::identity::Identity;
-use crate::pipeline::{Failure, Gate, Pipeline, Tally};
+use crate::pipeline::Pipeline;
+use crate::tally::Tally;
+use crate::till::{Giveaway, Till, Vouchers};
+use crate::waiting::Waiting;
 use crate::{Config, NodeError};
 
 /// How long a shutdown waits for writes under way.
@@ -35,6 +42,7 @@ pub struct Node {
     pipeline: Arc<Pipeline>,
     service: Service,
     serving: Vec<JoinHandle<()>>,
+    verifying: Vec<JoinHandle<()>>,
     answering: Vec<JoinHandle<()>>,
     address: Address,
 }
@@ -57,6 +65,26 @@ pub struct Seen {
     pub deletes: u64,
     /// Look-ups.
     pub lookups: u64,
+    /// Transfers and reissues.
+    pub exchanges: u64,
+    /// Quotes.
+    pub quotes: u64,
+    /// Purchases.
+    pub purchases: u64,
+    /// Payments whose proofs were checked.
+    pub verified: u64,
+    /// Retries of what had been performed.
+    pub replayed: u64,
+    /// Requests that should have paid and did not try to.
+    pub unpaid: u64,
+    /// Payments of another price than the record's.
+    pub wrong_price: u64,
+    /// Payments with credentials of an epoch that is not accepted, or made before an epoch ended.
+    pub wrong_epoch: u64,
+    /// Payments whose proofs do not hold.
+    pub bad_proof: u64,
+    /// Payments with credentials or claims that were used before.
+    pub already_spent: u64,
     /// Requests that could not be read.
     pub malformed: u64,
     /// Answers queued for a peer.
@@ -82,49 +110,39 @@ impl Node {
     /// # Errors
     /// [`NodeError`], each with what to do.
     pub async fn start(config: &Config) -> Result<Self, NodeError> {
-        create_folder(&config.data_dir)?;
-        // The data folder may have been there before, and be open to others.
-        let store = config.data_dir.join("store");
-        create_folder(&store)?;
-        close_to_others(&store)?;
-        let options = Options {
-            cache_bytes: config.cache_bytes,
-            free_space_floor: config.free_space_floor,
-            ..Options::default()
-        };
-        let engine = Arc::new(SledEngine::open(&store, options)?);
-        // After the store, whose lock keeps another process from making another seed.
-        let identity = Identity::load_or_create(&config.data_dir.join("seed"))?;
+        let (engine, identity) = open_folder(config, Identity::load_or_create)?;
+        let onion_seed = identity.onion_seed();
+        let sale = sale(config, &identity);
+        let paid = sale.is_some();
+        let clock = Arc::new(SystemClock);
+        let desk = Desk::open(engine.clone(), identity, sale, clock)?;
         let limits = Limits {
             queue: config.writes_in_flight,
             ..Limits::default()
         };
-        let committer = Committer::start(engine.clone(), limits)?;
+        let committer = Committer::start(engine, limits)?;
 
         let (service, intake) = Service::start(ServiceConfig {
             listen: Some(config.listen),
             connect_to: config.lsps.clone(),
             max_inbound_peers: config.inbound_peers,
-            ..ServiceConfig::new(identity.onion_seed())
+            ..ServiceConfig::new(onion_seed)
         })
         .await?;
-        let node_id = service.node_id();
-        let signer = Signer::unpaid(&identity, node_id);
         let introductions = config.lsps.iter().map(|lsp| lsp.node_id).collect();
-        let address = Address::new(signer.server_key, node_id, introductions);
+        let address = Address::new(desk.server_key(), service.node_id(), introductions);
 
-        let (written, outcomes) = channel();
+        let (committed, outcomes) = channel();
+        let unverified = Arc::new(Waiting::new(config.workers));
         let pipeline = Arc::new(Pipeline {
-            engine,
-            signer,
+            desk,
             committer,
-            written,
-            writes: Gate::new(config.writes_in_flight),
-            failure: Failure::new(),
-            tally: Tally::default(),
+            unverified: unverified.clone(),
+            committed,
+            gate: Gate::new(config.writes_in_flight),
         });
         let outcomes = Arc::new(Mutex::new(outcomes));
-        let (mut serving, mut answering) = (Vec::new(), Vec::new());
+        let (mut serving, mut verifying, mut answering) = (Vec::new(), Vec::new(), Vec::new());
         for number in 0..config.workers {
             let (served_by, intake) = (pipeline.clone(), intake.clone());
             serving.push(spawn(format!("larder-serve-{number}"), move || {
@@ -132,6 +150,14 @@ impl Node {
                     served_by.serve(incoming);
                 }
             })?);
+            if paid {
+                let (verified_by, unverified) = (pipeline.clone(), unverified.clone());
+                verifying.push(spawn(format!("larder-verify-{number}"), move || {
+                    while let Some(batch) = unverified.take() {
+                        verified_by.verify(batch);
+                    }
+                })?);
+            }
             // The channel ends with the pipeline, so these threads must not keep it alive.
             let (pipeline, outcomes) = (Arc::downgrade(&pipeline), outcomes.clone());
             answering.push(spawn(format!("larder-answer-{number}"), move || {
@@ -140,12 +166,16 @@ impl Node {
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
                         .recv();
-                    let (Ok(written), Some(pipeline)) = (next, pipeline.upgrade()) else {
+                    let (Ok(committed), Some(pipeline)) = (next, pipeline.upgrade()) else {
                         return;
                     };
-                    written.answer(&pipeline.signer);
+                    pipeline.conclude(committed);
                 }
             })?);
+        }
+        if paid {
+            // Ends with the desk.
+            tokio::spawn(keep_epochs(Arc::downgrade(&pipeline.desk)));
         }
         // Ends with the service.
         tokio::spawn(log_connections(
@@ -156,6 +186,7 @@ impl Node {
             pipeline,
             service,
             serving,
+            verifying,
             answering,
             address,
         })
@@ -187,7 +218,7 @@ impl Node {
     /// Plain numbers since the start.
     #[must_use]
     pub fn seen(&self) -> Seen {
-        seen(&self.service, &self.pipeline.tally)
+        seen(&self.service, &self.pipeline.desk.tally)
     }
 
     /// What is stored, and the room it takes.
@@ -195,13 +226,27 @@ impl Node {
     /// # Errors
     /// [`NodeError::Store`].
     pub fn usage(&self) -> Result<Usage, NodeError> {
-        Ok(self.pipeline.engine.usage()?)
+        Ok(self.pipeline.desk.engine.usage()?)
+    }
+
+    /// Enters the next epoch at once; nothing on a node that serves for free.
+    ///
+    /// # Errors
+    /// [`NodeError`]; the epoch is the one that the store has come to.
+    pub async fn enter_next_epoch(&self) -> Result<(), NodeError> {
+        let desk = self.pipeline.desk.clone();
+        let entered = tokio::task::spawn_blocking(move || desk.enter_next_epoch()).await;
+        entered.unwrap_or(Err(NodeError::Stopped))
     }
 
     /// Waits until nothing can be written any more: a commit has failed, which was logged. Then
     /// only a new start helps; until then, look-ups are served.
     pub async fn failed(&self) {
-        self.pipeline.failure.told().await;
+        self.pipeline.desk.failure.told().await;
+    }
+
+    pub(crate) fn desk(&self) -> &Desk {
+        &self.pipeline.desk
     }
 
     /// Takes no more writes, finishes and answers those under way (for at most 30 seconds), and
@@ -210,18 +255,20 @@ impl Node {
         // What comes in from now on is left to the client's retry.
         self.service.stop_intake();
         join(self.serving).await;
-        let writes = self.pipeline.writes.clone();
-        let finished = tokio::task::spawn_blocking(move || writes.close(SHUTDOWN)).await;
+        let gate = self.pipeline.gate.clone();
+        let finished = tokio::task::spawn_blocking(move || gate.close(SHUTDOWN)).await;
         if !matches!(finished, Ok(true)) {
             tracing::warn!(
                 "writes were still under way when the node stopped; none was acknowledged"
             );
         }
+        self.pipeline.unverified.close();
+        join(self.verifying).await;
         // Whoever takes no answers for so long loses them, and asks again.
         self.service.drain(DRAIN).await;
         let stopped = Stopped {
-            seen: seen(&self.service, &self.pipeline.tally),
-            usage: self.pipeline.engine.usage().ok(),
+            seen: seen(&self.service, &self.pipeline.desk.tally),
+            usage: self.pipeline.desk.engine.usage().ok(),
         };
         self.service.shutdown().await;
         drop(self.pipeline);
@@ -232,19 +279,61 @@ impl Node {
 
 fn seen(service: &Service, tally: &Tally) -> Seen {
     let network = service.counters();
-    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     Seen {
         arrived: network.arrived,
-        dropped: network.dropped + read(&tally.shed),
+        dropped: network.dropped + tally.shed.read(),
         rejected: network.rejected,
-        info: read(&tally.info),
-        inserts: read(&tally.inserts),
-        deletes: read(&tally.deletes),
-        lookups: read(&tally.lookups),
-        malformed: read(&tally.malformed),
+        info: tally.info.read(),
+        inserts: tally.inserts.read(),
+        deletes: tally.deletes.read(),
+        lookups: tally.lookups.read(),
+        exchanges: tally.exchanges.read(),
+        quotes: tally.quotes.read(),
+        purchases: tally.purchases.read(),
+        verified: tally.verified.read(),
+        replayed: tally.replayed.read(),
+        unpaid: tally.unpaid.read(),
+        wrong_price: tally.wrong_price.read(),
+        wrong_epoch: tally.wrong_epoch.read(),
+        bad_proof: tally.bad_proof.read(),
+        already_spent: tally.already_spent.read(),
+        malformed: tally.malformed.read(),
         answered: network.answered,
         undelivered: network.undelivered,
     }
+}
+
+/// What the configuration says clients pay for, and where.
+pub(crate) fn sale(config: &Config, identity: &Identity) -> Option<Sale> {
+    let till: Arc<dyn Till> = match config.payment {
+        Payment::None => return None,
+        Payment::Credentials(TillKind::Voucher) => Arc::new(Vouchers::new(identity)),
+        Payment::Credentials(TillKind::Instant) => Arc::new(Giveaway),
+    };
+    let offer = config.offer.clone();
+    Some(Sale { offer, till })
+}
+
+/// Opens the data folder, making it if it is not there.
+pub(crate) fn open_folder(
+    config: &Config,
+    identity: impl FnOnce(&Path) -> Result<Identity, NodeError>,
+) -> Result<(Arc<SledEngine>, Identity), NodeError> {
+    create_folder(&config.data_dir)?;
+    // The data folder may have been there before, and be open to others.
+    let store = config.data_dir.join("store");
+    create_folder(&store)?;
+    close_to_others(&store)?;
+    let options = Options {
+        cache_bytes: config.cache_bytes,
+        free_space_floor: config.free_space_floor,
+        open_claims: config.open_claims,
+        ..Options::default()
+    };
+    let engine = Arc::new(SledEngine::open(&store, options)?);
+    // After the store, whose lock keeps another process from making another seed.
+    let identity = identity(&config.seed_path())?;
+    Ok((engine, identity))
 }
 
 /// Waits for threads that have been told to end.

@@ -55,7 +55,7 @@ pub use peer_address::{InvalidPeerAddress, PeerAddress};
 pub use relay::{Relay, RelayConfig};
 pub use routes::Destination;
 pub use service::{
-    Incoming, Intake, MAX_REPLY_HOPS, Responder, Service, ServiceConfig, ServiceCounters,
+    Incoming, Intake, MAX_REPLY_HOPS, Responder, Service, ServiceConfig, ServiceCounters, node_id,
 };
 
 /// Locks, also after a panic elsewhere: every state behind a mutex here is consistent

@@ -35,6 +35,12 @@ use larder_protocol::{NodeId, REPLY_TLV, REQUEST_TLV};
 /// room for two hundred of them.
 pub const MAX_REPLY_HOPS: usize = 8;
 
+/// The node id of a service with this seed, as [`Service::node_id`] will say.
+#[must_use]
+pub fn node_id(seed: &[u8; 32]) -> NodeId {
+    NodeId::from(Keys::new(seed).node_id())
+}
+
 /// How a storage node is reached, and how much may wait.
 pub struct ServiceConfig {
     /// Secret from which the node id is derived; the same seed gives the same id. Wiped when

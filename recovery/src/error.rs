@@ -6,6 +6,7 @@ use larder_protocol::Refusal;
 
 use crate::Unreachable;
 use crate::log::Fence;
+use crate::purse::journal::JournalError;
 
 /// An error for the wallet's user.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +22,29 @@ pub enum RecoveryError {
     /// The storage node answered what no honest one answers. Keep the evidence, use another.
     #[error("the storage node misbehaves: {0}")]
     Misbehaved(&'static str),
+    /// All tokens in the purse do not pay for the operation. Nothing was sent; buy more and do it
+    /// again.
+    #[error("{needed} tokens are needed and {held} are there: buy more, then do it again")]
+    OutOfTokens {
+        /// What the purse would have to hold, in tokens, fees for gathering them included.
+        needed: u64,
+        /// What it holds, in tokens.
+        held: u64,
+    },
+    /// The storage node asks for tokens, and the provider was given no purse.
+    #[error("the storage node asks for tokens: open a purse for it, and buy some")]
+    NoPurse,
+    /// The storage node does not sell this number of tokens.
+    #[error("{tokens} tokens are not sold: take up to sixteen times one of {denominations:?}")]
+    NotSold {
+        /// What was asked for, in tokens.
+        tokens: u64,
+        /// What is sold, in tokens.
+        denominations: Vec<u64>,
+    },
+    /// The purse could not be read or written. Nothing was sent that is not written down.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// Another device with the same root key wrote here first. Nothing of ours was written.
     #[error(
         "another device with the same root key has already written value {counter}: \

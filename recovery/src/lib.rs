@@ -12,6 +12,8 @@
 //! | [`sequence`] | the mission's plain layout: values by counter |
 //! | [`walk`] | restoring a sequence from the root key alone |
 //! | [`log`] | atomic commits, several devices, one history |
+//! | [`purse`] | the tokens that pay for it, and what a crash must not lose |
+//! | [`buying`], [`upkeep`], [`price()`] | getting tokens, keeping them, knowing what they buy |
 //!
 //! Nothing here needs a database, a particular async runtime, or a disk that survives.
 //!
@@ -33,23 +35,36 @@
 //! # Ok(()) }
 //! ```
 
+pub mod buying;
 pub mod log;
 pub mod provider;
+pub mod purse;
 pub mod root;
 pub mod schedule;
 pub mod seal;
 pub mod sequence;
 pub mod transport;
+pub mod upkeep;
 pub mod value;
 pub mod walk;
 
 mod assembly;
 mod error;
+mod exchange;
+mod paying;
+mod price;
+mod terms;
 
+pub use buying::{Means, Purchase, PurchaseId, Stage};
 pub use error::RecoveryError;
+pub use price::{Price, price};
 pub use provider::{Evidence, Looked, Provider, Removed, Written};
+pub use purse::folder::FolderJournal;
+pub use purse::journal::{Entry, Journal, JournalError, MemoryJournal};
+pub use purse::{Holdings, Purse};
 pub use root::RootKey;
 pub use schedule::{Lane, Purpose, Schedule, Slot};
 pub use sequence::{Position, Sequence};
 pub use transport::{OnionTransport, Spent, Transport, Unreachable};
+pub use upkeep::Upkeep;
 pub use walk::{Found, Progress, Step, Walk};

@@ -11,13 +11,16 @@ use larder_protocol::insert::Insert;
 use larder_protocol::lookup::Lookup;
 use larder_protocol::receipt::Finding;
 use larder_protocol::{
-    Address, Blob, BlobHash, Call, Done, Key, Nonce, Receipt, ReceiptKey, Record, RecordHash,
-    Refusal, Reply, Request, ServerKey, SizeClass, envelope,
+    Address, Blob, BlobHash, Call, Done, Key, Nonce, Receipt, ReceiptKey, Record, Refusal, Reply,
+    Request, ServerKey, SignedRecord,
 };
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{CryptoRng, SeedableRng};
 use secp256k1::Keypair;
 
+use crate::exchange::{exchange, info, nonce};
+use crate::purse::{Purse, is_stale};
+use crate::terms::{Terms, may_follow};
 use crate::{RecoveryError, Transport};
 
 /// A storage node whose terms are known and verified.
@@ -25,30 +28,18 @@ pub struct Provider {
     server_key: ServerKey,
     transport: Arc<dyn Transport>,
     terms: RwLock<Terms>,
+    /// The newest terms as they were signed, for the purse to keep.
+    signed: SignedRecord,
     rng: Mutex<StdRng>,
     compact: bool,
     on_evidence: Option<Keep>,
+    pub(crate) purse: Option<Purse>,
 }
 
 type Keep = Box<dyn Fn(&Evidence) + Send + Sync>;
 
-/// The newest terms, and those before them: an answer may have been under way while they changed.
-#[derive(Clone)]
-struct Terms {
-    now: Record,
-    hash: RecordHash,
-    before: Option<(Record, RecordHash)>,
-}
-
-impl Terms {
-    fn with_hash(&self, hash: RecordHash) -> Option<&Record> {
-        match &self.before {
-            _ if self.hash == hash => Some(&self.now),
-            Some((record, before)) if *before == hash => Some(record),
-            _ => None,
-        }
-    }
-}
+/// What an operation came to, and the proof of it.
+pub(crate) type Outcome = (Result<Done, Refusal>, Option<Evidence>);
 
 /// What an insert came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,23 +110,42 @@ impl Provider {
     ) -> Result<Self, RecoveryError> {
         let server_key = *address.server_key();
         let request = Request::unpaid(nonce(&mut rng), Call::Info);
-        let record = info(&request, &server_key, transport.as_ref(), false).await?;
+        let (signed, record) = info(&request, &server_key, transport.as_ref(), false).await?;
         if record.node_id != address.node_id() {
             return Err(RecoveryError::Misbehaved("its terms name another node id"));
         }
-        let terms = Terms {
-            hash: record.hash(),
-            now: record,
-            before: None,
-        };
         Ok(Provider {
             server_key,
             transport,
-            terms: RwLock::new(terms),
+            terms: RwLock::new(Terms::new(record)),
+            signed,
             rng: Mutex::new(rng),
             compact: false,
             on_evidence: None,
+            purse: None,
         })
+    }
+
+    /// Pays with what is in this purse, which has to be one for this storage node.
+    ///
+    /// # Errors
+    /// [`RecoveryError::Misbehaved`] when its terms contradict those that the purse remembers;
+    /// [`RecoveryError::Journal`].
+    pub fn with_purse(self, purse: Purse) -> Result<Self, RecoveryError> {
+        if let Some(known) = purse.terms() {
+            may_follow(&known, &self.record())?;
+        }
+        purse.learn(&self.signed, &self.record())?;
+        Ok(Provider {
+            purse: Some(purse),
+            ..self
+        })
+    }
+
+    /// The purse that pays.
+    #[must_use]
+    pub fn purse(&self) -> Option<&Purse> {
+        self.purse.as_ref()
     }
 
     /// Has `keep` called with the evidence of every answer, before it counts. A wallet that keeps
@@ -226,21 +236,53 @@ impl Provider {
 
     /// Performs a call and checks its receipt; the evidence is there for every outcome that says
     /// something about a key. `stored` is the hash that an `Inserted` or `Removed` has to be about.
+    /// The purse pays if the storage node's terms ask for tokens.
     ///
     /// # Errors
-    /// [`RecoveryError::Unreachable`], or [`RecoveryError::Misbehaved`] when the answer is none.
+    /// [`RecoveryError::Unreachable`], or [`RecoveryError::Misbehaved`] when the answer is none;
+    /// [`RecoveryError::NoPurse`], [`RecoveryError::OutOfTokens`], [`RecoveryError::Journal`].
     pub async fn perform(
         &self,
         call: Call,
         stored: Option<BlobHash>,
-    ) -> Result<(Result<Done, Refusal>, Option<Evidence>), RecoveryError> {
-        let request = Request::unpaid(self.with_rng(nonce), call);
-        let reply = exchange(&request, self.transport.as_ref(), self.compact).await?;
+    ) -> Result<Outcome, RecoveryError> {
+        if call.key().is_some() && self.asks_for_tokens() {
+            let purse = self.purse.as_ref().ok_or(RecoveryError::NoPurse)?;
+            return self.pay(purse, &call, stored).await;
+        }
+        let request = Request::unpaid(self.nonce(), call);
+        let reply = self.send(&request).await?;
+        if is_stale(&reply.outcome) {
+            // What was free may cost something in a new epoch.
+            self.refresh().await?;
+            if request.call.key().is_some() && self.asks_for_tokens() {
+                let purse = self.purse.as_ref().ok_or(RecoveryError::NoPurse)?;
+                return self.pay(purse, &request.call, stored).await;
+            }
+        }
+        let evidence = self.evidence(&request, &reply, stored).await?;
+        Ok((reply.outcome, evidence))
+    }
+
+    /// Whether the terms that hold have a price list.
+    fn asks_for_tokens(&self) -> bool {
+        let terms = self.terms.read().unwrap_or_else(PoisonError::into_inner);
+        terms.now.tariff.is_some()
+    }
+
+    /// Checks the proof of an answer that needs one.
+    pub(crate) async fn evidence(
+        &self,
+        request: &Request,
+        reply: &Reply,
+        stored: Option<BlobHash>,
+    ) -> Result<Option<Evidence>, RecoveryError> {
         let Some(finding) = Reply::finding(&request.subject(), &reply.outcome, stored) else {
-            return Ok((reply.outcome, None));
+            return Ok(None);
         };
         let receipt = reply
             .receipt
+            .clone()
             .ok_or(RecoveryError::Misbehaved("it answers without a receipt"))?;
         let receipt_key = match self.receipt_key(&receipt) {
             Some(key) => key,
@@ -260,7 +302,17 @@ impl Provider {
         if let Some(keep) = &self.on_evidence {
             keep(&evidence);
         }
-        Ok((reply.outcome, Some(evidence)))
+        Ok(Some(evidence))
+    }
+
+    /// Sends a request and waits for its answer.
+    pub(crate) async fn send(&self, request: &Request) -> Result<Reply, RecoveryError> {
+        exchange(request, self.transport.as_ref(), self.compact).await
+    }
+
+    /// A nonce that was never used.
+    pub(crate) fn nonce(&self) -> Nonce {
+        self.with_rng(nonce)
     }
 
     /// The key that signs receipts under the terms and in the epoch that this one names.
@@ -276,91 +328,21 @@ impl Provider {
     }
 
     /// Fetches the terms again, which may change from one epoch to the next but not within one.
-    async fn refresh(&self) -> Result<(), RecoveryError> {
-        let request = Request::unpaid(self.with_rng(nonce), Call::Info);
+    pub(crate) async fn refresh(&self) -> Result<(), RecoveryError> {
+        let request = Request::unpaid(self.nonce(), Call::Info);
         let transport = self.transport.as_ref();
-        let record = info(&request, &self.server_key, transport, self.compact).await?;
+        let (signed, record) = info(&request, &self.server_key, transport, self.compact).await?;
         let mut terms = self.terms.write().unwrap_or_else(PoisonError::into_inner);
-        if record.epoch == terms.now.epoch && record != terms.now {
-            return Err(RecoveryError::Misbehaved(
-                "it changed its terms within an epoch",
-            ));
-        }
-        // An answer that was overtaken by a newer one changes nothing.
-        if record.epoch > terms.now.epoch {
-            let hash = record.hash();
-            let old = Terms {
-                now: record,
-                hash,
-                before: None,
-            };
-            let old = std::mem::replace(&mut *terms, old);
-            terms.before = Some((old.now, old.hash));
-        }
-        Ok(())
-    }
-}
-
-/// Asks for the terms and checks who signed them.
-async fn info(
-    request: &Request,
-    server: &ServerKey,
-    transport: &dyn Transport,
-    compact: bool,
-) -> Result<Record, RecoveryError> {
-    match exchange(request, transport, compact).await?.outcome {
-        Ok(Done::Info(record)) => {
-            record
-                .verified(server)
-                .cloned()
-                .ok_or(RecoveryError::Misbehaved(
-                    "its terms are not signed by the key in its address",
-                ))
-        }
-        other => Err(unexpected(other)),
-    }
-}
-
-async fn exchange(
-    request: &Request,
-    transport: &dyn Transport,
-    compact: bool,
-) -> Result<Reply, RecoveryError> {
-    let body = request.encode();
-    // The answer comes in the class of its request, and that of a look-up may be a blob.
-    if compact && matches!(request.call, Call::Info | Call::Delete(_)) {
-        let reply = send(&body, SizeClass::Small, transport).await?;
-        if reply.outcome != Err(Refusal::WrongSizeClass) {
-            return Ok(reply);
+        terms.take(record.clone())?;
+        match &self.purse {
+            Some(purse) => purse.learn(&signed, &record),
+            None => Ok(()),
         }
     }
-    send(&body, SizeClass::Big, transport).await
-}
-
-async fn send(
-    body: &[u8],
-    class: SizeClass,
-    transport: &dyn Transport,
-) -> Result<Reply, RecoveryError> {
-    #[expect(
-        clippy::expect_used,
-        reason = "every request fits its class, see `envelope`"
-    )]
-    let contents = envelope::wrap(body, class).expect("a request fits");
-    let answer = transport.exchange(contents).await?;
-    envelope::unwrap(&answer)
-        .and_then(Reply::decode)
-        .map_err(|_| RecoveryError::Misbehaved("its answer cannot be read"))
-}
-
-fn nonce(rng: &mut impl CryptoRng) -> Nonce {
-    let mut nonce = Nonce([0; 32]);
-    rng.fill_bytes(&mut nonce.0);
-    nonce
 }
 
 /// A refusal that this operation can have, or an outcome that it cannot.
-fn unexpected(outcome: Result<Done, Refusal>) -> RecoveryError {
+pub(crate) fn unexpected(outcome: Result<Done, Refusal>) -> RecoveryError {
     match outcome {
         Ok(_) => RecoveryError::Misbehaved("it answers another operation"),
         Err(refusal) => RecoveryError::Refused(refusal),

@@ -3,17 +3,19 @@
 //! sled takes a damaged log for one that ended early, and would go on without what it lost.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use bincode::{Decode, Encode};
 use sha2::{Digest, Sha256};
-use sled::IVec;
+
+use crate::table::Table;
 
 /// The state of affairs after the last commit. Owned by the one writer.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Books {
     /// Batches committed.
     pub(crate) commits: u64,
-    tallies: BTreeMap<IVec, Tally>,
+    tallies: BTreeMap<Table, Tally>,
 }
 
 impl Books {
@@ -25,18 +27,20 @@ impl Books {
         }
     }
 
-    /// The tally of a tree, by the tree's name.
-    pub(crate) fn tally(&mut self, tree: IVec) -> &mut Tally {
-        self.tallies.entry(tree).or_default()
+    /// The tally of a table.
+    pub(crate) fn tally(&mut self, table: Table) -> &mut Tally {
+        self.tallies.entry(table).or_default()
     }
 
-    /// Entries in all trees whose names begin like this.
-    pub(crate) fn count(&self, trees: &str) -> u64 {
-        let tallies = self.tallies.iter();
-        tallies
-            .filter(|(tree, _)| tree.starts_with(trees.as_bytes()))
-            .map(|(_, tally)| tally.count)
-            .sum()
+    /// All tallies.
+    pub(crate) fn tallies(&self) -> impl Iterator<Item = (Table, &Tally)> {
+        self.tallies.iter().map(|(table, tally)| (*table, tally))
+    }
+
+    /// Entries in all of these tables.
+    pub(crate) fn count(&self, tables: RangeInclusive<Table>) -> u64 {
+        let tallies = self.tallies.range(tables);
+        tallies.map(|(_, tally)| tally.count).sum()
     }
 
     /// Forgets about empty trees: one without entries need not have been entered.

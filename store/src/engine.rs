@@ -1,18 +1,23 @@
 //! The trait behind which engines live: small, synchronous, batch-shaped.
 
+use larder_credentials::ledger::{Claim, Declined, Entry, Floor, Past, Reads, Supply};
+use larder_credentials::{ClaimTag, Reference, Row};
 use larder_protocol::{Blob, BlobHash, Key};
 
-use crate::StoreError;
+use crate::{Enter, Epochs, StoreError};
 
-/// A primary store. See the crate's documentation for what every engine promises.
+/// A primary store and its ledger. See the crate's documentation for what every engine
+/// promises.
 ///
 /// Nothing here assumes that one process owns the data: conditions are part of an
 /// [`Effect`] and are judged inside the commit.
+///
+/// `&dyn Engine` is a ledger's [`Reads`]: what it shows is durable.
 pub trait Engine: Send + Sync + 'static {
     /// Applies the effects in order, durably, and says what became of each.
     ///
-    /// Two effects on one key behave as if each had come alone, one after the other. The
-    /// outcomes are as many as the effects and in their order.
+    /// Two effects on one key, one pair or one claim behave as if each had come alone, one
+    /// after the other. The outcomes are as many as the effects and in their order.
     ///
     /// # Errors
     /// Nothing of the batch may be acknowledged. Whether it will be there after the next
@@ -32,6 +37,41 @@ pub trait Engine: Send + Sync + 'static {
     /// Those of the medium and of a damaged index.
     fn stat(&self, key: &Key) -> Result<Stat, StoreError>;
 
+    /// Returns the replacement row that consumed this reference, if its epoch is still live.
+    ///
+    /// # Errors
+    /// Those of the medium and of a damaged index.
+    fn row(&self, reference: &Reference) -> Result<Option<Row>, StoreError>;
+
+    /// Returns the claim of this tag.
+    ///
+    /// # Errors
+    /// Those of the medium and of a damaged index.
+    fn claim(&self, tag: &ClaimTag) -> Result<Option<OpenedClaim>, StoreError>;
+
+    /// Returns the conservation canary; the default one in a new store.
+    ///
+    /// # Errors
+    /// Those of the medium and of a damaged index.
+    fn supply(&self) -> Result<Supply, StoreError>;
+
+    /// Returns the epoch that was entered last; `None` if none ever was.
+    ///
+    /// # Errors
+    /// Those of the medium and of a damaged index.
+    fn epochs(&self) -> Result<Option<Epochs>, StoreError>;
+
+    /// Enters another epoch, durably: raises the floor, forgets the rows below it, the
+    /// tombstones and claims whose time is over, and gives their room back. Commits wait
+    /// meanwhile, reads go on; the disk needs room for the index a second time. [`Past`] when the epoch is not later than the present one;
+    /// then nothing was done.
+    ///
+    /// # Errors
+    /// [`StoreError::TermsTooLong`]. After any other, ask [`Engine::epochs`] which epoch
+    /// it is; if the next commit fails with [`StoreError::Stopped`], only the next opening
+    /// knows.
+    fn enter(&self, next: Enter) -> Result<Result<Epochs, Past>, StoreError>;
+
     /// Counts what is stored and the room that it takes.
     ///
     /// # Errors
@@ -40,14 +80,53 @@ pub trait Engine: Send + Sync + 'static {
 }
 
 /// What one request does to the store: its conditions and its writes, all or nothing.
+///
+/// When the change does not take place, its outcome says why, and the entry is not written.
+/// When the entry is declined, the change does not take place.
 #[derive(Debug, Clone)]
-pub enum Effect {
+pub struct Effect {
+    /// What happens to the store.
+    pub change: Change,
+    /// What pays for it.
+    pub entry: Option<Box<Entry>>,
+}
+
+impl Effect {
+    /// A change that nobody pays for.
+    #[must_use]
+    pub fn unpaid(change: Change) -> Self {
+        Effect {
+            change,
+            entry: None,
+        }
+    }
+
+    /// A change together with what pays for it.
+    #[must_use]
+    pub fn paid(change: Change, entry: Entry) -> Self {
+        Effect {
+            change,
+            entry: Some(Box::new(entry)),
+        }
+    }
+}
+
+/// What an effect changes, and on which condition.
+///
+/// `epoch` counts the epochs that the store has entered ([`Epochs::ordinal`]): it is 0
+/// without payment.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// Nothing: the entry is all.
+    None,
     /// Stores a blob, if the key is neither present nor tombstoned.
     Insert {
         /// Where.
         key: Key,
         /// What.
         blob: Blob,
+        /// The ordinal that the blob's age is counted from.
+        epoch: u32,
     },
     /// Removes the blob and leaves a tombstone, if the stored blob still has this hash.
     Delete {
@@ -55,14 +134,62 @@ pub enum Effect {
         key: Key,
         /// The hash that the delete's signature covers.
         blob_hash: BlobHash,
-        /// The epoch with which the tombstone is grouped; 0 without payment.
+        /// The ordinal with which the tombstone is grouped.
         epoch: u32,
+    },
+    /// Opens claims, if the payment has not opened any and no tag is in use.
+    OpenClaims {
+        /// The payment and its claims.
+        payment: Payment,
+        /// Unix seconds: unpaid claims that expired by now give way.
+        now: u64,
+    },
+    /// Notes that a payment has arrived, so that its claims can be purchased against.
+    MarkPaid {
+        /// [`Payment::id`].
+        payment: [u8; 32],
     },
 }
 
-/// What became of an effect.
+/// A payment and the claims that it opens: each buys one pair.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Payment {
+    /// How the service names it, 32 bytes: a payment hash, or derived from a voucher.
+    pub id: [u8; 32],
+    /// The claims' tags, distinct.
+    pub tags: Vec<ClaimTag>,
+    /// Tokens of each claim.
+    pub amount: u64,
+    /// Unix seconds. An unpaid claim is forgotten afterwards; the payment cannot open
+    /// claims again before.
+    pub expires: u64,
+    /// Whether it has arrived already.
+    pub paid: bool,
+}
+
+impl std::fmt::Debug for Payment {
+    /// Neither the payment nor who it is for.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Payment")
+            .field("paid", &self.paid)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A claim as it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenedClaim {
+    /// What a ledger knows of it.
+    pub claim: Claim,
+    /// Unix seconds, see [`Payment::expires`].
+    pub expires: u64,
+}
+
+/// What became of an effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
+    /// The entry is stored, and nothing else was to be done.
+    Settled,
     /// The blob is stored.
     Inserted,
     /// Nothing was done: the key holds a blob with this hash.
@@ -77,6 +204,20 @@ pub enum Outcome {
     HashMismatch(BlobHash),
     /// Nothing was done: the disk has no room above its floor.
     Full,
+    /// The claims are open, now or since this payment opened them before.
+    Opened,
+    /// Nothing was done: this payment has opened other claims, or of another amount.
+    PaymentUsed,
+    /// Nothing was done: a tag is named twice, or another payment opened its claim.
+    TagUsed,
+    /// Nothing was done: too many claims wait for their payment.
+    TooManyClaims,
+    /// The payment has arrived, now or before.
+    Paid,
+    /// Nothing was done: no such payment is awaited.
+    UnknownPayment,
+    /// Nothing was done: the entry did not take effect, and this is why.
+    Declined(Box<Declined>),
 }
 
 /// What a look-up found.
@@ -93,8 +234,13 @@ pub enum Reading {
 /// What the index says about a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stat {
-    /// A blob with this hash is stored.
-    Present(BlobHash),
+    /// A blob is stored.
+    Present {
+        /// Its hash.
+        blob_hash: BlobHash,
+        /// The ordinal with which it was inserted.
+        epoch: u32,
+    },
     /// The key was never inserted.
     Absent,
     /// The key was deleted.
@@ -112,4 +258,24 @@ pub struct Usage {
     pub disk_bytes: u64,
     /// Bytes that are free on that disk.
     pub free_bytes: u64,
+}
+
+impl Reads for &dyn Engine {
+    type Error = StoreError;
+
+    fn row(&mut self, reference: &Reference) -> Result<Option<Row>, StoreError> {
+        Engine::row(*self, reference)
+    }
+
+    fn floor(&mut self) -> Result<Option<Floor>, StoreError> {
+        Ok(self.epochs()?.map(|epochs| epochs.floor))
+    }
+
+    fn claim(&mut self, tag: &ClaimTag) -> Result<Option<Claim>, StoreError> {
+        Ok(Engine::claim(*self, tag)?.map(|opened| opened.claim))
+    }
+
+    fn supply(&mut self) -> Result<Supply, StoreError> {
+        Engine::supply(*self)
+    }
 }

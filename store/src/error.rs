@@ -34,6 +34,9 @@ pub enum StoreError {
         /// The refusal.
         source: io::Error,
     },
+    /// The caller's fault: see [`Enter::MAX_TERMS`](crate::Enter::MAX_TERMS).
+    #[error("the epoch's terms are longer than the store keeps")]
+    TermsTooLong,
     /// An earlier commit failed, so nothing can be promised. Look at the first error,
     /// mend its cause, and open the store anew: all that was acknowledged is there.
     #[error("the store stopped after a failed commit; it must be opened anew")]
@@ -43,7 +46,7 @@ pub enum StoreError {
 /// A part of the store's folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// sled's folder: index, tombstones and tallies.
+    /// sled's folder: index, tombstones, ledger and tallies.
     Index,
     /// The slot file's header.
     SlotFile,

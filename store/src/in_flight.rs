@@ -1,16 +1,14 @@
-//! Keys whose change sled shows already and the disk may not hold yet.
+//! Names whose change sled shows already and the disk may not hold yet.
 //!
-//! A look-up's answer is signed, so it must not tell of what a power cut could still undo:
-//! a reader of such a key waits for the batch.
+//! A look-up's answer is signed and a replayed row is money, so neither may tell of what a
+//! power cut could still undo: a reader of such a name waits for the batch.
 
 use std::collections::HashSet;
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use larder_protocol::Key;
-
 use crate::StoreError;
 
-/// The keys of the batch that is on its way to the disk.
+/// What the batch that is on its way to the disk changes: keys, references, claim tags.
 #[derive(Default)]
 pub(crate) struct InFlight {
     batch: Mutex<Batch>,
@@ -19,23 +17,23 @@ pub(crate) struct InFlight {
 
 #[derive(Default)]
 struct Batch {
-    keys: HashSet<Key>,
+    names: HashSet<Vec<u8>>,
     failed: bool,
 }
 
 impl InFlight {
     /// Announces a batch, before sled hears of it.
-    pub(crate) fn depart(&self, keys: impl Iterator<Item = Key>) {
-        self.lock().keys.extend(keys);
+    pub(crate) fn depart(&self, names: impl Iterator<Item = Vec<u8>>) {
+        self.lock().names.extend(names);
     }
 
     /// The batch is durable.
     pub(crate) fn land(&self) {
-        self.lock().keys.clear();
+        self.lock().names.clear();
         self.landed.notify_all();
     }
 
-    /// The batch failed: what sled shows under its keys can no longer be believed.
+    /// The batch failed: what sled shows under its names can no longer be believed.
     pub(crate) fn fail(&self) {
         self.lock().failed = true;
         self.landed.notify_all();
@@ -46,10 +44,10 @@ impl InFlight {
     ///
     /// # Errors
     /// [`StoreError::Stopped`] when the batch failed.
-    pub(crate) fn wait_for(&self, key: &Key) -> Result<bool, StoreError> {
+    pub(crate) fn wait_for(&self, name: &[u8]) -> Result<bool, StoreError> {
         let mut batch = self.lock();
         let mut waited = false;
-        while batch.keys.contains(key) {
+        while batch.names.contains(name) {
             if batch.failed {
                 return Err(StoreError::Stopped);
             }

@@ -1,9 +1,9 @@
-//! What sled keeps: where blobs are, which keys were deleted, and what there ought to be.
+//! What sled keeps: where blobs are, which keys were deleted, the ledger, and what there
+//! ought to be.
 //!
 //! | tree | holds |
 //! | --- | --- |
-//! | `index` | key -> [`Record`] |
-//! | `tombstones/EEEEEEEE` | hash of the key -> [`Tombstone`]; one tree per epoch, so that a whole epoch goes at once |
+//! | those of [`Table`] | see there |
 //! | `meta` | identity, number of commits, one [`Tally`] for each of the trees above |
 //!
 //! A commit is one sled transaction over all of them, then sled's `flush`, then
@@ -15,44 +15,29 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use larder_protocol::Key;
 use rustix::fs::{FlockOperation, flock};
 use sled::transaction::TransactionError;
 use sled::{Batch, Db, IVec, Transactional, Tree};
 
+use crate::StoreError;
 use crate::books::{Books, Tally};
 use crate::medium::{Medium, sync_folder};
-use crate::record::{Identity, Record, Sequence, Tombstone, decode, encode};
-use crate::{Place, StoreError};
+use crate::overlay::Write;
+use crate::record::{Identity, Sequence, Stored, damaged};
+use crate::table::Table;
+use crate::view::View;
 
 /// Large enough for any value; see the module's documentation.
 const SEGMENT_LEN: usize = 8 << 20;
 
-/// The trees' names, and what those of the epochs begin with.
-pub(crate) const INDEX: &str = "index";
 const META: &str = "meta";
-pub(crate) const TOMBSTONES: &str = "tombstones/";
 const TALLY: &str = "tally/";
 const IDENTITY: &[u8] = b"store";
 const SEQUENCE: &[u8] = b"commits";
-
-/// What sled says about a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
-    Absent,
-    Present(Record),
-    Deleted { epoch: u32 },
-}
-
-/// A key's state before and after a batch.
-pub(crate) struct Change {
-    pub(crate) key: Key,
-    pub(crate) before: State,
-    pub(crate) after: State,
-}
 
 /// sled, opened.
 pub(crate) struct Index {
@@ -61,9 +46,8 @@ pub(crate) struct Index {
     file: File,
     path: PathBuf,
     medium: Arc<dyn Medium>,
-    index: Tree,
     meta: Tree,
-    tombstones: RwLock<BTreeMap<u32, Tree>>,
+    trees: RwLock<BTreeMap<Table, Tree>>,
 }
 
 impl Index {
@@ -74,7 +58,8 @@ impl Index {
         medium: Arc<dyn Medium>,
     ) -> Result<Self, StoreError> {
         remove_unfinished_snapshots(folder).map_err(StoreError::io("tidy the index"))?;
-        await_release(&folder.join("db")).map_err(StoreError::io("lock the index"))?;
+        let path = folder.join("db");
+        await_release(&path).map_err(StoreError::io("lock the index"))?;
         let db = sled::Config::new()
             .path(folder)
             .cache_capacity(cache_bytes)
@@ -82,18 +67,16 @@ impl Index {
             // Commits flush; a flusher's thread would only write what no commit asked for.
             .flush_every_ms(None)
             .open()?;
-        let path = folder.join("db");
         let file = File::open(&path).map_err(StoreError::io("open the index"))?;
-        let mut tombstones = BTreeMap::new();
+        let mut trees = BTreeMap::new();
         for name in db.tree_names() {
-            if let Some(epoch) = epoch_of(&name)? {
-                tombstones.insert(epoch, db.open_tree(&name)?);
+            if let Some(table) = Table::of(&name)? {
+                trees.insert(table, db.open_tree(&name)?);
             }
         }
         Ok(Index {
-            index: db.open_tree(INDEX)?,
             meta: db.open_tree(META)?,
-            tombstones: RwLock::new(tombstones),
+            trees: RwLock::new(trees),
             db,
             file,
             path,
@@ -104,53 +87,58 @@ impl Index {
     /// Which store this is, if it is one yet.
     pub(crate) fn identity(&self) -> Result<Option<Identity>, StoreError> {
         let found = self.meta.get(IDENTITY)?;
-        found.map(|bytes| decode(&bytes)).transpose()
+        found.map(|bytes| Identity::from_bytes(&bytes)).transpose()
     }
 
-    /// Makes a store of an empty index, sled's own files included.
-    pub(crate) fn found(&self, identity: Identity) -> Result<(), StoreError> {
+    /// Makes this the index of a store, with these books, sled's own files included.
+    pub(crate) fn found(&self, identity: Identity, books: &Books) -> Result<(), StoreError> {
         let mut meta = Batch::default();
-        meta.insert(IDENTITY, encode(&identity));
-        meta.insert(SEQUENCE, encode(&Sequence { commits: 0 }));
+        meta.insert(IDENTITY, identity.to_bytes());
+        enter(&mut meta, books.commits, books.tallies());
         self.meta.apply_batch(meta)?;
         self.sync()?;
-        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let folder = self.folder();
         File::open(folder.join("conf"))
             .and_then(|conf| conf.sync_all())
             .and_then(|()| sync_folder(folder))
             .map_err(StoreError::io("make the index durable"))
     }
 
-    /// Reads everything once: returns what there ought to be, after checking that it is
-    /// there, and shows every record to `visit`.
-    pub(crate) fn audit(
-        &self,
-        mut visit: impl FnMut(&Record) -> Result<(), StoreError>,
-    ) -> Result<Books, StoreError> {
+    /// What there ought to be.
+    fn books(&self) -> Result<Books, StoreError> {
         let Some(sequence) = self.meta.get(SEQUENCE)? else {
             return Err(damaged("its number of commits is missing"));
         };
-        let Sequence { commits } = decode(&sequence)?;
-        let mut books = Books::after(commits);
+        let mut books = Books::after(Sequence::from_bytes(&sequence)?.commits);
         for entry in self.meta.scan_prefix(TALLY) {
             let (name, tally) = entry?;
-            *books.tally(name.subslice(TALLY.len(), name.len() - TALLY.len())) = decode(&tally)?;
+            let Some(table) = Table::of(&name[TALLY.len()..])? else {
+                return Err(damaged("a tally is of no tree"));
+            };
+            *books.tally(table) = Tally::from_bytes(&tally)?;
         }
+        Ok(books)
+    }
 
-        let mut found = Books::after(commits);
-        for entry in &self.index {
-            let (key, value) = entry?;
-            visit(&decode(&value)?)?;
-            found.tally(self.index.name()).add(&key, &value);
-        }
-        for tree in self.tombstone_trees() {
-            for entry in &tree {
-                let (name, value) = entry?;
-                found.tally(tree.name()).add(&name, &value);
+    /// Reads everything once: returns what there ought to be, after checking that it is
+    /// there, and shows every entry to `visit`, table by table.
+    pub(crate) fn audit(
+        &self,
+        mut visit: impl FnMut(Table, &IVec, &IVec) -> Result<(), StoreError>,
+    ) -> Result<Books, StoreError> {
+        let books = self.books()?;
+        let mut found = Books::after(books.commits);
+        let trees = self.trees.read().unwrap_or_else(PoisonError::into_inner);
+        for (table, tree) in &*trees {
+            let tally = found.tally(*table);
+            for entry in tree {
+                let (key, value) = entry?;
+                tally.add(&key, &value);
+                visit(*table, &key, &value)?;
             }
         }
         let books = books.without_empty_trees();
-        if found == books {
+        if found.without_empty_trees() == books {
             Ok(books)
         } else {
             Err(damaged(
@@ -159,48 +147,69 @@ impl Index {
         }
     }
 
-    /// Looks a key up. Shows what the transaction of a running commit has applied already.
-    pub(crate) fn state(&self, key: &Key) -> Result<State, StoreError> {
-        if let Some(record) = self.index.get(key.as_bytes())? {
-            return Ok(State::Present(decode(&record)?));
+    /// Shows every key of a table to `visit`.
+    pub(crate) fn scan(
+        &self,
+        table: Table,
+        mut visit: impl FnMut(&[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let trees = self.trees.read().unwrap_or_else(PoisonError::into_inner);
+        let tree = trees.get(&table).cloned();
+        drop(trees);
+        for entry in tree.iter().flatten() {
+            visit(&entry?.0)?;
         }
-        let name = Tombstone::name(key);
-        // Most of what is asked for was deleted of late.
-        for tree in self.tombstone_trees().into_iter().rev() {
-            if let Some(tombstone) = tree.get(name)? {
-                let Tombstone { epoch } = decode(&tombstone)?;
-                return Ok(State::Deleted { epoch });
-            }
-        }
-        Ok(State::Absent)
+        Ok(())
     }
 
     /// Applies a batch as a whole, durably, and enters it into the books.
-    pub(crate) fn apply(&self, books: &mut Books, changes: &[Change]) -> Result<(), StoreError> {
-        let mut writes = Writes::new(books);
-        for Change { key, before, after } in changes {
-            if let State::Present(record) = before {
-                writes.remove(&self.index, key.as_bytes(), &encode(record));
+    pub(crate) fn apply(&self, books: &mut Books, writes: &[Write]) -> Result<(), StoreError> {
+        let mut next = books.clone();
+        next.commits += 1;
+        let mut batches: BTreeMap<Table, Batch> = BTreeMap::new();
+        for write in writes {
+            let tally = next.tally(write.table);
+            if let Some(before) = &write.before {
+                tally.subtract(&write.key, before);
             }
-            match after {
-                State::Absent => {}
-                State::Present(record) => {
-                    writes.insert(&self.index, key.as_bytes(), encode(record));
+            let batch = batches.entry(write.table).or_default();
+            match &write.after {
+                Some(after) => {
+                    tally.add(&write.key, after);
+                    batch.insert(&write.key[..], after);
                 }
-                State::Deleted { epoch } => {
-                    let tombstone = encode(&Tombstone { epoch: *epoch });
-                    writes.insert(
-                        &self.tombstones_of(*epoch)?,
-                        &Tombstone::name(key),
-                        tombstone,
-                    );
-                }
+                None => batch.remove(&write.key[..]),
             }
         }
-        let next = writes.apply(&self.meta)?;
+        let mut meta = Batch::default();
+        let changed = |(table, _): &(Table, &Tally)| batches.contains_key(table);
+        enter(&mut meta, next.commits, next.tallies().filter(changed));
+
+        let mut trees = vec![self.meta.clone()];
+        let mut all = vec![meta];
+        for (table, batch) in batches {
+            trees.push(self.tree(table)?);
+            all.push(batch);
+        }
+        let applied = trees[..].transaction(|trees| {
+            for (tree, batch) in trees.iter().zip(&all) {
+                tree.apply_batch(batch)?;
+            }
+            Ok(())
+        });
+        match applied {
+            Ok(()) => {}
+            Err(TransactionError::Storage(error)) => return Err(error.into()),
+            Err(TransactionError::Abort(())) => return Err(damaged("its transaction aborted")),
+        }
         self.sync()?;
         *books = next;
         Ok(())
+    }
+
+    /// Writes entries beside the books, not durably: for an index that is not in use yet.
+    pub(crate) fn fill(&self, table: Table, entries: Batch) -> Result<(), StoreError> {
+        Ok(self.tree(table)?.apply_batch(entries)?)
     }
 
     /// Returns when all that was applied would survive a power cut.
@@ -216,114 +225,54 @@ impl Index {
         Ok(self.db.size_on_disk()?)
     }
 
-    fn tombstones_of(&self, epoch: u32) -> Result<Tree, StoreError> {
-        let trees = self
-            .tombstones
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(tree) = trees.get(&epoch) {
+    pub(crate) fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
+    }
+
+    /// Closes sled, and returns when that has happened in fact.
+    pub(crate) fn close(self) -> Result<(), StoreError> {
+        let path = self.path.clone();
+        drop(self);
+        await_release(&path).map_err(StoreError::io("close the index"))
+    }
+
+    /// The tree of a table, made if need be.
+    fn tree(&self, table: Table) -> Result<Tree, StoreError> {
+        let trees = self.trees.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tree) = trees.get(&table) {
             return Ok(tree.clone());
         }
         drop(trees);
-        let tree = self.db.open_tree(tombstone_tree(epoch))?;
-        let mut trees = self
-            .tombstones
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        trees.insert(epoch, tree.clone());
+        let tree = self.db.open_tree(table.name())?;
+        let mut trees = self.trees.write().unwrap_or_else(PoisonError::into_inner);
+        trees.insert(table, tree.clone());
         Ok(tree)
     }
-
-    /// From the earliest epoch to the latest.
-    fn tombstone_trees(&self) -> Vec<Tree> {
-        let trees = self
-            .tombstones
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        trees.values().cloned().collect()
-    }
 }
 
-/// A transaction in the making: writes to any trees, and what they do to the books.
-struct Writes {
-    batches: BTreeMap<IVec, (Tree, Batch)>,
-    books: Books,
-}
-
-impl Writes {
-    /// The next commit after those in `books`.
-    fn new(books: &Books) -> Self {
-        let mut books = books.clone();
-        books.commits += 1;
-        Writes {
-            batches: BTreeMap::new(),
-            books,
+/// Shows what the transaction of a running commit has applied already.
+impl View for Index {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<IVec>, StoreError> {
+        let trees = self.trees.read().unwrap_or_else(PoisonError::into_inner);
+        match trees.get(&table) {
+            Some(tree) => Ok(tree.get(key)?),
+            None => Ok(None),
         }
     }
 
-    /// Writes an entry that is not there yet.
-    fn insert(&mut self, tree: &Tree, key: &[u8], value: Vec<u8>) {
-        self.books.tally(tree.name()).add(key, &value);
-        self.batch(tree).insert(key, value);
-    }
-
-    /// Removes an entry that has this value.
-    fn remove(&mut self, tree: &Tree, key: &[u8], value: &[u8]) {
-        self.books.tally(tree.name()).subtract(key, value);
-        self.batch(tree).remove(key);
-    }
-
-    fn batch(&mut self, tree: &Tree) -> &mut Batch {
-        let (_, batch) = self
-            .batches
-            .entry(tree.name())
-            .or_insert_with(|| (tree.clone(), Batch::default()));
-        batch
-    }
-
-    /// Applies all of it or nothing, tallies included; returns the new books.
-    fn apply(mut self, meta: &Tree) -> Result<Books, StoreError> {
-        let commits = self.books.commits;
-        let mut entries = Batch::default();
-        entries.insert(SEQUENCE, encode(&Sequence { commits }));
-        for tree in self.batches.keys() {
-            let tally: &Tally = self.books.tally(tree.clone());
-            entries.insert([TALLY.as_bytes(), tree].concat(), encode(tally));
-        }
-        let batches = self.batches.into_values().chain([(meta.clone(), entries)]);
-        let (trees, batches): (Vec<Tree>, Vec<Batch>) = batches.unzip();
-        let applied = trees[..].transaction(|trees| {
-            for (tree, batch) in trees.iter().zip(&batches) {
-                tree.apply_batch(batch)?;
-            }
-            Ok(())
-        });
-        match applied {
-            Ok(()) => Ok(self.books),
-            Err(TransactionError::Storage(error)) => Err(error.into()),
-            Err(TransactionError::Abort(())) => Err(damaged("its transaction aborted")),
-        }
+    fn tables(&self, kind: RangeInclusive<Table>) -> Vec<Table> {
+        let trees = self.trees.read().unwrap_or_else(PoisonError::into_inner);
+        trees.range(kind).map(|(table, _)| *table).collect()
     }
 }
 
-fn damaged(what: &str) -> StoreError {
-    StoreError::corrupt(Place::Index, what)
-}
-
-fn tombstone_tree(epoch: u32) -> String {
-    format!("{TOMBSTONES}{epoch:08x}")
-}
-
-/// The epoch in the name of a tree of tombstones; `None` for any other tree.
-fn epoch_of(tree: &[u8]) -> Result<Option<u32>, StoreError> {
-    let name = String::from_utf8_lossy(tree);
-    let Some(epoch) = name.strip_prefix(TOMBSTONES) else {
-        return Ok(None);
-    };
-    let epoch = u32::from_str_radix(epoch, 16);
-    epoch
-        .map(Some)
-        .map_err(|_| damaged("a tree of tombstones has no epoch"))
+/// Writes these tallies and the number of commits into `meta`.
+fn enter<'t>(meta: &mut Batch, commits: u64, tallies: impl Iterator<Item = (Table, &'t Tally)>) {
+    meta.insert(SEQUENCE, Sequence { commits }.to_bytes());
+    for (table, tally) in tallies {
+        let name = format!("{TALLY}{}", table.name());
+        meta.insert(name.as_bytes(), tally.to_bytes());
+    }
 }
 
 /// Waits until an index that this process has closed is closed in fact: sled's worker
@@ -366,11 +315,18 @@ mod tests {
 
     use super::*;
     use crate::medium::Disk;
-    use crate::record::TAIL_LEN;
+    use crate::overlay::Overlay;
+    use crate::record::{Record, TAIL_LEN, Tombstone};
     use crate::suite::sample::key;
+    use crate::view::State;
 
     fn record(n: u64) -> Record {
-        Record::new(n, BlobHash([0; 32]), [0; TAIL_LEN])
+        Record {
+            slot: n,
+            hash: BlobHash([0; 32]),
+            tail: [0; TAIL_LEN],
+            epoch: 0,
+        }
     }
 
     /// An index with two records and a tombstone.
@@ -380,18 +336,22 @@ mod tests {
             format: 1,
             store_id: [0; 16],
         };
-        index.found(identity).unwrap();
-        let change = |n, after| Change {
-            key: key(n),
-            before: State::Absent,
-            after,
-        };
-        let changes = [
-            change(1, State::Present(record(1))),
-            change(2, State::Present(record(2))),
-            change(3, State::Deleted { epoch: 4 }),
-        ];
-        index.apply(&mut Books::after(0), &changes).unwrap();
+        let mut books = Books::default();
+        index.found(identity, &books).unwrap();
+        let mut overlay = Overlay::new(&index);
+        for n in [1, 2] {
+            let key = key(n);
+            overlay
+                .put(Table::Index, key.as_bytes(), &record(n))
+                .unwrap();
+        }
+        let tombstone = Tombstone { epoch: 4 };
+        let name = Tombstone::name(&key(3));
+        overlay
+            .put(Table::Tombstones(4), &name, &tombstone)
+            .unwrap();
+        let writes = overlay.into_writes();
+        index.apply(&mut books, &writes).unwrap();
         index
     }
 
@@ -399,28 +359,35 @@ mod tests {
     fn whatever_sled_loses_or_brings_back_is_reported() {
         // Where sled reads a segment's damage as its end, entries go missing without an error.
         let losses: [fn(&Index) -> sled::Result<()>; 5] = [
-            |it| it.index.remove(key(1).as_bytes()).map(drop),
             |it| {
-                it.index
-                    .insert(key(9).as_bytes(), encode(&record(9)))
+                it.db
+                    .open_tree("index")?
+                    .remove(key(1).as_bytes())
                     .map(drop)
             },
             |it| {
-                it.index
-                    .insert(key(1).as_bytes(), encode(&record(7)))
+                it.db
+                    .open_tree("index")?
+                    .insert(key(9).as_bytes(), record(9).to_bytes())
                     .map(drop)
             },
-            |it| it.db.drop_tree(tombstone_tree(4)).map(|_| ()),
+            |it| {
+                it.db
+                    .open_tree("index")?
+                    .insert(key(1).as_bytes(), record(7).to_bytes())
+                    .map(drop)
+            },
+            |it| it.db.drop_tree(Table::Tombstones(4).name()).map(drop),
             |it| it.meta.remove(SEQUENCE).map(drop),
         ];
         for (number, lose) in losses.into_iter().enumerate() {
             let folder = TempDir::new().unwrap();
             let intact = index(folder.path());
-            assert_eq!(intact.audit(|_| Ok(())).unwrap().commits, 1);
+            assert_eq!(intact.audit(|_, _, _| Ok(())).unwrap().commits, 1);
             lose(&intact).unwrap();
             drop(intact);
             let reopened = Index::open(folder.path(), 1 << 20, Arc::new(Disk)).unwrap();
-            let audit = reopened.audit(|_| Ok(()));
+            let audit = reopened.audit(|_, _, _| Ok(()));
             assert!(
                 matches!(audit, Err(StoreError::Corrupt { .. })),
                 "loss {number}"

@@ -1,10 +1,10 @@
 //! What the engine asks of the disk.
 //!
-//! sled opens its files itself, but it is here that both files are made durable; so a test
-//! that stands in for this trait knows what a power cut would have left of either.
+//! sled opens its files itself, but it is here that files are made durable, replaced and
+//! removed; so a test that stands in for this trait knows what a power cut would have left.
 
-use std::fs::File;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -21,6 +21,13 @@ pub(crate) trait Medium: Send + Sync {
 
     /// Lengthens a file from `from` to `to` bytes, the room for them included.
     fn lengthen(&self, file: &File, from: u64, to: u64) -> io::Result<()>;
+
+    /// Replaces a file's content at once: after a power cut it has either, and the new one
+    /// once this has returned.
+    fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()>;
+
+    /// Removes a folder and all in it; a power cut may leave any part of it.
+    fn remove_folder(&self, folder: &Path) -> io::Result<()>;
 
     /// Bytes free for us on the disk that holds `folder`.
     fn free_bytes(&self, folder: &Path) -> io::Result<u64>;
@@ -46,6 +53,19 @@ impl Medium for Disk {
             other => other?,
         }
         file.sync_all()
+    }
+
+    fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        let unfinished = path.with_extension("new");
+        let mut file = File::create(&unfinished)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&unfinished, path)?;
+        sync_folder(path.parent().unwrap_or(Path::new(".")))
+    }
+
+    fn remove_folder(&self, folder: &Path) -> io::Result<()> {
+        fs::remove_dir_all(folder)
     }
 
     fn free_bytes(&self, folder: &Path) -> io::Result<u64> {

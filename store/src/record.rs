@@ -1,15 +1,20 @@
-//! The values in sled: a format version byte, then the fields as bincode lays them out.
+//! The values in sled: a layout version byte, then the fields as bincode lays them out.
 //!
-//! bincode's fixed-size integers, little-endian; arrays carry no length. Bytes after the
-//! version:
+//! bincode's fixed-size integers, little-endian; arrays carry no length, lists a u64.
+//! Bytes after the version, which is 1 unless it says otherwise:
 //!
 //! | record | tree | key | fields |
 //! | --- | --- | --- | --- |
 //! | [`Record`] | `index` | key 33 | slot u64, SHA-256 of the blob 32, the blob's last 49 bytes |
-//! | [`Tombstone`] | `tombstones/EEEEEEEE` (epoch, hex) | hash of the key 32 | epoch u32 |
+//! | [`Record`], version 2 | | | the same, ordinal u32, which is not 0 |
+//! | [`Tombstone`] | `tombstones/EEEEEEEE` (ordinal, hex) | hash of the key 32 | ordinal u32 |
 //! | [`Tally`](crate::books::Tally) | `meta` | `tally/` and the tree's name | count u64, digest u128 |
 //! | [`Identity`] | `meta` | `store` | format u32, store id 16 |
 //! | [`Sequence`] | `meta` | `commits` | commits u64 |
+//!
+//! Those of the ledger are in [`ledger_record`](crate::ledger_record). A record has one
+//! encoding, so that reading and writing it gives the stored bytes again: the tallies rely
+//! on it.
 
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
 use bincode::{Decode, Encode};
@@ -19,11 +24,14 @@ use sha2::{Digest, Sha256};
 use crate::slot_file::SLOT_LEN;
 use crate::{Place, StoreError};
 
-/// Version of the values' layout.
+/// The on-disk format of the index that this program writes. It reads all before it.
+pub(crate) const FORMAT: u32 = 2;
+
+/// Version of the values' layout, where there is but one.
 const VERSION: u8 = 1;
 
 /// No value is longer than this, in bytes.
-const LIMIT: usize = 256;
+const LIMIT: usize = 8192;
 
 /// Bytes of a blob that do not fit its slot and live in the index instead.
 pub(crate) const TAIL_LEN: usize = BLOB_LEN - SLOT_LEN;
@@ -33,25 +41,51 @@ const LAYOUT: Configuration<LittleEndian, Fixint, Limit<LIMIT>> = bincode::confi
     .with_fixed_int_encoding()
     .with_limit::<LIMIT>();
 
-/// Where a blob is, and how to tell that it is intact.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
-pub(crate) struct Record {
-    pub(crate) slot: u64,
-    hash: [u8; 32],
-    pub(crate) tail: [u8; TAIL_LEN],
+/// A value in sled, whole.
+pub(crate) trait Stored: Sized {
+    /// Its bytes, version included.
+    fn to_bytes(&self) -> Vec<u8>;
+
+    /// The value of these bytes, and nothing but that value.
+    fn from_bytes(bytes: &[u8]) -> Result<Self, StoreError>;
 }
 
-impl Record {
-    pub(crate) fn new(slot: u64, hash: BlobHash, tail: [u8; TAIL_LEN]) -> Self {
-        Record {
-            slot,
-            hash: hash.0,
-            tail,
+/// Where a blob is, and how to tell that it is intact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) slot: u64,
+    pub(crate) hash: BlobHash,
+    pub(crate) tail: [u8; TAIL_LEN],
+    /// The ordinal with which it was inserted.
+    pub(crate) epoch: u32,
+}
+
+type Fields = (u64, [u8; 32], [u8; TAIL_LEN]);
+
+impl Stored for Record {
+    fn to_bytes(&self) -> Vec<u8> {
+        let fields: Fields = (self.slot, self.hash.0, self.tail);
+        match self.epoch {
+            0 => encode_fields(1, &fields),
+            epoch => encode_fields(2, &(fields, epoch)),
         }
     }
 
-    pub(crate) fn hash(&self) -> BlobHash {
-        BlobHash(self.hash)
+    fn from_bytes(bytes: &[u8]) -> Result<Self, StoreError> {
+        let ((slot, hash, tail), epoch): (Fields, u32) = match bytes.first() {
+            Some(2) => decode_fields(2, bytes)?,
+            _ => (decode_fields(1, bytes)?, 0),
+        };
+        let record = Record {
+            slot,
+            hash: BlobHash(hash),
+            tail,
+            epoch,
+        };
+        match bytes.first() {
+            Some(2) if epoch == 0 => Err(damaged("a record in the layout of another")),
+            _ => Ok(record),
+        }
     }
 }
 
@@ -85,24 +119,35 @@ pub(crate) struct Sequence {
     pub(crate) commits: u64,
 }
 
-/// The bytes of a value.
-pub(crate) fn encode<T: Encode>(value: &T) -> Vec<u8> {
-    let mut bytes = vec![VERSION];
+/// Values of one layout.
+impl<T: Encode + Decode<()>> Stored for T {
+    fn to_bytes(&self) -> Vec<u8> {
+        encode_fields(VERSION, self)
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, StoreError> {
+        decode_fields(VERSION, bytes)
+    }
+}
+
+/// A version and the fields that it means.
+pub(crate) fn encode_fields<T: Encode>(version: u8, fields: &T) -> Vec<u8> {
+    let mut bytes = vec![version];
     #[expect(
         clippy::expect_used,
-        reason = "fixed-size fields below the limit, into a Vec"
+        reason = "fields of bounded length, below the limit, into a Vec"
     )]
-    bincode::encode_into_std_write(value, &mut bytes, LAYOUT).expect("a record has no way to fail");
+    bincode::encode_into_std_write(fields, &mut bytes, LAYOUT)
+        .expect("a record has no way to fail");
     bytes
 }
 
-/// Reads a value, and nothing but that value.
-pub(crate) fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, StoreError> {
-    let damaged = |what: &str| StoreError::corrupt(Place::Index, what);
-    let (version, fields) = bytes
+/// Reads the fields that this version means.
+pub(crate) fn decode_fields<T: Decode<()>>(version: u8, bytes: &[u8]) -> Result<T, StoreError> {
+    let (found, fields) = bytes
         .split_first()
         .ok_or_else(|| damaged("an empty record"))?;
-    if *version != VERSION {
+    if *found != version {
         return Err(damaged("a record of an unknown version"));
     }
     match bincode::decode_from_slice(fields, LAYOUT) {
@@ -112,28 +157,53 @@ pub(crate) fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, StoreError> {
     }
 }
 
+pub(crate) fn damaged(what: &str) -> StoreError {
+    StoreError::corrupt(Place::Index, what)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn record(epoch: u32) -> Record {
+        Record {
+            slot: 0x0102,
+            hash: BlobHash([7; 32]),
+            tail: [9; TAIL_LEN],
+            epoch,
+        }
+    }
+
     #[test]
     fn a_record_is_laid_out_as_documented() {
-        let record = Record::new(0x0102, BlobHash([7; 32]), [9; TAIL_LEN]);
-        let bytes = encode(&record);
+        let bytes = record(0).to_bytes();
         assert_eq!(bytes.len(), 1 + 8 + 32 + 49);
         assert_eq!(bytes[..10], [1, 2, 1, 0, 0, 0, 0, 0, 0, 7]);
-        assert_eq!(decode::<Record>(&bytes).unwrap(), record);
+        assert_eq!(Record::from_bytes(&bytes).unwrap(), record(0));
+
+        let later = record(0x0304).to_bytes();
+        assert_eq!(later[0], 2);
+        assert_eq!(later[1..90], bytes[1..]);
+        assert_eq!(later[90..], [4, 3, 0, 0]);
+        assert_eq!(Record::from_bytes(&later).unwrap(), record(0x0304));
+    }
+
+    #[test]
+    fn a_record_has_one_encoding() {
+        let mut bytes = record(1).to_bytes();
+        bytes[90..].fill(0);
+        assert!(Record::from_bytes(&bytes).is_err());
     }
 
     #[test]
     fn a_record_of_any_other_length_or_version_is_refused() {
-        let bytes = encode(&Tombstone { epoch: 5 });
+        let bytes = Tombstone { epoch: 5 }.to_bytes();
         for wrong in 0..bytes.len() {
-            assert!(decode::<Tombstone>(&bytes[..wrong]).is_err());
+            assert!(Tombstone::from_bytes(&bytes[..wrong]).is_err());
         }
         let long: Vec<u8> = bytes.iter().copied().chain([0]).collect();
-        assert!(decode::<Tombstone>(&long).is_err());
+        assert!(Tombstone::from_bytes(&long).is_err());
         let newer: Vec<u8> = [2].into_iter().chain(bytes[1..].iter().copied()).collect();
-        assert!(decode::<Tombstone>(&newer).is_err());
+        assert!(Tombstone::from_bytes(&newer).is_err());
     }
 }

@@ -7,13 +7,19 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use larder_credentials::Epoch;
+use larder_credentials::ledger::Floor;
 use rustix::io::Errno;
 use tempfile::TempDir;
 
 use crate::medium::{Disk, Medium};
 use crate::power_cut::{batch, options, verdict};
 use crate::suite::sample::{blob, key};
-use crate::{Effect, Engine, Options, Outcome, Reading, SledEngine, StoreError};
+use crate::suite::scene::{Ready, Scene, TOKENS};
+use crate::{
+    Change, Effect, Engine, Enter, Epochs, Options, Outcome, Payment, Reading, SledEngine,
+    StoreError,
+};
 
 /// A disk that answers one operation with an error.
 struct RefusingDisk {
@@ -26,6 +32,8 @@ enum Refusal {
     Write,
     SyncOf(&'static str),
     Room,
+    Replacement,
+    Removal,
 }
 
 impl RefusingDisk {
@@ -66,6 +74,16 @@ impl Medium for RefusingDisk {
     fn lengthen(&self, file: &File, from: u64, to: u64) -> io::Result<()> {
         self.ask(Refusal::Room, Errno::NOSPC)?;
         Disk.lengthen(file, from, to)
+    }
+
+    fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        self.ask(Refusal::Replacement, Errno::IO)?;
+        Disk.replace(path, content)
+    }
+
+    fn remove_folder(&self, folder: &Path) -> io::Result<()> {
+        self.ask(Refusal::Removal, Errno::IO)?;
+        Disk.remove_folder(folder)
     }
 
     fn free_bytes(&self, folder: &Path) -> io::Result<u64> {
@@ -110,6 +128,113 @@ fn after_a_failed_write_or_sync_nothing_is_acknowledged_until_reopened() {
     }
 }
 
+fn enter(engine: &SledEngine, epoch: u32) -> Result<Epochs, StoreError> {
+    let next = Enter {
+        floor: Floor {
+            oldest: Epoch(0),
+            current: Epoch(epoch),
+        },
+        since: 0,
+        terms: Vec::new(),
+        tombstones_before: 0,
+    };
+    engine.enter(next).map(|entered| entered.unwrap())
+}
+
+#[test]
+fn a_row_or_claim_that_may_not_be_durable_is_not_shown() {
+    let folder = TempDir::new().unwrap();
+    let disk = RefusingDisk::new(Refusal::SyncOf("db"));
+    let medium: Arc<dyn Medium> = Arc::<RefusingDisk>::clone(&disk);
+    let engine = SledEngine::open_on(folder.path(), options(), medium).unwrap();
+    enter(&engine, 1).unwrap();
+    let scene = Scene::new(1);
+    let open = |n: u8| {
+        Effect::unpaid(Change::OpenClaims {
+            payment: Payment {
+                id: [n; 32],
+                tags: vec![scene.tag(n.into())],
+                amount: TOKENS,
+                expires: 1,
+                paid: true,
+            },
+            now: 0,
+        })
+    };
+    engine.commit(vec![open(0), open(1)]).unwrap();
+    let [known, doubtful] = [0, 1].map(|n| scene.purchase(n));
+    let settle = |ready: &Ready| vec![Effect::paid(Change::None, ready.entry.clone())];
+    engine.commit(settle(&known)).unwrap();
+
+    disk.arm(true);
+    assert!(engine.commit(settle(&doubtful)).is_err());
+    let stopped = |shown: Result<bool, StoreError>| matches!(shown, Err(StoreError::Stopped));
+    let row = |ready: &Ready| engine.row(&ready.references()[0]).map(|row| row.is_some());
+    let claim = |n| engine.claim(&scene.tag(n)).map(|claim| claim.is_some());
+    assert!(stopped(row(&doubtful)) && stopped(claim(1)));
+    assert!(row(&known).unwrap() && claim(0).unwrap());
+    // Nor is what the batch did to the tokens.
+    assert_eq!(engine.supply().unwrap().outstanding, u128::from(TOKENS));
+}
+
+#[test]
+fn an_epoch_that_cannot_be_written_down_is_not_entered_and_work_goes_on() {
+    let folder = TempDir::new().unwrap();
+    let disk = RefusingDisk::new(Refusal::SyncOf("db"));
+    let medium: Arc<dyn Medium> = Arc::<RefusingDisk>::clone(&disk);
+    let engine = SledEngine::open_on(folder.path(), options(), medium).unwrap();
+    enter(&engine, 1).unwrap();
+    engine.commit(batch(0)).unwrap();
+    for _ in 0..2 {
+        disk.arm(true);
+        assert!(matches!(enter(&engine, 2), Err(StoreError::Io { .. })));
+        disk.arm(false);
+        assert_eq!(engine.epochs().unwrap().unwrap().ordinal, 1);
+    }
+    engine.commit(batch(1)).unwrap();
+    assert_eq!(enter(&engine, 2).unwrap().ordinal, 2);
+    engine.commit(batch(2)).unwrap();
+    drop(engine);
+    verdict(folder.path(), 3).unwrap();
+}
+
+#[test]
+fn when_it_is_unknown_which_epoch_it_is_nothing_is_acknowledged_until_reopened() {
+    let folder = TempDir::new().unwrap();
+    let disk = RefusingDisk::new(Refusal::Replacement);
+    let medium: Arc<dyn Medium> = Arc::<RefusingDisk>::clone(&disk);
+    let engine = SledEngine::open_on(folder.path(), options(), medium).unwrap();
+    engine.commit(batch(0)).unwrap();
+    disk.arm(true);
+    assert!(matches!(enter(&engine, 1), Err(StoreError::Io { .. })));
+    disk.arm(false);
+    assert!(matches!(engine.commit(batch(1)), Err(StoreError::Stopped)));
+    assert!(matches!(enter(&engine, 1), Err(StoreError::Stopped)));
+    assert_eq!(engine.read(&key(0)).unwrap(), Reading::Found(blob(0)));
+    drop(engine);
+    verdict(folder.path(), 1).unwrap();
+    let engine = SledEngine::open(folder.path(), options()).unwrap();
+    assert_eq!(engine.epochs().unwrap(), None);
+    assert_eq!(enter(&engine, 1).unwrap().ordinal, 1);
+}
+
+#[test]
+fn an_epoch_is_entered_even_if_the_former_index_cannot_be_removed() {
+    let folder = TempDir::new().unwrap();
+    let disk = RefusingDisk::new(Refusal::Removal);
+    let medium: Arc<dyn Medium> = Arc::<RefusingDisk>::clone(&disk);
+    let engine = SledEngine::open_on(folder.path(), options(), medium).unwrap();
+    engine.commit(batch(0)).unwrap();
+    disk.arm(true);
+    assert!(matches!(enter(&engine, 1), Err(StoreError::Io { .. })));
+    assert_eq!(engine.epochs().unwrap().unwrap().ordinal, 1);
+    engine.commit(batch(1)).unwrap();
+    drop(engine);
+    assert!(folder.path().join("index").exists());
+    verdict(folder.path(), 2).unwrap();
+    assert!(!folder.path().join("index").exists(), "the opening did it");
+}
+
 #[test]
 fn a_full_disk_refuses_inserts_and_takes_deletes() {
     let folder = TempDir::new().unwrap();
@@ -128,9 +253,12 @@ fn a_full_disk_refuses_inserts_and_takes_deletes() {
         Outcome::Removed,
     ];
     assert_eq!(outcomes, expected);
-    let insert = |number| Effect::Insert {
-        key: key(number),
-        blob: blob(number),
+    let insert = |number| {
+        Effect::unpaid(Change::Insert {
+            key: key(number),
+            blob: blob(number),
+            epoch: 0,
+        })
     };
     // The delete's slot is free again, and the only one.
     let outcomes = engine.commit(vec![insert(100), insert(101)]).unwrap();

@@ -13,26 +13,36 @@
 //! against a delete and the slot's next blob, but then neither the hash nor the index
 //! agrees any more, and it looks the key up again. Other bytes are never returned.
 //!
+//! Entering an epoch writes a fresh index beside the old one, see [`rewrite`].
+//!
 //! The first error in a commit stops the engine; see [`StoreError::Stopped`].
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
-use larder_protocol::{Blob, Key};
+use larder_credentials::ledger::{Past, Supply};
+use larder_credentials::{ClaimTag, Reference, Row};
+use larder_protocol::Key;
 
 use crate::books::Books;
-use crate::folder;
+use crate::claims::Unpaid;
+use crate::folder::{self, Generation};
 use crate::free_slots::FreeSlots;
 use crate::in_flight::InFlight;
-use crate::index::{Change, INDEX, Index, State, TOMBSTONES};
+use crate::index::Index;
+use crate::judge::Judge;
 use crate::medium::{Disk, Medium};
-use crate::record::{Record, TAIL_LEN};
-use crate::slot_file::{SLOT_LEN, SlotFile};
-use crate::{Effect, Engine, Outcome, Place, Reading, Stat, StoreError, Usage};
+use crate::overlay::{Overlay, Write};
+use crate::record::{Record, Stored};
+use crate::rewrite;
+use crate::room::Room;
+use crate::slot_file::SlotFile;
+use crate::table::Table;
+use crate::view::{State, View};
+use crate::{
+    Effect, Engine, Enter, Epochs, OpenedClaim, Outcome, Place, Reading, Stat, StoreError, Usage,
+};
 
 /// How a store is opened; none of it is written down.
 #[derive(Debug, Clone)]
@@ -44,6 +54,8 @@ pub struct Options {
     pub free_space_floor: u64,
     /// Slots by which the slot file grows. 2,048 (32 MiB) by default.
     pub growth_slots: u64,
+    /// Claims that may wait for their payment. 10,000 by default.
+    pub open_claims: usize,
 }
 
 impl Default for Options {
@@ -52,22 +64,23 @@ impl Default for Options {
             cache_bytes: 64 << 20,
             free_space_floor: 1 << 30,
             growth_slots: 2048,
+            open_claims: 10_000,
         }
     }
 }
 
-/// A store in one folder: `blobs.slots`, sled's folder `index`, and `lock`.
+/// A store in one folder: `blobs.slots`, sled's folder, and `lock`.
 pub struct SledEngine {
     folder: PathBuf,
     options: Options,
     medium: Arc<dyn Medium>,
     slots: SlotFile,
-    index: Index,
+    /// Replaced by whoever holds the writer, when an epoch is entered.
+    index: RwLock<Index>,
     in_flight: InFlight,
     writer: Mutex<Writer>,
-    /// The writer's counts, so that nobody waits for a commit in order to see them.
-    blobs: AtomicU64,
-    tombstones: AtomicU64,
+    /// What is durable, so that nobody waits for a commit in order to see it.
+    shown: Mutex<Shown>,
     /// Last, so that it outlives what it guards.
     _lock: folder::Lock,
 }
@@ -76,15 +89,29 @@ pub struct SledEngine {
 struct Writer {
     free: FreeSlots,
     books: Books,
+    unpaid: Unpaid,
+    /// The latest index folder that was begun.
+    generation: Generation,
     stopped: bool,
 }
 
-/// What a batch does to one key.
-struct Step {
-    before: State,
-    after: State,
-    /// The blob of `after`, if it is new.
-    blob: Option<Blob>,
+/// The few things of which there is one.
+struct Shown {
+    blobs: u64,
+    tombstones: u64,
+    supply: Supply,
+    epochs: Option<Epochs>,
+}
+
+impl Shown {
+    fn of(index: &Index, books: &Books) -> Result<Self, StoreError> {
+        Ok(Shown {
+            blobs: books.count(Table::Index..=Table::Index),
+            tombstones: books.count(Table::ALL_TOMBSTONES),
+            supply: index.supply()?,
+            epochs: index.epochs()?,
+        })
+    }
 }
 
 impl SledEngine {
@@ -106,21 +133,20 @@ impl SledEngine {
         medium: Arc<dyn Medium>,
     ) -> Result<Self, StoreError> {
         let lock = folder::lock(folder)?;
-        let (index, slots) = guarded(|| folder::open(folder, options.cache_bytes, &medium))?;
+        let (index, generation, slots) =
+            guarded(|| folder::open(folder, options.cache_bytes, &medium))?;
 
         let (capacity, _) = slots.extent()?;
         let mut free = FreeSlots::all(capacity);
+        let mut unpaid = Unpaid::default();
         let books = guarded(|| {
-            index.audit(|record| {
-                if free.occupy(record.slot) {
-                    return Ok(());
+            index.audit(|table, _, value| {
+                match table {
+                    Table::Index => occupy(&mut free, Record::from_bytes(value)?.slot)?,
+                    Table::Claims => unpaid.add(&OpenedClaim::from_bytes(value)?),
+                    _ => {}
                 }
-                let what = if record.slot < capacity {
-                    "two records name it"
-                } else {
-                    "the file ends before it"
-                };
-                Err(StoreError::corrupt(Place::Slot(record.slot), what))
+                Ok(())
             })
         })?;
         if books.commits < slots.witnessed()? {
@@ -130,33 +156,50 @@ impl SledEngine {
         // What a killed process wrote and never synced is shown from here on.
         slots.sync()?;
         guarded(|| index.sync())?;
+        // What a rewriting left behind, or did not come to. Not before all is known to be well.
+        folder::remove_others(folder, generation, &*medium)?;
 
         Ok(SledEngine {
             folder: folder.to_owned(),
             options,
             medium,
             slots,
-            index,
             in_flight: InFlight::default(),
-            blobs: AtomicU64::new(books.count(INDEX)),
-            tombstones: AtomicU64::new(books.count(TOMBSTONES)),
+            shown: Mutex::new(guarded(|| Shown::of(&index, &books))?),
+            index: RwLock::new(index),
             writer: Mutex::new(Writer {
                 free,
                 books,
+                unpaid,
+                generation,
                 stopped: false,
             }),
             _lock: lock,
         })
     }
 
-    /// The state of a key that is durable, and stays what it is if the power goes now.
-    fn state(&self, key: &Key) -> Result<State, StoreError> {
+    /// Reads what is durable, and stays what it is if the power goes now. `name` is the key,
+    /// reference or tag whose value is read.
+    fn durable<T>(
+        &self,
+        name: &[u8],
+        read: impl Fn(&Index) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         loop {
-            let state = guarded(|| self.index.state(key))?;
-            if !self.in_flight.wait_for(key)? {
-                return Ok(state);
+            let value = guarded(|| read(&self.index()))?;
+            if !self.in_flight.wait_for(name)? {
+                return Ok(value);
             }
         }
+    }
+
+    fn state(&self, key: &Key) -> Result<State, StoreError> {
+        self.durable(key.as_bytes(), |index| index.state(key))
+    }
+
+    fn index(&self) -> RwLockReadGuard<'_, Index> {
+        // An index is replaced in one step, so a panic elsewhere leaves it whole.
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn commit_alone(
@@ -164,138 +207,104 @@ impl SledEngine {
         writer: &mut Writer,
         batch: Vec<Effect>,
     ) -> Result<Vec<Outcome>, StoreError> {
-        let (outcomes, steps) = self.plan(&mut writer.free, batch)?;
-        let mut changes = Vec::with_capacity(steps.len());
-        let mut wrote = false;
-        for (
-            key,
-            Step {
-                before,
-                after,
-                blob,
+        let index = self.index();
+        let mut judge = Judge {
+            overlay: Overlay::new(&index),
+            room: Room {
+                folder: &self.folder,
+                medium: &*self.medium,
+                slots: &self.slots,
+                free: &mut writer.free,
+                floor: self.options.free_space_floor,
+                growth: self.options.growth_slots,
+                above_floor: None,
             },
-        ) in steps
-        {
-            if let (State::Present(record), Some(blob)) = (after, blob) {
-                self.slots.write(record.slot, &blob)?;
-                wrote = true;
-            }
-            if before != after {
-                changes.push(Change { key, before, after });
-            }
-        }
-        if changes.is_empty() {
+            unpaid: &mut writer.unpaid,
+            open_claims: self.options.open_claims,
+            blobs: Default::default(),
+            emptied: Vec::new(),
+        };
+        let outcomes = batch.into_iter().map(|effect| judge.decide(effect));
+        let outcomes = outcomes.collect::<Result<Vec<Outcome>, StoreError>>()?;
+        let Judge {
+            overlay,
+            blobs,
+            emptied,
+            ..
+        } = judge;
+        let writes = overlay.into_writes();
+        if writes.is_empty() {
             return Ok(outcomes);
         }
-        if wrote {
+        for (slot, blob) in blobs.values() {
+            self.slots.write(*slot, blob)?;
+        }
+        if !blobs.is_empty() {
             self.slots.sync()?;
         }
-        self.in_flight
-            .depart(changes.iter().map(|change| change.key));
-        self.index.apply(&mut writer.books, &changes)?;
+        self.in_flight.depart(writes.iter().filter_map(name));
+        index.apply(&mut writer.books, &writes)?;
         self.slots.witness(writer.books.commits)?;
+        self.show(Shown::of(&index, &writer.books)?);
         self.in_flight.land();
-        for change in &changes {
-            if let State::Present(record) = change.before {
-                writer.free.release(record.slot);
-            }
+        for slot in emptied {
+            writer.free.release(slot);
         }
-        self.blobs
-            .store(writer.books.count(INDEX), Ordering::Relaxed);
-        self.tombstones
-            .store(writer.books.count(TOMBSTONES), Ordering::Relaxed);
         Ok(outcomes)
     }
 
-    /// Decides what becomes of each effect, without writing anything.
-    fn plan(
+    fn enter_alone(
         &self,
-        free: &mut FreeSlots,
-        batch: Vec<Effect>,
-    ) -> Result<(Vec<Outcome>, HashMap<Key, Step>), StoreError> {
-        let inserts = batch
-            .iter()
-            .any(|effect| matches!(effect, Effect::Insert { .. }));
-        let mut room = if inserts {
-            self.free_bytes()?
-                .checked_sub(self.options.free_space_floor)
-        } else {
-            None
+        writer: &mut Writer,
+        next: Enter,
+    ) -> Result<Result<Epochs, Past>, StoreError> {
+        let mut unpaid = writer.unpaid.clone();
+        let plan = match rewrite::plan(&self.index(), &mut unpaid, next)? {
+            Ok(plan) => plan,
+            Err(past) => return Ok(Err(past)),
         };
-        let mut outcomes = Vec::with_capacity(batch.len());
-        let mut steps: HashMap<Key, Step> = HashMap::with_capacity(batch.len());
-        for effect in batch {
-            let (Effect::Insert { key, .. } | Effect::Delete { key, .. }) = effect;
-            let step = match steps.entry(key) {
-                Entry::Occupied(step) => step.into_mut(),
-                Entry::Vacant(vacant) => {
-                    let state = self.index.state(&key)?;
-                    vacant.insert(Step {
-                        before: state,
-                        after: state,
-                        blob: None,
-                    })
-                }
-            };
-            outcomes.push(match (effect, step.after) {
-                (_, State::Deleted { .. }) => Outcome::Deleted,
-                (Effect::Insert { .. }, State::Present(record)) => {
-                    Outcome::AlreadyExists(record.hash())
-                }
-                (Effect::Insert { blob, .. }, State::Absent) => {
-                    match self.take_slot(free, &mut room)? {
-                        Some(slot) => {
-                            step.after = State::Present(record_of(slot, &blob));
-                            step.blob = Some(blob);
-                            Outcome::Inserted
-                        }
-                        None => Outcome::Full,
-                    }
-                }
-                (Effect::Delete { .. }, State::Absent) => Outcome::Absent,
-                (Effect::Delete { blob_hash, .. }, State::Present(record))
-                    if blob_hash != record.hash() =>
-                {
-                    Outcome::HashMismatch(record.hash())
-                }
-                (Effect::Delete { epoch, .. }, State::Present(record)) => {
-                    step.after = State::Deleted { epoch };
-                    if step.blob.take().is_some() {
-                        // Inserted by this very batch: nothing on the disk names the slot.
-                        free.release(record.slot);
-                    }
-                    Outcome::Removed
-                }
-            });
-        }
-        Ok((outcomes, steps))
+        // Never the folder of an attempt before: sled writes by path.
+        writer.generation = writer.generation.next();
+        let folder = writer.generation.folder(&self.folder);
+        let copied = Index::open(&folder, self.options.cache_bytes, Arc::clone(&self.medium))
+            .and_then(|fresh| Ok((plan.copy(&self.index(), &fresh)?, fresh)));
+        let (books, fresh) = match copied {
+            Ok(copied) => copied,
+            Err(error) => {
+                // Nothing names it. If it cannot be removed, the next opening will.
+                let _ = self.medium.remove_folder(&folder);
+                return Err(error);
+            }
+        };
+        let shown = Shown::of(&fresh, &books)?;
+
+        // Whatever happens before this is taken back, the disk may be in either epoch.
+        writer.stopped = true;
+        folder::switch(&self.folder, writer.generation, &*self.medium)?;
+        self.slots.witness(books.commits)?;
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut *index, fresh);
+        drop(index);
+        self.show(shown);
+        writer.books = books;
+        writer.unpaid = unpaid;
+        writer.stopped = false;
+
+        let folder = old.folder().to_owned();
+        old.close()?;
+        self.medium
+            .remove_folder(&folder)
+            .map_err(StoreError::io("remove the former index"))?;
+        Ok(Ok(plan.epochs))
     }
 
-    /// A free slot, of a longer file if need be; `None` when there is no room for it.
-    ///
-    /// `room` is what the disk has above its floor, in bytes; `None` below the floor.
-    fn take_slot(
-        &self,
-        free: &mut FreeSlots,
-        room: &mut Option<u64>,
-    ) -> Result<Option<u64>, StoreError> {
-        let Some(above_floor) = *room else {
-            return Ok(None);
-        };
-        if !free.any() {
-            let slots = self.options.growth_slots;
-            *room = above_floor.checked_sub(slots * SLOT_LEN as u64);
-            if room.is_none() {
-                return Ok(None);
-            }
-            match self.slots.lengthen(free.slots(), slots) {
-                Ok(()) => free.grow(free.slots() + slots),
-                // Nothing was written yet, so a full disk is no reason to stop.
-                Err(error) if is_full(&error) => *room = None,
-                Err(error) => return Err(StoreError::io("lengthen the slot file")(error)),
-            }
-        }
-        Ok(free.take())
+    fn shown(&self) -> MutexGuard<'_, Shown> {
+        // It is replaced in one step, so a panic elsewhere leaves it whole.
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn show(&self, shown: Shown) {
+        *self.shown() = shown;
     }
 
     fn free_bytes(&self) -> Result<u64, StoreError> {
@@ -324,11 +333,11 @@ impl Engine for SledEngine {
         loop {
             let record = match state {
                 State::Absent => return Ok(Reading::Absent),
-                State::Deleted { .. } => return Ok(Reading::Deleted),
+                State::Deleted => return Ok(Reading::Deleted),
                 State::Present(record) => record,
             };
             let blob = self.slots.read(record.slot, &record.tail)?;
-            if blob.hash() == record.hash() {
+            if blob.hash() == record.hash {
                 return Ok(Reading::Found(blob));
             }
             // Either the slot was emptied and reused meanwhile, or its bytes are bad.
@@ -344,31 +353,74 @@ impl Engine for SledEngine {
     fn stat(&self, key: &Key) -> Result<Stat, StoreError> {
         Ok(match self.state(key)? {
             State::Absent => Stat::Absent,
-            State::Deleted { .. } => Stat::Deleted,
-            State::Present(record) => Stat::Present(record.hash()),
+            State::Deleted => Stat::Deleted,
+            State::Present(record) => Stat::Present {
+                blob_hash: record.hash,
+                epoch: record.epoch,
+            },
         })
+    }
+
+    fn row(&self, reference: &Reference) -> Result<Option<Row>, StoreError> {
+        self.durable(&reference.0, |index| index.row(reference))
+    }
+
+    fn claim(&self, tag: &ClaimTag) -> Result<Option<OpenedClaim>, StoreError> {
+        self.durable(&tag.0, |index| index.claim(tag))
+    }
+
+    fn supply(&self) -> Result<Supply, StoreError> {
+        Ok(self.shown().supply)
+    }
+
+    fn epochs(&self) -> Result<Option<Epochs>, StoreError> {
+        Ok(self.shown().epochs.clone())
+    }
+
+    fn enter(&self, next: Enter) -> Result<Result<Epochs, Past>, StoreError> {
+        if next.terms.len() > Enter::MAX_TERMS {
+            return Err(StoreError::TermsTooLong);
+        }
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if writer.stopped {
+            return Err(StoreError::Stopped);
+        }
+        guarded(|| self.enter_alone(&mut writer, next))
     }
 
     fn usage(&self) -> Result<Usage, StoreError> {
         let (_, slot_bytes) = self.slots.extent()?;
+        let index_bytes = self.index().disk_bytes()?;
+        let free_bytes = self.free_bytes()?;
+        let shown = self.shown();
         Ok(Usage {
-            blobs: self.blobs.load(Ordering::Relaxed),
-            tombstones: self.tombstones.load(Ordering::Relaxed),
-            disk_bytes: slot_bytes + self.index.disk_bytes()?,
-            free_bytes: self.free_bytes()?,
+            blobs: shown.blobs,
+            tombstones: shown.tombstones,
+            disk_bytes: slot_bytes + index_bytes,
+            free_bytes,
         })
     }
 }
 
-fn record_of(slot: u64, blob: &Blob) -> Record {
-    let mut tail = [0; TAIL_LEN];
-    tail.copy_from_slice(&blob.as_bytes()[SLOT_LEN..]);
-    Record::new(slot, blob.hash(), tail)
+/// The name under which a reader would ask for what is written.
+fn name(write: &Write) -> Option<Vec<u8>> {
+    match write.table {
+        Table::Index | Table::Rows(_) | Table::Claims => Some(write.key.clone()),
+        // A tombstone is written when its key leaves the index; the rest is not read.
+        Table::Tombstones(_) | Table::Payments | Table::Ledger => None,
+    }
 }
 
-fn is_full(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-    matches!(error.kind(), StorageFull | QuotaExceeded)
+fn occupy(free: &mut FreeSlots, slot: u64) -> Result<(), StoreError> {
+    if free.occupy(slot) {
+        return Ok(());
+    }
+    let what = if slot < free.slots() {
+        "two records name it"
+    } else {
+        "the file ends before it"
+    };
+    Err(StoreError::corrupt(Place::Slot(slot), what))
 }
 
 /// sled answers some damage with a panic; to an operator it is damage like any other.

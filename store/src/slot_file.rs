@@ -31,8 +31,8 @@ use crate::medium::{Medium, sync_folder};
 use crate::record::TAIL_LEN;
 use crate::{Place, StoreError};
 
-/// The on-disk format that this program reads and writes, both files together.
-pub(crate) const FORMAT: u32 = 1;
+/// The format of the slot file that this program reads and writes; the index has its own.
+const FORMAT: u32 = 1;
 
 /// Bytes in a slot.
 pub(crate) const SLOT_LEN: usize = 16_384;

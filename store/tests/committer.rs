@@ -7,10 +7,13 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
+use larder_credentials::ledger::{Past, Supply};
+use larder_credentials::{ClaimTag, Reference, Row};
 use larder_protocol::Key;
 use larder_store::suite::sample::{blob, key};
 use larder_store::{
-    Busy, Committer, Done, Effect, Engine, Limits, Outcome, Reading, Stat, StoreError, Usage,
+    Busy, Change, Committer, Done, Effect, Engine, Enter, Epochs, Limits, OpenedClaim, Outcome,
+    Reading, Stat, StoreError, Usage,
 };
 
 /// An engine that announces each batch's size and waits for its result.
@@ -31,6 +34,26 @@ impl Engine for Gate {
     }
 
     fn stat(&self, _key: &Key) -> Result<Stat, StoreError> {
+        unreachable!("a committer does not read")
+    }
+
+    fn row(&self, _reference: &Reference) -> Result<Option<Row>, StoreError> {
+        unreachable!("a committer does not read")
+    }
+
+    fn claim(&self, _tag: &ClaimTag) -> Result<Option<OpenedClaim>, StoreError> {
+        unreachable!("a committer does not read")
+    }
+
+    fn supply(&self) -> Result<Supply, StoreError> {
+        unreachable!("a committer does not read")
+    }
+
+    fn epochs(&self) -> Result<Option<Epochs>, StoreError> {
+        unreachable!("a committer does not read")
+    }
+
+    fn enter(&self, _next: Enter) -> Result<Result<Epochs, Past>, StoreError> {
         unreachable!("a committer does not read")
     }
 
@@ -68,10 +91,11 @@ impl Bench {
     fn submit(&self) -> Result<(), Busy> {
         let result = self.result.clone();
         let done: Done = Box::new(move |outcome| result.send(outcome).unwrap());
-        let effect = Effect::Insert {
+        let effect = Effect::unpaid(Change::Insert {
             key: key(0),
             blob: blob(0),
-        };
+            epoch: 0,
+        });
         self.committer.submit(effect, done)
     }
 }

@@ -9,8 +9,12 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use larder_credentials::Epoch;
+use larder_credentials::ledger::Floor;
 use larder_store::suite::sample::{blob, key};
-use larder_store::{Effect, Engine, Options, Place, Reading, SledEngine, StoreError};
+use larder_store::{
+    Change, Effect, Engine, Enter, Options, Place, Reading, SledEngine, StoreError,
+};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tempfile::TempDir;
@@ -24,6 +28,7 @@ fn open(folder: &Path) -> Result<SledEngine, StoreError> {
         cache_bytes: 4 << 20,
         free_space_floor: 0,
         growth_slots: 8,
+        ..Options::default()
     };
     SledEngine::open(folder, options)
 }
@@ -33,21 +38,22 @@ fn store() -> TempDir {
     let folder = TempDir::new().unwrap();
     let engine = open(folder.path()).unwrap();
     for n in 0..BLOBS {
-        let insert = Effect::Insert {
+        let insert = Effect::unpaid(Change::Insert {
             key: key(n),
             blob: blob(n),
-        };
+            epoch: 0,
+        });
         engine.commit(vec![insert]).unwrap();
     }
     drop(engine);
     // When it opens, sled writes a snapshot, which is a file to damage like any other.
     let engine = open(folder.path()).unwrap();
     for n in 0..DELETED {
-        let delete = Effect::Delete {
+        let delete = Effect::unpaid(Change::Delete {
             key: key(n),
             blob_hash: blob(n).hash(),
             epoch: 1,
-        };
+        });
         engine.commit(vec![delete]).unwrap();
     }
     folder
@@ -176,10 +182,11 @@ fn an_index_that_lost_only_its_last_commit_is_reported() {
     let folder = store();
     let earlier = copy(folder.path());
     let engine = open(folder.path()).unwrap();
-    let insert = Effect::Insert {
+    let insert = Effect::unpaid(Change::Insert {
         key: key(BLOBS),
         blob: blob(BLOBS),
-    };
+        epoch: 0,
+    });
     engine.commit(vec![insert]).unwrap();
     drop(engine);
     // A whole and consistent index, but not the newest: as after a careless restore.
@@ -274,6 +281,49 @@ fn a_slot_file_cut_off_anywhere_is_reported() {
         truncate(&damaged.path().join("blobs.slots"), len);
         assert!(is_reported(damaged.path()), "cut off at {len}");
     }
+}
+
+/// A store that has entered an epoch, with the same blobs.
+fn store_in_an_epoch() -> TempDir {
+    let folder = store();
+    let next = Enter {
+        floor: Floor {
+            oldest: Epoch(1),
+            current: Epoch(1),
+        },
+        since: 0,
+        terms: vec![1, 2, 3],
+        tombstones_before: 0,
+    };
+    let engine = open(folder.path()).unwrap();
+    engine.enter(next).unwrap().unwrap();
+    folder
+}
+
+#[test]
+fn whatever_happens_to_the_pointer_is_reported_and_costs_nothing() {
+    let intact = store_in_an_epoch();
+    let pointer = intact.path().join("index.current");
+    let name = fs::read(&pointer).unwrap();
+    assert_eq!(name, b"index-0001\n");
+    assert!(!is_reported(copy(intact.path()).path()));
+    let flips = (0..name.len() * 8).map(|bit| {
+        let mut name = name.clone();
+        name[bit / 8] ^= 1 << (bit % 8);
+        name
+    });
+    let cuts = (0..name.len()).map(|len| name[..len].to_vec());
+    let damaged = copy(intact.path());
+    let pointer = damaged.path().join("index.current");
+    for wrong in flips.chain(cuts) {
+        fs::write(&pointer, &wrong).unwrap();
+        assert!(is_reported(damaged.path()), "{wrong:?}");
+    }
+    fs::remove_file(&pointer).unwrap();
+    assert!(is_reported(damaged.path()));
+    // It is the pointer that was damaged, and nothing else.
+    fs::write(&pointer, &name).unwrap();
+    assert!(!is_reported(damaged.path()));
 }
 
 #[test]

@@ -11,8 +11,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use larder_credentials::Epoch;
+use larder_credentials::ledger::Floor;
 use larder_store::suite::sample::{blob, key};
-use larder_store::{Effect, Engine, Options, Outcome, Reading, SledEngine};
+use larder_store::{Change, Effect, Engine, Enter, Options, Outcome, Reading, SledEngine, Stat};
 
 fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format-1")
@@ -23,23 +25,25 @@ fn open(folder: &Path) -> SledEngine {
         cache_bytes: 4 << 20,
         free_space_floor: 0,
         growth_slots: 4,
+        ..Options::default()
     };
     SledEngine::open(folder, options).unwrap()
 }
 
 fn insert(n: u64) -> Effect {
-    Effect::Insert {
+    Effect::unpaid(Change::Insert {
         key: key(n),
         blob: blob(n),
-    }
+        epoch: 0,
+    })
 }
 
 fn delete(n: u64, epoch: u32) -> Effect {
-    Effect::Delete {
+    Effect::unpaid(Change::Delete {
         key: key(n),
         blob_hash: blob(n).hash(),
         epoch,
-    }
+    })
 }
 
 #[test]
@@ -75,6 +79,30 @@ fn a_store_of_format_1_is_read_and_written_on() {
     assert_eq!(engine.read(&key(3)).unwrap(), Reading::Deleted);
     for n in [2, 4, 5, 6] {
         assert_eq!(engine.read(&key(n)).unwrap(), Reading::Found(blob(n)));
+    }
+
+    // Entering an epoch makes it one of format 2.
+    let next = Enter {
+        floor: Floor {
+            oldest: Epoch(1),
+            current: Epoch(1),
+        },
+        since: 0,
+        terms: Vec::new(),
+        tombstones_before: 8,
+    };
+    engine.enter(next).unwrap().unwrap();
+    drop(engine);
+    let engine = open(folder.path());
+    assert_eq!(engine.read(&key(1)).unwrap(), Reading::Absent);
+    assert_eq!(engine.read(&key(3)).unwrap(), Reading::Deleted);
+    for n in [2, 4, 5, 6] {
+        let blob_hash = blob(n).hash();
+        let stat = Stat::Present {
+            blob_hash,
+            epoch: 0,
+        };
+        assert_eq!(engine.stat(&key(n)).unwrap(), stat);
     }
 }
 

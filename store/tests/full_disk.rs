@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use larder_store::suite::sample::{blob, key};
-use larder_store::{Effect, Engine, Options, Outcome, Reading, SledEngine, StoreError};
+use larder_store::{Change, Effect, Engine, Options, Outcome, Reading, SledEngine, StoreError};
 use tempfile::TempDir;
 
 const FOLDER: &str = "LARDER_FULL_FOLDER";
@@ -26,6 +26,7 @@ fn open(folder: &Path) -> SledEngine {
         cache_bytes: 4 << 20,
         free_space_floor: 0,
         growth_slots: 16,
+        ..Options::default()
     };
     SledEngine::open(folder, options).unwrap()
 }
@@ -71,10 +72,11 @@ fn when_sled_runs_out_of_room_nothing_acknowledged_is_lost() {
         }
     }
     // With room again, it works again.
-    let insert = Effect::Insert {
+    let insert = Effect::unpaid(Change::Insert {
         key: key(u64::MAX),
         blob: blob(0),
-    };
+        epoch: 0,
+    });
     assert_eq!(engine.commit(vec![insert]).unwrap(), [Outcome::Inserted]);
 }
 
@@ -83,10 +85,11 @@ fn when_sled_runs_out_of_room_nothing_acknowledged_is_lost() {
 fn limited_child() {
     let engine = open(Path::new(&std::env::var(FOLDER).unwrap()));
     for n in 0_u64.. {
-        let insert = Effect::Insert {
+        let insert = Effect::unpaid(Change::Insert {
             key: key(n),
             blob: blob(n),
-        };
+            epoch: 0,
+        });
         if !acknowledges(&engine, insert, Outcome::Inserted) {
             break;
         }
@@ -94,11 +97,11 @@ fn limited_child() {
         let Some(old) = n.checked_sub(20) else {
             continue;
         };
-        let delete = Effect::Delete {
+        let delete = Effect::unpaid(Change::Delete {
             key: key(old),
             blob_hash: blob(old).hash(),
             epoch: 0,
-        };
+        });
         if !acknowledges(&engine, delete, Outcome::Removed) {
             break;
         }

@@ -14,6 +14,7 @@ fn open(folder: &Path) -> Arc<dyn Engine> {
         cache_bytes: 4 << 20,
         free_space_floor: 0,
         growth_slots: 16,
+        ..Options::default()
     };
     Arc::new(SledEngine::open(folder, options).expect("the store opens"))
 }

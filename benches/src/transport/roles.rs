@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use larder_node::config::Payment;
 use larder_node::{Config, Node};
 use larder_onion::{
     Circuits, CircuitsConfig, Destination, NodeId, PeerAddress, Relay, RelayConfig, Service,
@@ -149,6 +150,7 @@ fn node(lsp: PeerAddress) -> Result<(), Box<dyn Error>> {
     let runtime = Runtime::new()?;
     let mut config = Config::load(None, Some(folder.path()), [])?;
     config.lsps = vec![lsp];
+    config.payment = Payment::None;
     config.free_space_floor = 0;
     let node = runtime.block_on(async {
         let node = Node::start(&config).await?;

@@ -9,7 +9,7 @@
 //! repeated; until then the ledger either goes on as before or, if the transaction had
 //! become durable, refuses with [`Refusal::WrongEpoch`] whatever is new.
 
-use super::{Floor, Ledger, Storage, Tariff, Teller, Transaction, Writes};
+use super::{Floor, Ledger, Storage, Supply, Tariff, Teller, Transaction, Writes};
 use crate::epoch::Epoch;
 use crate::issuer::Issuer;
 
@@ -83,7 +83,8 @@ impl<S: Storage, T: Tariff> Ledger<S, T> {
 
 impl Floor {
     /// Raises the floor and drops the rows below it. What was closed stays closed: returns the
-    /// floor that holds now.
+    /// floor that holds now. When it closes every epoch there ever was, no token is outstanding,
+    /// and a halted issuance may go on.
     ///
     /// `restored` says that the storage comes from a backup: then the epoch has to be one that it
     /// has not seen.
@@ -105,6 +106,11 @@ impl Floor {
                 }));
             }
             raised.oldest = self.oldest.max(oldest);
+            if current < raised.oldest {
+                // All that was ever issued is void. What is counted from here on is counted
+                // right, so an alarm that was raised before is over.
+                writes.put_supply(Supply::default())?;
+            }
         }
         writes.put_floor(raised)?;
         writes.drop_rows_before(raised.oldest)?;

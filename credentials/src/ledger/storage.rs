@@ -90,7 +90,8 @@ pub trait Transaction: Writes {
 /// given back. Only a forged credential can take it below zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Supply {
-    /// Tokens that honest clients hold, in all epochs. Lost pairs never leave it.
+    /// Tokens that honest clients hold, in all epochs. Lost pairs leave it only when every epoch
+    /// that could spend them is closed at once.
     pub outstanding: u128,
     /// Set when it would have gone below zero; an operator clears it.
     pub halted: bool,

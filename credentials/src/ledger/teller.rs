@@ -76,6 +76,20 @@ impl<T: Tariff> Teller<T> {
     ) -> Result<Admitted, LedgerError<R::Error>> {
         let service = self.issuer.record().service();
         let request = Request::decode(service, core).map_err(Refusal::from)?;
+        self.admit_decoded(request, reads)
+    }
+
+    /// [`Self::admit`] for a service that had to look into the core first: one whose requests
+    /// carry more than the core compares the two, or a retry could ask for something else.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::admit`].
+    pub fn admit_decoded<R: Reads>(
+        &self,
+        request: Request,
+        reads: &mut R,
+    ) -> Result<Admitted, LedgerError<R::Error>> {
         match seen(reads, request.references(), request.core_hash())
             .map_err(LedgerError::Storage)?
         {

@@ -1,7 +1,7 @@
 //! What happens at the boundary of an epoch, and to those who come late (§7.1).
 
 use larder_credentials::ledger::{
-    EpochError, Floor, Past, Storage as _, Transaction as _, Writes as _,
+    EpochError, Floor, Past, Storage as _, Supply, Transaction as _, Writes as _,
 };
 use larder_credentials::{
     AdjustRule, Epoch, HolderError, InFlight, Issuer, Ledger, Refusal, Reply, Root, Settled,
@@ -304,6 +304,21 @@ fn after_a_restore_nothing_older_is_ever_accepted_again() {
     let storage = ledger.into_storage();
     let ledger = Ledger::new(issuer(SERVICE, Epoch(7)), storage, Prices).unwrap();
     assert_eq!(refusal(ledger.process(again.core(), never)), CLOSED);
+}
+
+#[test]
+fn what_is_outstanding_ends_with_the_last_epoch_that_could_spend_it_and_not_before() {
+    let ledger = ledger();
+    buy(&ledger, &root(), 0, 100);
+    let sold = supply(&ledger);
+    assert_eq!(sold.outstanding, 100);
+    let storage = ledger.into_storage();
+    // A restart with the narrowest window is no new epoch.
+    let same = Ledger::new(narrow(EPOCH.0), storage, Prices).unwrap();
+    assert_eq!(supply(&same), sold);
+    let storage = same.into_storage();
+    let restored = Ledger::after_restore(issuer(SERVICE, Epoch(9)), storage, Prices).unwrap();
+    assert_eq!(supply(&restored), Supply::default());
 }
 
 #[test]

@@ -6,31 +6,40 @@ use larder_protocol::BlobHash;
 
 use super::Open;
 use super::sample::{blob, key};
-use crate::{Effect, Engine, Outcome, Reading, Stat};
+use crate::{Change, Effect, Engine, Outcome, Reading, Stat};
 
-fn insert(key_number: u64, blob_number: u64) -> Effect {
-    Effect::Insert {
-        key: key(key_number),
-        blob: blob(blob_number),
+/// Says that a blob is stored.
+fn present(blob_number: u64) -> Stat {
+    Stat::Present {
+        blob_hash: blob(blob_number).hash(),
+        epoch: 0,
     }
 }
 
+fn insert(key_number: u64, blob_number: u64) -> Effect {
+    Effect::unpaid(Change::Insert {
+        key: key(key_number),
+        blob: blob(blob_number),
+        epoch: 0,
+    })
+}
+
 fn delete(key_number: u64, blob_number: u64, epoch: u32) -> Effect {
-    Effect::Delete {
+    Effect::unpaid(Change::Delete {
         key: key(key_number),
         blob_hash: blob(blob_number).hash(),
         epoch,
-    }
+    })
 }
 
 /// Commits one effect alone.
 fn commit(engine: &dyn Engine, effect: Effect) -> Outcome {
     let outcomes = engine.commit(vec![effect]).expect("it commits");
     assert_eq!(outcomes.len(), 1, "one effect, one outcome");
-    outcomes[0]
+    outcomes.into_iter().next().expect("it is there")
 }
 
-fn folder() -> tempfile::TempDir {
+pub(super) fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
 
@@ -42,7 +51,7 @@ pub fn an_inserted_blob_is_read_back(open: Open) {
     assert_eq!(engine.stat(&key(1)).unwrap(), Stat::Absent);
     assert_eq!(commit(&*engine, insert(1, 1)), Outcome::Inserted);
     assert_eq!(engine.read(&key(1)).unwrap(), Reading::Found(blob(1)));
-    assert_eq!(engine.stat(&key(1)).unwrap(), Stat::Present(blob(1).hash()));
+    assert_eq!(engine.stat(&key(1)).unwrap(), present(1));
     assert_eq!(engine.read(&key(2)).unwrap(), Reading::Absent);
 }
 

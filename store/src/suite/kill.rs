@@ -1,24 +1,30 @@
 //! `kill -9` under load.
 //!
-//! A child process keeps inserts and deletes in flight through a [`Committer`] and prints
-//! a line for each acknowledgement. The parent kills it after a random number of lines,
-//! opens the store, and checks every number up to the highest that can have been begun.
+//! A child process keeps inserts and deletes in flight through a [`Committer`], some of them
+//! paid, enters an epoch now and then, and prints a line for each acknowledgement. The parent
+//! kills it after a random number of lines, opens the store, and checks every number up to
+//! the highest that can have been begun: a paid one has its blob and its row, or neither.
 
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Write, stdout};
 use std::ops::Range;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
+
+use larder_credentials::ledger::Floor;
+use larder_credentials::{Epoch, Reference};
 
 use super::Open;
 use super::sample::{blob, key};
-use crate::{Committer, Effect, Engine, Limits, Outcome, Reading};
+use super::scene::{Scene, TOKENS};
+use crate::{Change, Committer, Effect, Engine, Enter, Limits, Outcome, Payment, Reading};
 
 /// Kills in one test.
 const KILLS: u64 = 20;
 
-/// Effects that the child keeps in flight.
+/// Inserts that the child keeps in flight.
 const IN_FLIGHT: u64 = 32;
 
 const FOLDER: &str = "LARDER_KILL_FOLDER";
@@ -31,14 +37,31 @@ fn deleted_by(n: u64) -> Option<u64> {
     n.checked_sub(LAG).filter(|old| old % 2 == 0)
 }
 
+/// Whether number `n` is inserted together with a purchase.
+fn is_paid(n: u64) -> bool {
+    n % 8 == 5
+}
+
+/// Whether an epoch is entered before number `n` is begun.
+fn begins_an_epoch(n: u64) -> bool {
+    n.is_multiple_of(48)
+}
+
 /// The process to kill; it ends by being killed, or when its parent is gone.
 pub fn child(open: Open) {
     let folder = std::env::var(FOLDER).expect("started by its parent");
     let first: u64 = std::env::var(FIRST).unwrap().parse().unwrap();
-    let committer = Committer::start(open(Path::new(&folder)), Limits::default()).unwrap();
+    let engine = open(Path::new(&folder));
     let (acknowledged, acknowledgements) = channel();
+    let mut child = Child {
+        committer: Committer::start(Arc::clone(&engine), Limits::default()).unwrap(),
+        scene: enter_next_epoch(&*engine),
+        engine,
+        first,
+        acknowledged,
+    };
     for n in first..first + IN_FLIGHT {
-        begin(&committer, first, n, &acknowledged);
+        child.begin(n);
     }
     let mut next = first + IN_FLIGHT;
     // One write per line: a line is there as a whole or not at all.
@@ -50,37 +73,109 @@ pub fn child(open: Open) {
         {
             return;
         }
-        if what == "insert" {
-            begin(&committer, first, next, &acknowledged);
+        if what != "delete" {
+            child.begin(next);
             next += 1;
         }
     }
 }
 
-fn begin(committer: &Committer, first: u64, n: u64, acknowledged: &Sender<(u64, &'static str)>) {
-    let submit = |number, effect, what, expected: Outcome| {
-        let acknowledged = acknowledged.clone();
-        let done = Box::new(move |outcome: Result<Outcome, _>| {
-            assert_eq!(outcome.unwrap(), expected);
-            // The receiver is gone only when the process ends.
-            let _ = acknowledged.send((number, what));
-        });
-        committer.submit(effect, done).unwrap();
-    };
-    let insert = Effect::Insert {
-        key: key(n),
-        blob: blob(n),
-    };
-    submit(n, insert, "insert", Outcome::Inserted);
-    // What an earlier life began may not have survived it, so it is left alone.
-    if let Some(old) = deleted_by(n).filter(|old| *old >= first) {
-        let delete = Effect::Delete {
-            key: key(old),
-            blob_hash: blob(old).hash(),
-            epoch: 0,
+struct Child {
+    engine: Arc<dyn Engine>,
+    committer: Committer,
+    scene: Scene,
+    first: u64,
+    acknowledged: Sender<(u64, &'static str)>,
+}
+
+impl Child {
+    fn begin(&mut self, n: u64) {
+        if begins_an_epoch(n) {
+            self.scene = enter_next_epoch(&*self.engine);
+        }
+        let insert = Change::Insert {
+            key: key(n),
+            blob: blob(n),
+            epoch: 1,
         };
-        submit(old, delete, "delete", Outcome::Removed);
+        if is_paid(n) {
+            let payment = Payment {
+                id: payment_id(n),
+                tags: vec![self.scene.tag(n)],
+                amount: TOKENS,
+                expires: u64::MAX,
+                paid: true,
+            };
+            let opened = Change::OpenClaims { payment, now: 0 };
+            self.submit(Effect::unpaid(opened), |_| None);
+            let purchase = self.scene.purchase(n).entry;
+            self.submit(Effect::paid(insert, purchase), move |outcome| {
+                // The next epoch may have been entered before it was committed.
+                Some(match outcome {
+                    Outcome::Inserted => (n, "insert"),
+                    Outcome::Declined(_) => (n, "decline"),
+                    other => panic!("number {n}: {other:?}"),
+                })
+            });
+        } else {
+            self.submit(Effect::unpaid(insert), move |outcome| {
+                assert_eq!(outcome, Outcome::Inserted);
+                Some((n, "insert"))
+            });
+        }
+        // What an earlier life began may not have survived it, so it is left alone.
+        if let Some(old) = deleted_by(n).filter(|old| *old >= self.first) {
+            let delete = Change::Delete {
+                key: key(old),
+                blob_hash: blob(old).hash(),
+                epoch: 0,
+            };
+            self.submit(Effect::unpaid(delete), move |outcome| {
+                assert_eq!(outcome, Outcome::Removed);
+                Some((old, "delete"))
+            });
+        }
     }
+
+    fn submit(
+        &self,
+        effect: Effect,
+        line: impl FnOnce(Outcome) -> Option<(u64, &'static str)> + Send + 'static,
+    ) {
+        let acknowledged = self.acknowledged.clone();
+        let done = Box::new(move |outcome: Result<Outcome, _>| {
+            if let Some(line) = line(outcome.unwrap()) {
+                // The receiver is gone only when the process ends.
+                let _ = acknowledged.send(line);
+            }
+        });
+        self.committer.submit(effect, done).unwrap();
+    }
+}
+
+fn payment_id(n: u64) -> [u8; 32] {
+    let mut id = [0; 32];
+    id[..8].copy_from_slice(&n.to_le_bytes());
+    id
+}
+
+/// Every row stays, so that all can be checked.
+fn enter_next_epoch(engine: &dyn Engine) -> Scene {
+    let current = engine
+        .epochs()
+        .unwrap()
+        .map_or(0, |now| now.floor.current.0);
+    let next = Enter {
+        floor: Floor {
+            oldest: Epoch(0),
+            current: Epoch(current + 1),
+        },
+        since: 0,
+        terms: Vec::new(),
+        tombstones_before: 0,
+    };
+    engine.enter(next).unwrap().unwrap();
+    Scene::new(current + 1)
 }
 
 /// Kills the child 20 times in one store's life and looks for what it acknowledged.
@@ -89,6 +184,7 @@ pub fn loses_nothing_acknowledged(open: Open, child_test: &str) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut lives: Vec<Life> = Vec::new();
     let mut first = 0;
+    let scene = Scene::new(1);
     for kill in 0..KILLS {
         // From hardly begun to well under way; unlike any other run's.
         let lines = kill * 11 + u64::from(std::process::id()) % 17;
@@ -96,10 +192,13 @@ pub fn loses_nothing_acknowledged(open: Open, child_test: &str) {
         first = life.begun.end;
         lives.push(life);
         let engine = open(folder.path());
-        for life in &lives {
-            life.check(&*engine);
-        }
+        let purchases: u64 = lives.iter().map(|life| life.check(&*engine, &scene)).sum();
+        let tokens = u128::from(purchases * TOKENS);
+        assert_eq!(engine.supply().unwrap().outstanding, tokens);
     }
+    let paid = |life: &Life| life.inserted.iter().filter(|n| is_paid(**n)).count();
+    let paid: usize = lives.iter().map(paid).sum();
+    assert!(paid > 0, "no kill came after a purchase");
     let deletes: usize = lives.iter().map(|life| life.deleted.len()).sum();
     assert!(deletes > 0, "no kill came after a delete");
 }
@@ -107,6 +206,7 @@ pub fn loses_nothing_acknowledged(open: Open, child_test: &str) {
 struct Life {
     begun: Range<u64>,
     inserted: HashSet<u64>,
+    declined: HashSet<u64>,
     deleted: HashSet<u64>,
 }
 
@@ -121,6 +221,7 @@ fn live_and_die(child_test: &str, folder: &Path, first: u64, lines: u64) -> Life
     let mut life = Life {
         begun: first..first,
         inserted: HashSet::new(),
+        declined: HashSet::new(),
         deleted: HashSet::new(),
     };
     let mut seen = 0;
@@ -137,6 +238,7 @@ fn live_and_die(child_test: &str, folder: &Path, first: u64, lines: u64) -> Life
         };
         match what {
             "insert" => life.inserted.insert(number),
+            "decline" => life.declined.insert(number),
             "delete" => life.deleted.insert(number),
             _ => continue,
         };
@@ -148,13 +250,25 @@ fn live_and_die(child_test: &str, folder: &Path, first: u64, lines: u64) -> Life
     child.wait().expect("the child ends");
     assert!(seen > lines, "the child ended before it was killed");
     // As many were begun as could be in flight beyond what was acknowledged.
-    life.begun.end = first + life.inserted.len() as u64 + IN_FLIGHT;
+    let answered = life.inserted.len() + life.declined.len();
+    life.begun.end = first + answered as u64 + IN_FLIGHT;
     life
 }
 
 impl Life {
-    fn check(&self, engine: &dyn Engine) {
+    /// Returns the number of purchases.
+    fn check(&self, engine: &dyn Engine, scene: &Scene) -> u64 {
+        let mut purchases = 0;
         for n in self.begun.clone() {
+            if is_paid(n) {
+                let found = matches!(engine.read(&key(n)), Ok(Reading::Found(_)));
+                let row = engine.row(&Reference(scene.tag(n).0)).unwrap();
+                let claim = engine.claim(&scene.tag(n)).unwrap();
+                let consumed = claim.is_some_and(|opened| opened.claim.consumed);
+                assert_eq!((row.is_some(), consumed), (found, found), "half of {n}");
+                purchases += u64::from(found);
+                assert!(!found || !self.declined.contains(&n), "{n} was declined");
+            }
             let may_be_deleted = n % 2 == 0 && n + LAG < self.begun.end;
             match engine.read(&key(n)).expect("nothing is half-done") {
                 Reading::Found(found) => {
@@ -170,5 +284,6 @@ impl Life {
                 }
             }
         }
+        purchases
     }
 }

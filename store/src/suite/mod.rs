@@ -14,13 +14,16 @@
 
 mod behaviour;
 pub mod kill;
+mod ledger;
 mod model;
 pub mod sample;
+pub mod scene;
 
 use std::path::Path;
 use std::sync::Arc;
 
 pub use behaviour::*;
+pub use ledger::*;
 pub use model::every_history_agrees_with_a_map;
 
 use crate::Engine;
@@ -43,6 +46,15 @@ macro_rules! engine_suite {
             of_racing_inserts_one_wins,
             a_read_beside_deletes_never_shows_other_bytes,
             usage_counts_blobs_and_tombstones,
+            an_entry_and_its_change_take_place_together,
+            a_change_that_does_not_take_place_costs_nothing,
+            a_declined_entry_keeps_its_change_from_taking_place,
+            a_claim_is_opened_paid_and_used_in_one_batch,
+            a_payment_opens_claims_once,
+            tokens_out_of_nothing_halt_issuance,
+            epochs_are_entered_once_and_in_order,
+            an_epochs_end_takes_its_rows_and_leaves_the_blobs,
+            a_claim_stays_as_long_as_it_can_matter,
             every_history_agrees_with_a_map,
         );
 

@@ -1,113 +1,369 @@
-//! Random histories, judged by a map in memory.
+//! Random histories, judged by a map and a ledger in memory.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use larder_credentials::ledger::memory::{Memory, MemoryTransaction};
+use larder_credentials::ledger::{Claim, Entry, Floor, Reads, Storage, Transaction, Writes};
+use larder_credentials::{ClaimTag, Epoch, Reference};
 use larder_protocol::{Blob, Key};
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::Open;
 use super::sample;
-use crate::{Effect, Engine, Outcome, Reading, Stat};
+use super::scene::{EARLIER, Scene, TOKENS};
+use crate::{Change, Effect, Engine, Enter, OpenedClaim, Outcome, Payment, Reading, Stat};
 
 /// Few enough that histories meet themselves again.
 const KEYS: usize = 6;
 const BLOBS: usize = 3;
+const PAYMENTS: usize = 3;
+const ENTRIES: usize = 9;
+
+/// Unix seconds that an epoch takes; payment `n` expires after `n` of them.
+const EPOCH: u64 = 100;
 
 #[derive(Debug, Clone)]
 enum Step {
     Commit(Vec<Op>),
+    Enter { tombstones_before: u32 },
     Reopen,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Op {
-    Insert { key: usize, blob: usize },
-    Delete { key: usize, blob: usize, epoch: u32 },
+struct Op {
+    what: What,
+    entry: Option<usize>,
 }
 
-/// A map from keys to the number of their blob, or `None` for a tombstone.
+#[derive(Debug, Clone, Copy)]
+enum What {
+    Nothing,
+    Insert { key: usize, blob: usize, epoch: u32 },
+    Delete { key: usize, blob: usize, epoch: u32 },
+    Open { payment: usize, paid: bool },
+    MarkPaid { payment: usize },
+}
+
+/// What the histories are made of.
+struct Sample {
+    keys: Vec<Key>,
+    blobs: Vec<Blob>,
+    payments: Vec<Payment>,
+    entries: Vec<Entry>,
+}
+
+static SAMPLE: LazyLock<Sample> = LazyLock::new(|| {
+    let [one, two] = [1, 2].map(Scene::new);
+    let bought = [0, 1].map(|number| one.purchase(number));
+    let spent = one.spend(&bought[0].pair, 0);
+    let mut entries = vec![
+        // On one pair, in either epoch, or with what the first of them leaves.
+        one.spend(&bought[0].pair, 1).entry,
+        two.spend(&bought[0].pair, 2).entry,
+        two.spend(&spent.pair, 0).entry,
+        one.spend(&bought[1].pair, 0).entry,
+        two.purchase(0).entry,
+        two.purchase(1).entry,
+        spent.entry,
+    ];
+    entries.extend(bought.map(|ready| ready.entry));
+    assert_eq!(entries.len(), ENTRIES);
+    // The last has a tag of the one before.
+    let tags = [
+        vec![one.tag(0)],
+        vec![one.tag(1), one.tag(2)],
+        vec![one.tag(2)],
+    ];
+    let payment = |(number, tags): (u8, Vec<ClaimTag>)| Payment {
+        id: [number; 32],
+        tags,
+        amount: TOKENS,
+        expires: u64::from(number) * EPOCH,
+        paid: false,
+    };
+    Sample {
+        keys: (0..KEYS as u64).map(sample::key).collect(),
+        blobs: (0..BLOBS as u64).map(sample::blob).collect(),
+        payments: (0..).zip(tags).map(payment).collect(),
+        entries,
+    }
+});
+
+#[derive(Debug, Clone, Copy)]
+enum Held {
+    Blob { blob: usize, epoch: u32 },
+    Tombstone { epoch: u32 },
+}
+
+/// What the engine ought to hold.
 #[derive(Default)]
-struct Model(BTreeMap<usize, Option<usize>>);
+struct Model {
+    keys: BTreeMap<usize, Held>,
+    ledger: Memory,
+    /// The payments that opened claims.
+    payments: Vec<usize>,
+    epoch: u32,
+}
 
 impl Model {
-    fn apply(&mut self, op: Op, blobs: &[Blob]) -> Outcome {
-        let (Op::Insert { key, .. } | Op::Delete { key, .. }) = op;
-        match (op, self.0.get(&key).copied()) {
-            (_, Some(None)) => Outcome::Deleted,
-            (Op::Insert { blob, .. }, None) => {
-                self.0.insert(key, Some(blob));
-                Outcome::Inserted
+    fn begin(&self) -> MemoryTransaction<'_> {
+        let Ok(transaction) = self.ledger.begin();
+        transaction
+    }
+
+    fn apply(&mut self, Op { what, entry }: Op) -> Outcome {
+        if let Some(refused) = self.refuse(what) {
+            return refused;
+        }
+        if let Some(number) = entry {
+            let mut transaction = self.begin();
+            let Ok(applied) = SAMPLE.entries[number].apply(&mut transaction);
+            // Also when it was declined: issuance may have been halted.
+            let Ok(()) = transaction.commit();
+            if let Err(declined) = applied {
+                return Outcome::Declined(Box::new(declined));
             }
-            (Op::Insert { .. }, Some(Some(stored))) => Outcome::AlreadyExists(blobs[stored].hash()),
-            (Op::Delete { .. }, None) => Outcome::Absent,
-            (Op::Delete { blob, .. }, Some(Some(stored))) if blob == stored => {
-                self.0.insert(key, None);
-                Outcome::Removed
+        }
+        self.carry_out(what)
+    }
+
+    fn refuse(&self, what: What) -> Option<Outcome> {
+        match what {
+            What::Nothing => None,
+            What::Insert { key, .. } => match self.keys.get(&key)? {
+                Held::Blob { blob, .. } => Some(Outcome::AlreadyExists(hash(*blob))),
+                Held::Tombstone { .. } => Some(Outcome::Deleted),
+            },
+            What::Delete { key, blob, .. } => match self.keys.get(&key) {
+                None => Some(Outcome::Absent),
+                Some(Held::Tombstone { .. }) => Some(Outcome::Deleted),
+                Some(Held::Blob { blob: stored, .. }) if *stored == blob => None,
+                Some(Held::Blob { blob, .. }) => Some(Outcome::HashMismatch(hash(*blob))),
+            },
+            What::Open { payment, .. } if self.payments.contains(&payment) => None,
+            What::Open { payment, .. } => {
+                let mut ledger = self.begin();
+                let mut used = |tag: &ClaimTag| {
+                    let Ok(claim) = ledger.claim(tag);
+                    let Ok(row) = ledger.row(&Reference(tag.0));
+                    claim.is_some() || row.is_some()
+                };
+                let used = SAMPLE.payments[payment].tags.iter().any(&mut used);
+                used.then_some(Outcome::TagUsed)
             }
-            (Op::Delete { .. }, Some(Some(stored))) => Outcome::HashMismatch(blobs[stored].hash()),
+            What::MarkPaid { payment } => {
+                let awaited = self.payments.contains(&payment);
+                (!awaited).then_some(Outcome::UnknownPayment)
+            }
         }
     }
 
-    fn agrees_with(&self, engine: &dyn Engine, keys: &[Key], blobs: &[Blob]) {
-        for (number, key) in keys.iter().enumerate() {
-            let (reading, stat) = match self.0.get(&number).copied() {
+    fn carry_out(&mut self, what: What) -> Outcome {
+        match what {
+            What::Nothing => Outcome::Settled,
+            What::Insert { key, blob, epoch } => {
+                self.keys.insert(key, Held::Blob { blob, epoch });
+                Outcome::Inserted
+            }
+            What::Delete { key, epoch, .. } => {
+                self.keys.insert(key, Held::Tombstone { epoch });
+                Outcome::Removed
+            }
+            What::Open { payment, paid } => {
+                if !self.payments.contains(&payment) {
+                    self.payments.push(payment);
+                    self.each_claim(payment, |ledger, tag, _| {
+                        let claim = Claim {
+                            payment: SAMPLE.payments[payment].id,
+                            amount: TOKENS,
+                            paid,
+                            consumed: false,
+                        };
+                        let Ok(()) = ledger.put_claim(tag, claim);
+                    });
+                }
+                Outcome::Opened
+            }
+            What::MarkPaid { payment } => {
+                self.each_claim(payment, |ledger, tag, claim| {
+                    let claim = claim.expect("it was opened");
+                    let Ok(()) = ledger.put_claim(
+                        tag,
+                        Claim {
+                            paid: true,
+                            ..claim
+                        },
+                    );
+                });
+                Outcome::Paid
+            }
+        }
+    }
+
+    fn each_claim(
+        &self,
+        payment: usize,
+        mut change: impl FnMut(&mut MemoryTransaction<'_>, &ClaimTag, Option<Claim>),
+    ) {
+        let mut ledger = self.begin();
+        for tag in &SAMPLE.payments[payment].tags {
+            let Ok(claim) = ledger.claim(tag);
+            change(&mut ledger, tag, claim);
+        }
+        let Ok(()) = ledger.commit();
+    }
+
+    /// Enters the next epoch; returns how the engine is told.
+    fn enter(&mut self, tombstones_before: u32) -> Enter {
+        self.epoch += 1;
+        let floor = Floor {
+            oldest: Epoch(self.epoch).oldest_live(EARLIER),
+            current: Epoch(self.epoch),
+        };
+        let since = u64::from(self.epoch) * EPOCH;
+        let mut ledger = self.begin();
+        let Ok(raised) = floor.raise(true, &mut ledger);
+        assert_eq!(raised, Ok(floor));
+        let Ok(()) = ledger.commit();
+        self.keys.retain(|_, held| match held {
+            Held::Blob { .. } => true,
+            Held::Tombstone { epoch } => *epoch >= tombstones_before,
+        });
+
+        let mut kept = Vec::new();
+        for payment in self.payments.clone() {
+            let expired = SAMPLE.payments[payment].expires < since;
+            let mut needed = false;
+            self.each_claim(payment, |ledger, tag, claim| {
+                let claim = claim.expect("it was opened");
+                let Ok(row) = ledger.row(&Reference(tag.0));
+                needed |= claim.paid && (!claim.consumed || row.is_some());
+            });
+            if expired && !needed {
+                self.each_claim(payment, |ledger, tag, _| {
+                    let Ok(()) = ledger.drop_claim(tag);
+                });
+            } else {
+                kept.push(payment);
+            }
+        }
+        self.payments = kept;
+        Enter {
+            floor,
+            since,
+            terms: vec![self.epoch as u8],
+            tombstones_before,
+        }
+    }
+
+    fn agrees_with(&self, engine: &dyn Engine) {
+        for (number, key) in SAMPLE.keys.iter().enumerate() {
+            let (reading, stat) = match self.keys.get(&number) {
                 None => (Reading::Absent, Stat::Absent),
-                Some(None) => (Reading::Deleted, Stat::Deleted),
-                Some(Some(blob)) => (
-                    Reading::Found(blobs[blob].clone()),
-                    Stat::Present(blobs[blob].hash()),
+                Some(Held::Tombstone { .. }) => (Reading::Deleted, Stat::Deleted),
+                Some(Held::Blob { blob, epoch }) => (
+                    Reading::Found(SAMPLE.blobs[*blob].clone()),
+                    Stat::Present {
+                        blob_hash: hash(*blob),
+                        epoch: *epoch,
+                    },
                 ),
             };
             assert_eq!(engine.read(key).unwrap(), reading);
             assert_eq!(engine.stat(key).unwrap(), stat);
         }
         let usage = engine.usage().unwrap();
-        let blobs = self.0.values().filter(|blob| blob.is_some()).count();
+        let is_blob = |held: &&Held| matches!(held, Held::Blob { .. });
+        let blobs = self.keys.values().filter(is_blob).count();
         assert_eq!(usage.blobs, blobs as u64);
-        assert_eq!(usage.tombstones, (self.0.len() - blobs) as u64);
+        assert_eq!(usage.tombstones, (self.keys.len() - blobs) as u64);
+
+        let mut ledger = self.begin();
+        for entry in &SAMPLE.entries {
+            for reference in entry.row().references().iter() {
+                let Ok(row) = ledger.row(&reference);
+                assert!(engine.row(&reference).unwrap() == row);
+            }
+        }
+        for payment in &SAMPLE.payments {
+            for tag in &payment.tags {
+                let Ok(claim) = ledger.claim(tag);
+                let opened = engine.claim(tag).unwrap();
+                assert_eq!(opened.map(|opened| opened.claim), claim);
+                if let Some(OpenedClaim { claim, expires }) = opened {
+                    let by = usize::from(claim.payment[0]);
+                    assert_eq!(expires, SAMPLE.payments[by].expires);
+                }
+            }
+        }
+        let Ok(supply) = ledger.supply();
+        assert_eq!(engine.supply().unwrap(), supply);
+        let Ok(floor) = ledger.floor();
+        let epochs = engine.epochs().unwrap();
+        assert_eq!(epochs.as_ref().map(|epochs| epochs.floor), floor);
+        assert_eq!(epochs.map_or(0, |epochs| epochs.ordinal), self.epoch);
     }
 }
 
+fn hash(blob: usize) -> larder_protocol::BlobHash {
+    SAMPLE.blobs[blob].hash()
+}
+
 fn op() -> impl Strategy<Value = Op> {
-    prop_oneof![
-        (0..KEYS, 0..BLOBS).prop_map(|(key, blob)| Op::Insert { key, blob }),
-        (0..KEYS, 0..BLOBS, 0_u32..3).prop_map(|(key, blob, epoch)| Op::Delete {
-            key,
-            blob,
-            epoch
-        }),
-    ]
+    let ordinal = 0_u32..3;
+    let what = prop_oneof![
+        4 => (0..KEYS, 0..BLOBS, ordinal.clone())
+            .prop_map(|(key, blob, epoch)| What::Insert { key, blob, epoch }),
+        4 => (0..KEYS, 0..BLOBS, ordinal)
+            .prop_map(|(key, blob, epoch)| What::Delete { key, blob, epoch }),
+        2 => Just(What::Nothing),
+        2 => (0..PAYMENTS, any::<bool>())
+            .prop_map(|(payment, paid)| What::Open { payment, paid }),
+        1 => (0..PAYMENTS).prop_map(|payment| What::MarkPaid { payment }),
+    ];
+    (what, option::weighted(0.6, 0..ENTRIES)).prop_map(|(what, entry)| Op { what, entry })
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => vec(op(), 0..8).prop_map(Step::Commit),
+        12 => vec(op(), 0..10).prop_map(Step::Commit),
+        2 => (0_u32..3).prop_map(|tombstones_before| Step::Enter { tombstones_before }),
         1 => Just(Step::Reopen),
     ]
 }
 
-/// Inserts, deletes, reads and reopenings in any order do what a map would.
+/// Effects of all kinds, epochs and reopenings in any order do what a map and a ledger in
+/// memory would.
 pub fn every_history_agrees_with_a_map(open: Open) {
-    let keys: Vec<Key> = (0..KEYS as u64).map(sample::key).collect();
-    let blobs: Vec<Blob> = (0..BLOBS as u64).map(sample::blob).collect();
     let config = Config {
-        cases: 48,
+        cases: 96,
         failure_persistence: None,
         ..Config::default()
     };
-    let outcome = TestRunner::new(config).run(&vec(step(), 1..16), |history| {
+    // Little can be settled before an epoch is entered.
+    let history = (any::<bool>(), vec(step(), 1..20));
+    let outcome = TestRunner::new(config).run(&history, |(entered, history)| {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut engine: Option<Arc<dyn Engine>> = Some(open(folder.path()));
         let mut model = Model::default();
-        for step in history {
+        let begin = entered.then_some(Step::Enter {
+            tombstones_before: 0,
+        });
+        for step in begin.into_iter().chain(history) {
             match (step, &engine) {
                 (Step::Commit(ops), Some(engine)) => {
-                    let batch = ops.iter().map(|op| effect(*op, &keys, &blobs)).collect();
-                    let expected: Vec<_> = ops.iter().map(|op| model.apply(*op, &blobs)).collect();
+                    let batch = ops.iter().map(|op| effect(*op)).collect();
+                    let expected: Vec<_> = ops.iter().map(|op| model.apply(*op)).collect();
                     prop_assert_eq!(engine.commit(batch).unwrap(), expected);
+                }
+                (Step::Enter { tombstones_before }, Some(engine)) => {
+                    let next = model.enter(tombstones_before);
+                    let entered = engine.enter(next).unwrap();
+                    prop_assert!(entered.is_ok());
                 }
                 _ => {
                     // One process at a time: close, then open.
@@ -115,7 +371,7 @@ pub fn every_history_agrees_with_a_map(open: Open) {
                     engine.get_or_insert_with(|| open(folder.path()));
                 }
             }
-            model.agrees_with(&**engine.as_ref().expect("it was opened"), &keys, &blobs);
+            model.agrees_with(&**engine.as_ref().expect("it was opened"));
         }
         Ok(())
     });
@@ -124,16 +380,30 @@ pub fn every_history_agrees_with_a_map(open: Open) {
     }
 }
 
-fn effect(op: Op, keys: &[Key], blobs: &[Blob]) -> Effect {
-    match op {
-        Op::Insert { key, blob } => Effect::Insert {
-            key: keys[key],
-            blob: blobs[blob].clone(),
-        },
-        Op::Delete { key, blob, epoch } => Effect::Delete {
-            key: keys[key],
-            blob_hash: blobs[blob].hash(),
+fn effect(Op { what, entry }: Op) -> Effect {
+    let change = match what {
+        What::Nothing => Change::None,
+        What::Insert { key, blob, epoch } => Change::Insert {
+            key: SAMPLE.keys[key],
+            blob: SAMPLE.blobs[blob].clone(),
             epoch,
         },
-    }
+        What::Delete { key, blob, epoch } => Change::Delete {
+            key: SAMPLE.keys[key],
+            blob_hash: hash(blob),
+            epoch,
+        },
+        What::Open { payment, paid } => Change::OpenClaims {
+            payment: Payment {
+                paid,
+                ..SAMPLE.payments[payment].clone()
+            },
+            now: 0,
+        },
+        What::MarkPaid { payment } => Change::MarkPaid {
+            payment: SAMPLE.payments[payment].id,
+        },
+    };
+    let entry = entry.map(|number| Box::new(SAMPLE.entries[number].clone()));
+    Effect { change, entry }
 }

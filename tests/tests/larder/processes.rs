@@ -198,6 +198,7 @@ pub(crate) fn larderd_command(folder: &Path, lsps: &[PeerAddress]) -> Command {
     command
         .arg("--data-dir")
         .arg(folder)
+        .env("LARDERD_PAYMENT", "none")
         .env("LARDERD_STORE_FREE_SPACE_FLOOR_MIB", "16");
     for lsp in lsps {
         command.arg("--lsp").arg(lsp.to_string());

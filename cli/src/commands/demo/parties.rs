@@ -1,5 +1,6 @@
 //! The three parties of the demo, each on sockets of its own.
 
+use larder_node::config::Payment;
 use larder_node::{Config, Node};
 use larder_onion::{CircuitsConfig, Relay, RelayConfig};
 use rand::RngCore;
@@ -29,6 +30,7 @@ impl Parties {
         // The defaults, whatever the environment of whoever tries the demo says.
         let mut config = Config::load(None, Some(folder.path()), [])?;
         config.lsps = vec![relay.address()];
+        config.payment = Payment::None;
         // The demo cleans up after itself and needs no reserve.
         config.free_space_floor = 0;
         let node = Node::start(&config).await?;

@@ -1,0 +1,122 @@
+//! `larderd restore`: the one way to take a store from a backup into use.
+//!
+//! What was spent after the backup was made, the store does not know; taken as it is, it would
+//! let all of that be spent again. So the node enters an epoch that is later than any it can have
+//! been in, and closes all earlier ones for good (`credentials.md` §7).
+//!
+//! Doing it twice enters yet another epoch, which costs clients what they bought in between and
+//! is safe otherwise: a crash in the middle is mended by doing it again.
+
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::identity::Identity;
+use crate::node::open_folder;
+use crate::succession::Succession;
+use crate::{Config, NodeError};
+
+/// Restores, and says what that means.
+pub(super) fn restore(config: &Config, clock: Arc<dyn Clock>) -> Result<String, NodeError> {
+    // A new seed would be another node: the backup has to bring its own.
+    let (engine, identity) = open_folder(config, Identity::load)?;
+    let succession = Succession {
+        engine,
+        identity,
+        offer: Some(config.offer.clone()),
+        clock,
+    };
+    let terms = succession.after_restore(&config.offer)?;
+    Ok(format!(
+        "restored: this is epoch {}, and all earlier ones are closed\n\
+         What clients stored up to the backup is there; what they stored after it is gone, and\n\
+         what they deleted after it is there again.\n\
+         All tokens are void, and clients have to buy new ones. Vouchers and payments that were\n\
+         used after the backup was made can be used once more, until they expire.\n\
+         Start the node as usual. Running this again would void the tokens bought since.\n",
+        terms.epoch
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use larder_credentials::Epoch;
+    use larder_credentials::ledger::Floor;
+    use larder_store::{Engine, Epochs};
+
+    use super::*;
+    use crate::clock::test::At;
+    use crate::desk::{Desk, Sale};
+    use crate::till::Giveaway;
+
+    fn config(folder: &std::path::Path) -> Config {
+        let mut config = Config::load(None, Some(folder), []).unwrap();
+        config.free_space_floor = 0;
+        config
+    }
+
+    fn epochs(config: &Config) -> Epochs {
+        let (engine, _) = open_folder(config, Identity::load).unwrap();
+        engine.epochs().unwrap().unwrap()
+    }
+
+    fn closed(epoch: u32) -> Floor {
+        let (oldest, current) = (Epoch(epoch), Epoch(epoch));
+        Floor { oldest, current }
+    }
+
+    #[test]
+    fn a_restored_store_goes_on_later_than_any_epoch_before_and_closes_those_for_good() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        let clock = Arc::new(At(1_800_000_000));
+        let open = || {
+            let (engine, identity) = open_folder(&config, Identity::load_or_create).unwrap();
+            let (offer, till) = (config.offer.clone(), Arc::new(Giveaway));
+            let sale = Sale { offer, till };
+            Desk::open(engine, identity, Some(sale), clock.clone()).unwrap()
+        };
+        open().enter_next_epoch().unwrap();
+        assert_eq!(epochs(&config).floor.current, Epoch(2));
+
+        let told = restore(&config, clock.clone()).unwrap();
+        assert!(told.contains("epoch 1800000000"), "{told}");
+        assert_eq!(epochs(&config).floor, closed(1_800_000_000));
+        // Again within the same second, or with a clock that was set back.
+        for (now, epoch) in [(1_800_000_000, 1_800_000_001), (5, 1_800_000_002)] {
+            restore(&config, Arc::new(At(now))).unwrap();
+            assert_eq!(epochs(&config).floor, closed(epoch));
+        }
+        // The node goes on from there, and what is closed stays so.
+        open().enter_next_epoch().unwrap();
+        let floor = epochs(&config).floor;
+        assert_eq!(
+            (floor.oldest.0, floor.current.0),
+            (1_800_000_002, 1_800_000_003)
+        );
+    }
+
+    #[test]
+    fn a_store_without_any_epoch_is_restored_too_and_one_without_its_seed_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        let clock = Arc::new(At(1_800_000_000));
+        let without = restore(&config, clock.clone());
+        assert!(matches!(
+            without,
+            Err(NodeError::File { doing: "read", .. })
+        ));
+        Identity::load_or_create(&config.seed_path()).unwrap();
+        restore(&config, clock).unwrap();
+        assert_eq!(epochs(&config).floor, closed(1_800_000_000));
+    }
+
+    #[test]
+    fn a_store_that_a_node_is_running_on_is_not_restored() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        let running = open_folder(&config, Identity::load_or_create).unwrap();
+        let refused = restore(&config, Arc::new(At(1_800_000_000)));
+        assert!(matches!(refused, Err(NodeError::Store(_))));
+        drop(running);
+    }
+}

@@ -1,0 +1,226 @@
+//! The whole way of a request, without threads and without a network.
+//!
+//! | stage | file | where | costs |
+//! | --- | --- | --- | --- |
+//! | parse, class, payment there, op, epoch, price, replay | `admit` | serving threads | microseconds |
+//! | proofs, of several requests at once | `perform` | verifying threads | most of the work |
+//! | judge the operation, issue | `perform` | verifying threads | a fifth of that |
+//! | commit | the store | its thread | its share of the disk |
+//! | receipt, reply | `perform` | answering threads | a signature |
+//!
+//! **Promises.** What is refused before the commit has stored nothing and cost its sender
+//! nothing. What is answered as done is durable, together with its payment and in the same
+//! transaction. A request that was performed is never performed again: its retry is answered
+//! with what is true now and the replacement of then.
+//!
+//! [`Desk::answer`] runs one request through all of it on the calling thread; the threads of a
+//! [`Node`](crate::Node) call the same stages.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use larder_protocol::{Refusal, ServerKey, SignedRecord};
+use larder_store::{Change, Effect, Engine, Outcome, StoreError};
+use tokio::sync::watch;
+
+use crate::NodeError;
+use crate::clock::Clock;
+use crate::failure::Failure;
+use crate::identity::Identity;
+use crate::offer::Offer;
+use crate::step::Step;
+use crate::succession::Succession;
+use crate::tally::Tally;
+use crate::terms::Terms;
+use crate::till::{Settlements, Till};
+
+/// What a node sells its work for, and where.
+pub struct Sale {
+    /// What it asks from the next epoch on.
+    pub offer: Offer,
+    /// Where tokens are bought.
+    pub till: Arc<dyn Till>,
+}
+
+/// Answers requests.
+pub struct Desk {
+    pub(crate) engine: Arc<dyn Engine>,
+    succession: Succession,
+    /// Those of the epoch that the store has come to, once it is durable.
+    terms: watch::Sender<Arc<Terms>>,
+    /// Held while an epoch is entered.
+    entering: Mutex<()>,
+    pub(crate) till: Option<Arc<dyn Till>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) tally: Tally,
+    pub(crate) failure: Failure,
+    alarmed: AtomicBool,
+}
+
+impl Desk {
+    /// Opens with what the store says: in the epoch that it has come to, under the terms with
+    /// which that was entered, or in the first one. Without a sale everybody is served for free.
+    ///
+    /// # Errors
+    /// [`NodeError`], each with what to do.
+    pub fn open(
+        engine: Arc<dyn Engine>,
+        identity: Identity,
+        sale: Option<Sale>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, NodeError> {
+        let (offer, till) = match sale {
+            Some(Sale { offer, till }) => (Some(offer), Some(till)),
+            None => (None, None),
+        };
+        let succession = Succession {
+            engine: engine.clone(),
+            identity,
+            offer,
+            clock: clock.clone(),
+        };
+        let terms = succession.present()?;
+        if let Some(offer) = &succession.offer
+            && !terms.are_those_of(offer)
+        {
+            tracing::info!(
+                epoch = terms.epoch,
+                "the configuration has other terms than the present epoch: they hold from the \
+                 next one on"
+            );
+        }
+        let desk = Arc::new(Desk {
+            engine,
+            succession,
+            terms: watch::Sender::new(Arc::new(terms)),
+            entering: Mutex::new(()),
+            till,
+            clock,
+            tally: Tally::default(),
+            failure: Failure::new(),
+            alarmed: AtomicBool::new(false),
+        });
+        if desk.engine.supply()?.halted {
+            desk.alarm();
+        }
+        if let Some(till) = &desk.till {
+            till.open(Settlements(Arc::downgrade(&desk)));
+        }
+        Ok(desk)
+    }
+
+    /// Answers the contents of one message, one stage after the other.
+    #[must_use]
+    pub fn answer(&self, contents: &[u8]) -> Vec<u8> {
+        let mut step = self.receive(contents);
+        loop {
+            step = match step {
+                Step::Answer(contents) => return contents,
+                Step::Verify(unverified) => match self.verify(vec![*unverified]).pop() {
+                    Some(step) => step,
+                    // As many steps as requests.
+                    None => return Vec::new(),
+                },
+                Step::Perform(paid) => self.perform(*paid),
+                Step::Commit(effect, pending) => {
+                    let outcome = self.commit(*effect);
+                    self.conclude(*pending, outcome.map_err(Arc::new))
+                }
+            };
+        }
+    }
+
+    /// Enters the next epoch at once. Nothing on a node that serves for free.
+    ///
+    /// Requests under way are refused untouched, and made anew by their clients.
+    ///
+    /// # Errors
+    /// [`NodeError`]; the epoch is the one that the store has come to.
+    pub fn enter_next_epoch(&self) -> Result<(), NodeError> {
+        self.enter(|_| true)
+    }
+
+    /// Enters the next epoch if it is due.
+    pub(crate) fn enter_if_due(&self) -> Result<(), NodeError> {
+        let now = self.clock.now();
+        self.enter(|terms| terms.end.is_some_and(|end| end <= now))
+    }
+
+    fn enter(&self, due: impl FnOnce(&Terms) -> bool) -> Result<(), NodeError> {
+        let _alone = self.entering.lock().unwrap_or_else(PoisonError::into_inner);
+        if !due(&self.terms()) {
+            return Ok(());
+        }
+        let (terms, result) = match self.succession.next() {
+            Ok(terms) => (Some(terms), Ok(())),
+            // Nobody but the store knows now whether the epoch was entered.
+            Err(error) => (self.succession.present().ok(), Err(error)),
+        };
+        if let Some(terms) = terms
+            && terms.ordinal != self.terms().ordinal
+        {
+            tracing::info!(epoch = terms.epoch, "this is the epoch now");
+            self.terms.send_replace(Arc::new(terms));
+        }
+        if let Err(NodeError::Store(error @ StoreError::Stopped)) = &result {
+            self.failure.tell(error);
+        }
+        result
+    }
+
+    /// The terms in force.
+    pub(crate) fn terms(&self) -> Arc<Terms> {
+        self.terms.borrow().clone()
+    }
+
+    /// Tells whenever an epoch was entered.
+    pub(crate) fn watch_terms(&self) -> watch::Receiver<Arc<Terms>> {
+        self.terms.subscribe()
+    }
+
+    /// The parameter record, as everybody gets it.
+    #[must_use]
+    pub fn record(&self) -> SignedRecord {
+        self.terms().signed_record.clone()
+    }
+
+    /// The node's identity, under which its record is signed.
+    #[must_use]
+    pub fn server_key(&self) -> ServerKey {
+        self.terms().server_key
+    }
+
+    /// Notes that a payment has arrived. See [`Settlements::settle`].
+    pub(crate) fn settle(&self, payment: [u8; 32]) -> Result<bool, NodeError> {
+        let paid = self.commit(Effect::unpaid(Change::MarkPaid { payment }))?;
+        Ok(paid == Outcome::Paid)
+    }
+
+    /// Commits one effect alone.
+    fn commit(&self, effect: Effect) -> Result<Outcome, StoreError> {
+        let outcomes = self.engine.commit(vec![effect])?;
+        // An engine that gave none would have broken its promise; it stops here.
+        outcomes.into_iter().next().ok_or(StoreError::Stopped)
+    }
+
+    /// Tells the operator; the client learns that it was our fault and no more.
+    pub(crate) fn broken(&self, error: &StoreError) -> Refusal {
+        match error {
+            StoreError::Stopped => self.failure.tell(error),
+            _ => tracing::error!("the store: {error}"),
+        }
+        Refusal::Internal
+    }
+
+    /// Tells the operator, once, that more tokens were about to be spent than were ever sold.
+    pub(crate) fn alarm(&self) {
+        if !self.alarmed.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                "more tokens were presented than were ever sold, so this node issues and takes \
+                 none any more: a credential was forged, or the store is older than the last \
+                 one that ran. Stop the node, find out which, and run `larderd restore`: it \
+                 closes all epochs, and their tokens with them"
+            );
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The bound on what waits for a verifier or for the disk.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Bounds how many requests wait at once, and lets none in any more once it is closed.
+pub(crate) struct Gate {
+    room: usize,
+    inside: AtomicUsize,
+    closed: AtomicBool,
+    left: (Mutex<()>, Condvar),
+}
+
+/// A place behind the gate, given back when dropped.
+pub(crate) struct Place(Arc<Gate>);
+
+impl Gate {
+    pub(crate) fn new(room: usize) -> Arc<Self> {
+        Arc::new(Gate {
+            room,
+            inside: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+            left: Default::default(),
+        })
+    }
+
+    pub(crate) fn enter(self: &Arc<Self>) -> Option<Place> {
+        let others = self.inside.fetch_add(1, Ordering::SeqCst);
+        // Dropping it undoes the count, and tells whoever waits for an empty gate.
+        let place = Place(self.clone());
+        // Asked after entering: whoever closes the gate either is seen here or sees us inside.
+        (others < self.room && !self.closed.load(Ordering::SeqCst)).then_some(place)
+    }
+
+    /// Lets nobody in from now on, and waits until nobody is inside, at most that long; says
+    /// whether that came true.
+    pub(crate) fn close(&self, at_most: Duration) -> bool {
+        self.closed.store(true, Ordering::SeqCst);
+        let (lock, left) = &self.left;
+        let guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let inside = |_: &mut ()| self.inside.load(Ordering::SeqCst) > 0;
+        let result = left.wait_timeout_while(guard, at_most, inside);
+        !result.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.inside.fetch_sub(1, Ordering::SeqCst);
+        let _guard = self.0.left.0.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.left.1.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gate_lets_in_as_many_as_there_is_room_for_and_others_after_them() {
+        let gate = Gate::new(2);
+        let first = gate.enter();
+        let second = gate.enter();
+        assert!(first.is_some() && second.is_some() && gate.enter().is_none());
+        drop(first);
+        assert!(gate.enter().is_some());
+    }
+
+    #[test]
+    fn closing_a_gate_waits_for_the_last_one_to_leave_and_lets_nobody_in() {
+        let gate = Gate::new(2);
+        let place = gate.enter();
+        assert!(!gate.close(Duration::ZERO));
+        assert!(gate.enter().is_none());
+        let waiting = std::thread::spawn({
+            let gate = gate.clone();
+            move || gate.close(Duration::from_secs(60))
+        });
+        drop(place);
+        assert!(waiting.join().unwrap());
+        assert!(gate.enter().is_none());
+    }
+
+    #[test]
+    fn whoever_got_in_is_out_again_when_a_gate_has_closed_whatever_the_timing() {
+        for _ in 0..1_000 {
+            let gate = Gate::new(4);
+            let closed = Arc::new(AtomicBool::new(false));
+            let entering = std::thread::spawn({
+                let (gate, closed) = (gate.clone(), closed.clone());
+                move || {
+                    while let Some(_place) = gate.enter() {
+                        assert!(!closed.load(Ordering::SeqCst));
+                    }
+                }
+            });
+            assert!(gate.close(Duration::from_secs(60)));
+            closed.store(true, Ordering::SeqCst);
+            entering.join().unwrap();
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Which epoch follows which: the only place where epochs are entered.
+//!
+//! It promises that what is published for an epoch was durable before anybody could see it, and
+//! stays the same for as long as the epoch lasts, whatever the configuration says by then; and
+//! that an epoch which was closed stays closed.
+//!
+//! | when | epoch entered | closed |
+//! | --- | --- | --- |
+//! | first start ever | 1 | – |
+//! | an epoch ends | the next | what is older than the accepted earlier ones |
+//! | `larderd restore` | the unix time, or the next if that is later | all earlier ones |
+//!
+//! An epoch lasts a minute at least, so the time in seconds is later than any epoch that was
+//! entered before a loss, even by a store of which nothing is left.
+
+use std::sync::Arc;
+
+use larder_credentials::Epoch;
+use larder_credentials::ledger::Floor;
+use larder_store::{Engine, Enter, Epochs};
+
+use crate::NodeError;
+use crate::clock::Clock;
+use crate::identity::Identity;
+use crate::offer::Offer;
+use crate::terms::{Terms, record_for};
+
+/// Who enters epochs.
+pub(crate) struct Succession {
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) identity: Identity,
+    /// What is asked from the next epoch on; nothing on a node that serves for free.
+    pub(crate) offer: Option<Offer>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Succession {
+    /// The terms that hold now, as the store knows them; of the first epoch if there was none.
+    pub(crate) fn present(&self) -> Result<Terms, NodeError> {
+        let stored = self.engine.epochs()?;
+        let Some(offer) = &self.offer else {
+            // Ages go on being counted from where payment left them.
+            let ordinal = stored.map_or(0, |epochs| epochs.ordinal);
+            return Ok(Terms::unpaid(&self.identity, ordinal));
+        };
+        let Some(epochs) = stored else {
+            return self.enter(offer, Epoch(1), Epoch(1), 0);
+        };
+        Terms::of_epoch(&self.identity, &epochs)
+    }
+
+    /// Enters the next epoch. A node that serves for free has none.
+    pub(crate) fn next(&self) -> Result<Terms, NodeError> {
+        let (Some(offer), Some(epochs)) = (&self.offer, self.engine.epochs()?) else {
+            return self.present();
+        };
+        let next = Epoch(epochs.floor.current.0.saturating_add(1));
+        // Of a first epoch there are no earlier ones, and number 0 is for free service.
+        let oldest = next.oldest_live(offer.earlier_epochs).max(Epoch(1));
+        self.enter(offer, next, oldest, epochs.ordinal)
+    }
+
+    /// Enters an epoch later than any before, those included that this store has forgotten, and
+    /// closes all of them.
+    pub(crate) fn after_restore(&self, offer: &Offer) -> Result<Terms, NodeError> {
+        let stored = self.engine.epochs()?;
+        let (reached, ordinal) = match &stored {
+            Some(Epochs { floor, ordinal, .. }) => (floor.current.0, *ordinal),
+            None => (0, 0),
+        };
+        let time = u32::try_from(self.clock.now()).unwrap_or(u32::MAX);
+        let next = Epoch(time.max(reached.saturating_add(1)));
+        self.enter(offer, next, next, ordinal)
+    }
+
+    fn enter(
+        &self,
+        offer: &Offer,
+        current: Epoch,
+        oldest: Epoch,
+        ordinal: u32,
+    ) -> Result<Terms, NodeError> {
+        let stored = self.engine.epochs()?;
+        // What was closed stays closed, whatever this configuration accepts.
+        let oldest = stored.map_or(oldest, |epochs| epochs.floor.oldest.max(oldest));
+        let floor = Floor { oldest, current };
+        let next = Enter {
+            floor,
+            since: self.clock.now(),
+            terms: record_for(&self.identity, offer, floor).encode(),
+            // A tombstone outlives the credentials of the epoch in which it was made.
+            tombstones_before: (ordinal + 1).saturating_sub(offer.earlier_epochs),
+        };
+        match self.engine.enter(next)? {
+            Ok(epochs) => Terms::of_epoch(&self.identity, &epochs),
+            Err(past) => Err(NodeError::Past(past)),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Everything that holds for one epoch: the record that is published, the keys behind it, the
+//! prices. Made when the epoch is entered and replaced as a whole by the next one.
+//!
+//! A request is judged, performed and answered under the terms that held when it came in; when
+//! they are over before it is durable, the store declines its payment.
+
+use larder_credentials::ledger::{Floor, Teller};
+use larder_credentials::{Epoch, Issuer, IssuerKey, Service};
+use larder_protocol::record::Tariff;
+use larder_protocol::{
+    BlobHash, Done, Receipt, ReceiptKey, Record, RecordHash, Refusal, Reply, ServerKey,
+    SignedRecord, SizeClass, Subject, envelope, issuer_commitment,
+};
+use larder_store::Epochs;
+use secp256k1::Keypair;
+
+use crate::NodeError;
+use crate::identity::Identity;
+use crate::offer::{BREAKGLASS_SECONDS, Offer};
+use crate::tariff::PriceList;
+
+/// The terms of one epoch.
+pub(crate) struct Terms {
+    receipt_keypair: Keypair,
+    pub(crate) server_key: ServerKey,
+    pub(crate) epoch: u32,
+    epoch_seconds: u32,
+    /// How many epochs were entered; ages of blobs are differences of it.
+    pub(crate) ordinal: u32,
+    /// When the next epoch is due, unix seconds; never on an unpaid node.
+    pub(crate) end: Option<u64>,
+    pub(crate) signed_record: SignedRecord,
+    record_hash: RecordHash,
+    /// Who takes payment; nobody on an unpaid node.
+    pub(crate) teller: Option<Teller<PriceList>>,
+}
+
+impl Terms {
+    /// The terms of a node that serves everybody for free: one epoch, for ever.
+    pub(crate) fn unpaid(identity: &Identity, ordinal: u32) -> Self {
+        let mut server = identity.server_keypair();
+        let record = unpaid_record(identity);
+        let terms = Terms {
+            receipt_keypair: identity.receipt_keypair(),
+            server_key: record.server_key,
+            epoch: record.epoch,
+            epoch_seconds: record.epoch_seconds,
+            ordinal,
+            end: None,
+            record_hash: record.hash(),
+            signed_record: record.sign(&server),
+            teller: None,
+        };
+        server.non_secure_erase();
+        terms
+    }
+
+    /// The terms with which the store says that its epoch was entered.
+    ///
+    /// # Errors
+    /// [`NodeError::ForeignStore`] when they were signed by another node, or are damaged.
+    pub(crate) fn of_epoch(identity: &Identity, epochs: &Epochs) -> Result<Self, NodeError> {
+        let signed_record =
+            SignedRecord::decode(&epochs.terms).map_err(|_| NodeError::ForeignStore)?;
+        let own = unpaid_record(identity);
+        let record = (signed_record.verified(&own.server_key)).ok_or(NodeError::ForeignStore)?;
+        let issuer = issuer(identity, record.service(), epochs.floor);
+        let published = record.credentials().and_then(Result::ok);
+        let (true, Some(tariff)) = (published.as_ref() == Some(issuer.record()), &record.tariff)
+        else {
+            return Err(NodeError::ForeignStore);
+        };
+        Ok(Terms {
+            receipt_keypair: identity.receipt_keypair(),
+            server_key: record.server_key,
+            epoch: record.epoch,
+            epoch_seconds: record.epoch_seconds,
+            ordinal: epochs.ordinal,
+            end: Some(epochs.since.saturating_add(record.epoch_seconds.into())),
+            record_hash: record.hash(),
+            teller: Some(Teller::new(issuer, PriceList::new(tariff.clone()))),
+            signed_record,
+        })
+    }
+
+    /// Whether the epoch has what the operator asks for now.
+    pub(crate) fn are_those_of(&self, offer: &Offer) -> bool {
+        self.teller.as_ref().is_some_and(|teller| {
+            let Tariff {
+                prices,
+                refunds,
+                denominations,
+                ..
+            } = teller.tariff().published();
+            *prices == offer.prices
+                && *refunds == offer.refunds
+                && *denominations == offer.denominations
+                && self.epoch_seconds == offer.epoch_seconds
+        })
+    }
+
+    /// The contents of an answer: with a receipt if the outcome is about a key, in the size
+    /// class of the request and never a larger one. `stored` is the hash of the blob that an
+    /// insert or a delete was about, `replacement` what the request's payment turned into.
+    pub(crate) fn reply(
+        &self,
+        subject: &Subject,
+        outcome: Result<Done, Refusal>,
+        stored: Option<BlobHash>,
+        replacement: Option<Vec<u8>>,
+        class: SizeClass,
+    ) -> Vec<u8> {
+        let mut reply = Reply::bare(outcome);
+        reply.replacement = replacement;
+        reply.receipt = Reply::finding(subject, &reply.outcome, stored).map(|finding| {
+            Receipt::sign(
+                &self.receipt_keypair,
+                &finding,
+                self.epoch,
+                self.record_hash,
+            )
+        });
+        envelope::wrap(&reply.encode(), class)
+            .unwrap_or_else(|| refusal(Refusal::WrongSizeClass, class))
+    }
+}
+
+impl Drop for Terms {
+    fn drop(&mut self) {
+        self.receipt_keypair.non_secure_erase();
+    }
+}
+
+/// A refusal that came before the request was understood.
+pub(crate) fn refusal(refusal: Refusal, class: SizeClass) -> Vec<u8> {
+    let body = Reply::bare(Err(refusal)).encode();
+    envelope::wrap(&body, class).unwrap_or_default()
+}
+
+/// The record to publish for the epoch that this floor opens, in the form in which the store
+/// keeps it: whole and signed, so that no restart can publish another one for it.
+pub(crate) fn record_for(identity: &Identity, offer: &Offer, floor: Floor) -> SignedRecord {
+    let unpaid = unpaid_record(identity);
+    let service = unpaid.service();
+    let issuer = issuer(identity, service, floor);
+    let next = Epoch(floor.current.0.saturating_add(1));
+    let next = IssuerKey::derive(&identity.issuer_secret(), &service, next);
+    let record = Record {
+        epoch: floor.current.0,
+        epoch_seconds: offer.epoch_seconds,
+        tariff: Some(Tariff {
+            issuers: issuer.record().live().map(|live| live.encode()).collect(),
+            next_issuer: issuer_commitment(&next.parameters().encode()),
+            prices: offer.prices,
+            refunds: offer.refunds.clone(),
+            denominations: offer.denominations.clone(),
+            breakglass_seconds: BREAKGLASS_SECONDS,
+        }),
+        ..unpaid
+    };
+    let mut server = identity.server_keypair();
+    let signed = record.sign(&server);
+    server.non_secure_erase();
+    signed
+}
+
+/// Who the node is, and no more.
+fn unpaid_record(identity: &Identity) -> Record {
+    let (mut server, mut receipt) = (identity.server_keypair(), identity.receipt_keypair());
+    let record = Record {
+        server_key: ServerKey::from(server.public_key()),
+        receipt_key: ReceiptKey::from(receipt.public_key()),
+        node_id: identity.node_id(),
+        epoch: 0,
+        epoch_seconds: 0,
+        tariff: None,
+    };
+    server.non_secure_erase();
+    receipt.non_secure_erase();
+    record
+}
+
+fn issuer(identity: &Identity, service: Service, floor: Floor) -> Issuer {
+    let earlier = floor.current.0.saturating_sub(floor.oldest.0);
+    Issuer::new(&identity.issuer_secret(), service, floor.current, earlier)
+}

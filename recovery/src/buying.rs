@@ -1,0 +1,271 @@
+//! Buying tokens: claims are written down, quoted, paid for, and collected.
+//!
+//! A purchase opens up to sixteen claims with one payment. Each claim yields one pair of credentials,
+//! and so one more operation that can be under way at once. The claims are in the journal before anybody
+//! hears of them, and their secrets follow from the root key: a crash at any moment loses
+//! nothing that was paid for. [`Provider::collect`] takes a purchase on from wherever it was.
+
+use std::fmt;
+use std::future::poll_fn;
+
+use futures_util::future::try_join_all;
+use larder_protocol::{Call, Done, Quote, Quoted, Refusal, Voucher};
+
+use crate::paying::{Conclusion, exchanged};
+use crate::purse::{Order, Purse};
+use crate::{Provider, RecoveryError};
+
+/// What pays for tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Means {
+    /// A payment with any Lightning wallet, as the storage node asks for it.
+    Lightning,
+    /// A voucher over exactly as many tokens.
+    Voucher(Voucher),
+}
+
+/// Which purchase of a purse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PurchaseId(u64);
+
+/// A purchase, as of the last answer.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Purchase {
+    /// Which one.
+    pub id: PurchaseId,
+    /// Tokens in all.
+    pub tokens: u64,
+    /// Pairs they come in.
+    pub pairs: u8,
+    /// How far it is.
+    pub stage: Stage,
+}
+
+/// How far a purchase is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Stage {
+    /// The storage node was not reached yet.
+    Begun,
+    /// To be paid.
+    Unpaid {
+        /// What a Lightning wallet pays: an invoice or an offer.
+        request: String,
+        /// When it expires, in unix seconds.
+        expires: u64,
+    },
+    /// Paid, and not all of it collected.
+    Paid,
+    /// The tokens are in the purse.
+    Collected,
+}
+
+impl Provider {
+    /// Buys tokens. A voucher, or a storage node that asks for nothing, is collected at once;
+    /// otherwise show the payment request and [collect](Provider::collect) until it is paid.
+    ///
+    /// # Errors
+    /// [`RecoveryError::NoPurse`]; [`RecoveryError::NotSold`] with what is; `Refused(BadVoucher)`
+    /// and `Refused(VoucherUsed)`, after which the purchase is over; and those of any operation,
+    /// after which [`Provider::purchases`] has it and [`Provider::collect`] goes on.
+    pub async fn buy(&self, tokens: u64, means: Means) -> Result<Purchase, RecoveryError> {
+        let purse = self.purse.as_ref().ok_or(RecoveryError::NoPurse)?;
+        let voucher = match means {
+            Means::Voucher(voucher) if voucher.tokens != tokens => {
+                return Err(RecoveryError::Refused(Refusal::BadVoucher));
+            }
+            Means::Voucher(voucher) => Some(voucher.encode()),
+            Means::Lightning => None,
+        };
+        let tariff = self.record().tariff;
+        let denominations = tariff.map(|tariff| tariff.denominations);
+        let denominations = denominations.unwrap_or_default();
+        let Some((claims, each)) = divide(tokens, &denominations) else {
+            return Err(RecoveryError::NotSold {
+                tokens,
+                denominations,
+            });
+        };
+        let order = purse.order(claims, each, voucher)?;
+        self.go_on(purse, order, tokens, claims).await
+    }
+
+    /// Takes a purchase on: asks whether it is paid, and collects its tokens if so. Nothing is
+    /// lost by asking again, at any time and after any error.
+    ///
+    /// # Errors
+    /// [`RecoveryError::NoPurse`]; `Refused(UnknownClaim)` when it expired, and then the
+    /// purchase is over; `Refused(AlreadyClaimed)` when a claim was collected by a purse whose
+    /// journal is lost: [give up](Provider::give_up); and those of any operation.
+    pub async fn collect(&self, purchase: &Purchase) -> Result<Purchase, RecoveryError> {
+        let purse = self.purse.as_ref().ok_or(RecoveryError::NoPurse)?;
+        let Purchase {
+            id: PurchaseId(order),
+            tokens,
+            pairs,
+            ..
+        } = *purchase;
+        self.go_on(purse, order, tokens, pairs).await
+    }
+
+    /// Purchases that are not collected, the oldest first; those from before a crash too.
+    #[must_use]
+    pub fn purchases(&self) -> Vec<Purchase> {
+        let orders = self.purse.as_ref().map(Purse::orders).unwrap_or_default();
+        orders
+            .into_iter()
+            .map(|(id, order)| Purchase {
+                id: PurchaseId(id),
+                tokens: order.each.saturating_mul(order.claims.into()),
+                pairs: order.claims,
+                stage: stage(&order),
+            })
+            .collect()
+    }
+
+    /// Gives up a purchase. What was paid for it is lost.
+    ///
+    /// # Errors
+    /// [`RecoveryError::NoPurse`], [`RecoveryError::Journal`].
+    pub fn give_up(&self, purchase: &Purchase) -> Result<(), RecoveryError> {
+        let purse = self.purse.as_ref().ok_or(RecoveryError::NoPurse)?;
+        purse.close(purchase.id.0)
+    }
+
+    async fn go_on(
+        &self,
+        purse: &Purse,
+        mut order: u64,
+        tokens: u64,
+        pairs: u8,
+    ) -> Result<Purchase, RecoveryError> {
+        let stage = loop {
+            let Some(known) = purse.order_at(order) else {
+                break Stage::Collected;
+            };
+            if known.is_paid() {
+                let claims = known.open();
+                try_join_all(claims.map(|which| self.claim(purse, order, which))).await?;
+                continue;
+            }
+            match self.quote(purse, order, &known).await {
+                Ok(Quoted { paid: true, .. }) => {}
+                Ok(quoted) => {
+                    break Stage::Unpaid {
+                        request: quoted.request,
+                        expires: quoted.expires,
+                    };
+                }
+                // The journal is younger than the root key: these claims had been used.
+                Err(RecoveryError::Refused(Refusal::AlreadyClaimed)) => {
+                    let next = purse.order(known.claims, known.each, known.voucher)?;
+                    purse.close(order)?;
+                    order = next;
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        Ok(Purchase {
+            id: PurchaseId(order),
+            tokens,
+            pairs,
+            stage,
+        })
+    }
+
+    /// Asks how to pay, or whether it is paid.
+    async fn quote(
+        &self,
+        purse: &Purse,
+        order: u64,
+        known: &Order,
+    ) -> Result<Quoted, RecoveryError> {
+        let claims = (0..known.claims).map(|which| order.saturating_add(which.into()));
+        let quote = Quote {
+            tokens: known.each,
+            tags: claims.map(|index| purse.claim(index).tag()).collect(),
+            voucher: known.voucher.clone(),
+        };
+        match self.perform(Call::Quote(quote), None).await?.0 {
+            Ok(Done::Quoted(quoted)) => {
+                purse.quoted(order, &quoted)?;
+                Ok(quoted)
+            }
+            Ok(_) => Err(RecoveryError::Misbehaved("it answers another operation")),
+            Err(refusal) => {
+                // These will never be another answer.
+                if let Refusal::BadVoucher | Refusal::VoucherUsed | Refusal::NotOffered = refusal {
+                    purse.close(order)?;
+                }
+                Err(RecoveryError::Refused(refusal))
+            }
+        }
+    }
+
+    /// Collects one claim that is paid.
+    async fn claim(&self, purse: &Purse, order: u64, which: u8) -> Result<(), RecoveryError> {
+        let nonce = self.nonce();
+        let lease = poll_fn(|cx| purse.poll_collect(order, which, nonce, cx)).await?;
+        let Some(mut lease) = lease else {
+            return Ok(());
+        };
+        loop {
+            let reply = self.send(lease.request()).await?;
+            match self.conclude(purse, &mut lease, &reply).await? {
+                Conclusion::Performed => return exchanged(&reply.outcome),
+                Conclusion::Renewed => {}
+                Conclusion::Again => {
+                    return Err(RecoveryError::Misbehaved("it shows what nobody presented"));
+                }
+                Conclusion::Refused(refusal) => {
+                    if refusal == Refusal::UnknownClaim {
+                        purse.close(order)?;
+                    }
+                    return Err(RecoveryError::Refused(refusal));
+                }
+            }
+        }
+    }
+}
+
+/// As many claims of one denomination as one payment opens, so that as many operations as
+/// possible can be under way at once.
+fn divide(tokens: u64, denominations: &[u64]) -> Option<(u8, u64)> {
+    (1..=Quote::MAX_TAGS as u8)
+        .rev()
+        .filter(|&claims| tokens > 0 && tokens.is_multiple_of(claims.into()))
+        .map(|claims| (claims, tokens / u64::from(claims)))
+        .find(|(_, each)| denominations.contains(each))
+}
+
+fn stage(order: &Order) -> Stage {
+    match &order.quoted {
+        None => Stage::Begun,
+        Some(quoted) if quoted.paid => Stage::Paid,
+        Some(quoted) => Stage::Unpaid {
+            request: quoted.request.clone(),
+            expires: quoted.expires,
+        },
+    }
+}
+
+/// An invoice names a payment.
+impl fmt::Debug for Purchase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Purchase")
+            .field("tokens", &self.tokens)
+            .field("stage", &self.stage)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An invoice names a payment.
+impl fmt::Debug for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Stage::Begun => "Begun",
+            Stage::Unpaid { .. } => "Unpaid(..)",
+            Stage::Paid => "Paid",
+            Stage::Collected => "Collected",
+        })
+    }
+}

@@ -1,0 +1,343 @@
+//! The state of a purse: the sum of its [events](super::event), and nothing that is not in them.
+
+use std::collections::BTreeMap;
+
+use larder_credentials::{Epoch, Reference};
+use larder_protocol::record::Tariff;
+use larder_protocol::{Key, Payment, Quoted, Record, Request, ServerKey, SignedRecord};
+
+use super::event::{Event, Inputs};
+use super::held::Held;
+use super::journal::Entry;
+
+/// A request in flight: the storage node may have seen it.
+#[derive(Debug, Clone)]
+pub(crate) struct Sent {
+    pub(crate) inputs: Inputs,
+    pub(crate) outputs: [u64; 2],
+    pub(crate) asked: Asked,
+}
+
+/// A request, and what it is found by.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    pub(crate) request: Request,
+    pub(crate) digest: [u8; 32],
+    pub(crate) epoch: Epoch,
+}
+
+impl Asked {
+    fn new(request: Request, service: &larder_credentials::Service) -> Option<Self> {
+        let Payment::Credentials(core) = &request.payment else {
+            return None;
+        };
+        let core = larder_credentials::Request::decode(service, core).ok()?;
+        Some(Asked {
+            digest: request.call.digest(),
+            epoch: core.out_epoch(),
+            request,
+        })
+    }
+
+    pub(crate) fn is_about(&self, key: &Key) -> bool {
+        self.request.call.key() == Some(key)
+    }
+}
+
+/// A purchase under way.
+#[derive(Debug, Clone)]
+pub(crate) struct Order {
+    pub(crate) claims: u8,
+    /// Tokens of each claim.
+    pub(crate) each: u64,
+    pub(crate) voucher: Option<Vec<u8>>,
+    pub(crate) quoted: Option<Quoted>,
+    /// A bit for each claim.
+    pub(crate) collected: u16,
+}
+
+impl Order {
+    pub(crate) fn is_paid(&self) -> bool {
+        self.quoted.as_ref().is_some_and(|quoted| quoted.paid)
+    }
+
+    pub(crate) fn is_collected(&self, which: u8) -> bool {
+        self.collected & bit(which) != 0
+    }
+
+    pub(crate) fn open(&self) -> impl Iterator<Item = u8> + '_ {
+        (0..self.claims).filter(|which| !self.is_collected(*which))
+    }
+}
+
+fn bit(which: u8) -> u16 {
+    1_u16.checked_shl(which.into()).unwrap_or(0)
+}
+
+/// The terms of one epoch.
+#[derive(Debug, Clone)]
+pub(crate) struct Terms {
+    signed: SignedRecord,
+    pub(crate) record: Record,
+    pub(crate) tariff: Tariff,
+    pub(crate) credentials: larder_credentials::Record,
+}
+
+impl Terms {
+    /// `None` for terms that are not signed by this server, or without a tariff that is one.
+    fn new(signed: SignedRecord, server: &ServerKey) -> Option<Self> {
+        let record = signed.verified(server)?.clone();
+        Some(Terms {
+            signed,
+            tariff: record.tariff.clone()?,
+            credentials: record.credentials()?.ok()?,
+            record,
+        })
+    }
+
+    /// The oldest epoch whose credentials are accepted.
+    pub(crate) fn oldest(&self) -> Epoch {
+        let mut live = self.credentials.live();
+        live.next()
+            .map_or(self.credentials.current(), |first| first.epoch())
+    }
+}
+
+pub(crate) struct Book {
+    server: ServerKey,
+    owner: [u8; 16],
+    pub(crate) idle: Vec<Held>,
+    pub(crate) sent: BTreeMap<u64, Sent>,
+    /// Requests that were performed, without anybody who heard the answer. Sent again they are
+    /// answered again, for nothing.
+    pub(crate) kept: BTreeMap<u64, Asked>,
+    /// Purchases by their first claim.
+    pub(crate) orders: BTreeMap<u64, Order>,
+    /// By epoch; the newest is the one that holds.
+    pub(crate) terms: BTreeMap<u32, Terms>,
+    pub(crate) seen: BTreeMap<u32, u64>,
+    pub(crate) next_request: u64,
+    pub(crate) next_claim: u64,
+    /// Tokens lost to epochs that ended before they were moved.
+    pub(crate) expired: u64,
+}
+
+impl Book {
+    pub(crate) fn new(server: ServerKey, owner: [u8; 16]) -> Self {
+        Book {
+            server,
+            owner,
+            idle: Vec::new(),
+            sent: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            orders: BTreeMap::new(),
+            terms: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            next_request: 0,
+            next_claim: 0,
+            expired: 0,
+        }
+    }
+
+    /// The terms that hold; none before a storage node that takes tokens was asked.
+    pub(crate) fn now(&self) -> Option<&Terms> {
+        self.terms.last_key_value().map(|(_, terms)| terms)
+    }
+
+    fn is_live(&self, epoch: Epoch) -> bool {
+        self.now().is_none_or(|terms| epoch >= terms.oldest())
+    }
+
+    /// Takes an event; `None` when it does not fit what came before it.
+    pub(crate) fn apply(&mut self, event: Event) -> Option<()> {
+        match event {
+            Event::Owner(owner) => return (owner == self.owner).then_some(()),
+            Event::Counters {
+                next_request,
+                next_claim,
+                expired,
+            } => {
+                self.next_request = next_request;
+                self.next_claim = next_claim;
+                self.expired = expired;
+            }
+            Event::Terms(signed) => {
+                let terms = Terms::new(*signed, &self.server)?;
+                self.terms.insert(terms.record.epoch, terms);
+                self.expire();
+            }
+            Event::Seen { epoch, at } => {
+                self.seen.insert(epoch, at);
+            }
+            Event::Held(held) => self.gain(held),
+            Event::Sent {
+                id,
+                inputs,
+                outputs,
+                request,
+            } => {
+                if let Inputs::Pair(pair) = &inputs {
+                    self.spend(&pair.each_ref().map(|held| held.serial));
+                }
+                let asked = self.asked(*request)?;
+                self.next_request = self.next_request.max(id.checked_add(1)?);
+                let sent = Sent {
+                    inputs,
+                    outputs,
+                    asked,
+                };
+                self.sent.insert(id, sent);
+            }
+            Event::Settled { id, unheard, pair } => {
+                let Sent { inputs, asked, .. } = self.sent.remove(&id)?;
+                if let Inputs::Claim { order, which } = inputs {
+                    self.collected(order, bit(which));
+                }
+                pair.into_iter().for_each(|held| self.gain(held));
+                if unheard && asked.request.call.key().is_some() {
+                    self.kept.insert(id, asked);
+                }
+            }
+            Event::Released { id } => {
+                if let Inputs::Pair(pair) = self.sent.remove(&id)?.inputs {
+                    (*pair).into_iter().for_each(|held| self.gain(held));
+                }
+            }
+            Event::Healed { id, spent, gained } => {
+                if let Inputs::Pair(pair) = self.sent.remove(&id)?.inputs {
+                    (*pair).into_iter().for_each(|held| self.gain(held));
+                }
+                self.spend(&spent);
+                gained.into_iter().for_each(|held| self.gain(held));
+            }
+            Event::Kept { id, request } => {
+                let asked = self.asked(*request)?;
+                self.kept.insert(id, asked);
+            }
+            Event::Dropped { id } => {
+                self.kept.remove(&id)?;
+            }
+            Event::Ordered {
+                order,
+                claims,
+                each,
+                voucher,
+            } => {
+                self.next_claim = self.next_claim.max(order.checked_add(claims.into())?);
+                let new = Order {
+                    claims,
+                    each,
+                    voucher,
+                    quoted: None,
+                    collected: 0,
+                };
+                self.orders.insert(order, new);
+            }
+            Event::Quoted { order, quoted } => self.orders.get_mut(&order)?.quoted = Some(quoted),
+            Event::Collected { order, claims } => self.collected(order, claims),
+            Event::Closed { order } => {
+                self.orders.remove(&order)?;
+            }
+        }
+        Some(())
+    }
+
+    fn asked(&self, request: Request) -> Option<Asked> {
+        Asked::new(request, self.now()?.credentials.service())
+    }
+
+    /// Takes a credential in, once.
+    fn gain(&mut self, held: Held) {
+        if !self.is_live(held.epoch) {
+            self.expired = self.expired.saturating_add(held.amount);
+        } else if !self.knows(&held) {
+            self.idle.push(held);
+        }
+    }
+
+    fn knows(&self, held: &Held) -> bool {
+        let in_flight = self.sent.values().filter_map(|sent| match &sent.inputs {
+            Inputs::Pair(pair) => Some(pair.iter()),
+            Inputs::Claim { .. } => None,
+        });
+        let mut known = self.idle.iter().chain(in_flight.flatten());
+        known.any(|other| other.serial == held.serial)
+    }
+
+    fn spend(&mut self, serials: &[Reference]) {
+        self.idle.retain(|held| !serials.contains(&held.serial));
+    }
+
+    fn collected(&mut self, order: u64, claims: u16) {
+        if let Some(known) = self.orders.get_mut(&order) {
+            known.collected |= claims;
+            if known.open().next().is_none() {
+                self.orders.remove(&order);
+            }
+        }
+    }
+
+    /// Lets go of what belongs to epochs that have ended.
+    fn expire(&mut self) {
+        let Some(oldest) = self.now().map(Terms::oldest) else {
+            return;
+        };
+        self.terms.retain(|epoch, _| *epoch >= oldest.0);
+        self.seen.retain(|epoch, _| *epoch >= oldest.0);
+        self.kept.retain(|_, asked| asked.epoch >= oldest);
+        let (ended, live) = std::mem::take(&mut self.sent)
+            .into_iter()
+            .partition::<BTreeMap<_, _>, _>(|(_, sent)| sent.asked.epoch < oldest);
+        self.sent = live;
+        let pairs = ended.into_values().filter_map(|sent| match sent.inputs {
+            Inputs::Pair(pair) => Some(*pair),
+            Inputs::Claim { .. } => None,
+        });
+        let idle = std::mem::take(&mut self.idle);
+        for held in pairs.flatten().chain(idle) {
+            self.gain(held);
+        }
+    }
+
+    /// The events that make this state out of nothing.
+    pub(crate) fn snapshot(&self) -> Vec<Entry> {
+        let mut events = vec![Event::Owner(self.owner)];
+        let terms = self.terms.values();
+        events.extend(terms.map(|terms| Event::Terms(Box::new(terms.signed.clone()))));
+        let seen = self.seen.iter();
+        events.extend(seen.map(|(&epoch, &at)| Event::Seen { epoch, at }));
+        events.extend(self.idle.iter().cloned().map(Event::Held));
+        for (&order, known) in &self.orders {
+            events.push(Event::Ordered {
+                order,
+                claims: known.claims,
+                each: known.each,
+                voucher: known.voucher.clone(),
+            });
+            let quoted = known.quoted.clone();
+            events.extend(quoted.map(|quoted| Event::Quoted { order, quoted }));
+            events.push(Event::Collected {
+                order,
+                claims: known.collected,
+            });
+        }
+        for (&id, sent) in &self.sent {
+            events.push(Event::Sent {
+                id,
+                inputs: sent.inputs.clone(),
+                outputs: sent.outputs,
+                request: Box::new(sent.asked.request.clone()),
+            });
+        }
+        for (&id, asked) in &self.kept {
+            let request = Box::new(asked.request.clone());
+            events.push(Event::Kept { id, request });
+        }
+        events.push(Event::Counters {
+            next_request: self.next_request,
+            next_claim: self.next_claim,
+            expired: self.expired,
+        });
+        events.iter().map(Event::encode).collect()
+    }
+}

@@ -1,0 +1,226 @@
+//! Which credentials pay: pure arithmetic over amounts.
+//!
+//! An operation takes any two credentials of one epoch and gives two back, so their number never
+//! changes. What is left is divided evenly, so that every two suffice for as long as possible and
+//! as many operations as there are pairs can be under way at once. When no two suffice though all
+//! would, credentials are gathered: a reissue of an older epoch's pair moves its tokens into one
+//! credential for nothing, a transfer of the current epoch's two largest does it for a fee.
+
+use std::collections::BTreeMap;
+
+use larder_credentials::holder::HEADROOM;
+use larder_credentials::{Epoch, RangeWidth};
+use larder_protocol::Call;
+
+use super::held::Held;
+
+/// What the next request has to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// These two pay for it.
+    Pay([usize; 2]),
+    /// These two have to become one first.
+    Gather(By, [usize; 2]),
+    /// All of it is not enough: this many tokens are missing.
+    Short(u64),
+}
+
+/// How two credentials become a full one and an empty one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    /// Of the current epoch, for a fee.
+    Transfer,
+    /// Of an older epoch, for nothing.
+    Reissue,
+}
+
+impl By {
+    pub(crate) fn call(self) -> Call {
+        match self {
+            By::Transfer => Call::Transfer,
+            By::Reissue => Call::Reissue,
+        }
+    }
+}
+
+/// Chooses among idle credentials for an operation of this price.
+///
+/// The newest epoch is looked at first: whoever still spends old credentials late in an epoch
+/// has few to hide among.
+pub(crate) fn choose(idle: &[Held], current: Epoch, price: u64, fee: u64) -> Choice {
+    let epochs = by_epoch(idle);
+    if let Some(two) = epochs.values().rev().find_map(|all| pair(idle, all, price)) {
+        return Choice::Pay(two);
+    }
+    let missing = missing(idle, &epochs, current, price, fee);
+    if missing > 0 {
+        return Choice::Short(missing);
+    }
+    let older = epochs.iter().rev().find_map(|(epoch, all)| match all[..] {
+        [first, second, ..] if *epoch < current => Some([first, second]),
+        _ => None,
+    });
+    match (older, epochs.get(&current).map(Vec::as_slice)) {
+        (Some(two), _) => Choice::Gather(By::Reissue, two),
+        (None, Some([first, second, ..])) => Choice::Gather(By::Transfer, [*first, *second]),
+        _ => Choice::Short(price.max(1)),
+    }
+}
+
+/// The places of each epoch's credentials, largest first.
+fn by_epoch(idle: &[Held]) -> BTreeMap<Epoch, Vec<usize>> {
+    let mut epochs: BTreeMap<Epoch, Vec<usize>> = BTreeMap::new();
+    for (at, held) in idle.iter().enumerate() {
+        epochs.entry(held.epoch).or_default().push(at);
+    }
+    for all in epochs.values_mut() {
+        all.sort_by_key(|&at| std::cmp::Reverse(idle[at].amount));
+    }
+    epochs
+}
+
+/// The largest with the smallest that suffices: large ones stay for what is dear, and what is
+/// left is evened out.
+fn pair(idle: &[Held], all: &[usize], price: u64) -> Option<[usize; 2]> {
+    let (&largest, others) = all.split_first()?;
+    let smallest = others
+        .iter()
+        .rev()
+        .find(|&&at| idle[at].amount.saturating_add(idle[largest].amount) >= price)?;
+    Some([largest, *smallest])
+}
+
+/// How many tokens are missing even when everything is gathered the cheapest way.
+fn missing(
+    idle: &[Held],
+    epochs: &BTreeMap<Epoch, Vec<usize>>,
+    current: Epoch,
+    price: u64,
+    fee: u64,
+) -> u64 {
+    let mut amounts = Vec::new();
+    for (epoch, all) in epochs {
+        let each = if *epoch < current { 2 } else { 1 };
+        let gathered = all.chunks_exact(each);
+        amounts.extend(gathered.map(|two| two.iter().map(|&at| idle[at].amount).sum::<u64>()));
+    }
+    amounts.sort_unstable_by(|a, b| b.cmp(a));
+    // A reissue that gathers leaves an empty credential beside the full one.
+    let spare = epochs
+        .iter()
+        .any(|(epoch, all)| *epoch < current && all.len() >= 2);
+    let (mut together, mut needed, mut least) = (0_u64, price, price.max(1));
+    for (count, amount) in amounts.into_iter().enumerate() {
+        together = together.saturating_add(amount);
+        // An operation takes two; a transfer puts one more into the first of them.
+        if count >= 2 {
+            needed = needed.saturating_add(fee);
+        }
+        if count >= 1 || spare {
+            least = least.min(needed.saturating_sub(together));
+        }
+    }
+    least
+}
+
+/// Divides what is left of a pair, so that the first output has room for a refund.
+pub(crate) fn evenly(left: u64) -> [u64; 2] {
+    let room = RangeWidth::Bits32.largest() - HEADROOM;
+    let first = (left / 2).min(room);
+    [first, left - first]
+}
+
+/// Puts all that fits into the first output.
+pub(crate) fn gathered(left: u64) -> [u64; 2] {
+    let first = left.min(RangeWidth::Bits32.largest());
+    [first, left - first]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: Epoch = Epoch(7);
+
+    fn idle(amounts: &[(u32, u64)]) -> Vec<Held> {
+        let held = amounts.iter();
+        held.map(|&(age, amount)| Held::worth(Epoch(NOW.0 - age), amount))
+            .collect()
+    }
+
+    /// Does what the choice says, on paper.
+    fn gather(idle: &mut [Held], by: By, two: [usize; 2], fee: u64) {
+        let together = idle[two[0]].amount + idle[two[1]].amount;
+        let [first, second] = match by {
+            By::Transfer => gathered(together - fee),
+            By::Reissue => gathered(together),
+        };
+        assert_eq!(idle[two[0]].epoch, idle[two[1]].epoch);
+        assert_eq!(idle[two[0]].epoch < NOW, by == By::Reissue);
+        idle[two[0]] = Held::worth(NOW, first);
+        idle[two[1]] = Held::worth(NOW, second);
+    }
+
+    proptest! {
+        #[test]
+        fn gathering_ends_in_paying_or_is_not_begun(
+            amounts in proptest::collection::vec((0..3_u32, 0..30_u64), 0..14),
+            price in 1..100_u64,
+            fee in 1..5_u64,
+        ) {
+            let mut idle = idle(&amounts);
+            let held = |idle: &[Held]| idle.iter().map(|held| held.amount).sum::<u64>();
+            let (all, mut steps) = (held(&idle), 0);
+            loop {
+                match choose(&idle, NOW, price, fee) {
+                    Choice::Pay([first, second]) => {
+                        prop_assert_ne!(first, second);
+                        prop_assert_eq!(idle[first].epoch, idle[second].epoch);
+                        prop_assert!(idle[first].amount + idle[second].amount >= price);
+                        break;
+                    }
+                    Choice::Gather(by, two) => gather(&mut idle, by, two, fee),
+                    Choice::Short(missing) => {
+                        // Nothing is spent on gathering what will not suffice.
+                        prop_assert_eq!(steps, 0);
+                        prop_assert!(missing > 0);
+                        // A pair with what is missing, as one that is bought, is enough.
+                        idle.push(Held::worth(NOW, missing));
+                        idle.push(Held::worth(NOW, fee * idle.len() as u64));
+                        prop_assert!(!matches!(choose(&idle, NOW, price, fee), Choice::Short(_)));
+                        return Ok(());
+                    }
+                }
+                steps += 1;
+                prop_assert!(steps <= amounts.len());
+            }
+            prop_assert!(all - held(&idle) <= fee * steps as u64);
+        }
+
+        #[test]
+        fn what_is_left_is_divided_without_a_rest_and_with_room_for_a_refund(left in 0..(3_u64 << 31)) {
+            let [first, second] = evenly(left);
+            prop_assert_eq!(first + second, left);
+            prop_assert!(first <= RangeWidth::Bits32.largest() - HEADROOM);
+            prop_assert!(second.abs_diff(first) <= 1 || second <= RangeWidth::Bits32.largest());
+            let [first, second] = gathered(left);
+            prop_assert_eq!(first + second, left);
+            prop_assert!(first <= RangeWidth::Bits32.largest());
+        }
+    }
+
+    #[test]
+    fn the_newest_epoch_pays_first_and_the_largest_with_the_smallest_that_suffices() {
+        let idle = idle(&[(1, 50), (1, 50), (0, 3), (0, 9), (0, 20), (0, 1)]);
+        assert_eq!(choose(&idle, NOW, 21, 1), Choice::Pay([4, 5]));
+        assert_eq!(choose(&idle, NOW, 22, 1), Choice::Pay([4, 2]));
+        assert_eq!(choose(&idle, NOW, 29, 1), Choice::Pay([4, 3]));
+        assert_eq!(choose(&idle, NOW, 30, 1), Choice::Pay([0, 1]));
+        assert_eq!(
+            choose(&idle, NOW, 101, 1),
+            Choice::Gather(By::Reissue, [0, 1])
+        );
+    }
+}

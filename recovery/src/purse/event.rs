@@ -1,0 +1,357 @@
+//! What a purse writes down: one event an entry of its [journal](super::journal).
+//!
+//! The state of a purse is the sum of its events, in order. Integers are big-endian.
+//!
+//! | code | event | fields, bytes |
+//! | --- | --- | --- |
+//! | 1 | `Owner` | fingerprint of root key and storage node 16; always the first |
+//! | 2 | `Counters` | next request 8, next claim 8, tokens expired 8 |
+//! | 3 | `Terms` | signed record of an epoch, to the end |
+//! | 4 | `Seen` | epoch 4, unix seconds 8 when this client first saw it |
+//! | 5 | `Held` | credential 108 |
+//! | 6 | `Sent` | id 8, inputs, outputs in tokens 2 × 8, request to the end |
+//! | 7 | `Settled` | id 8, 1 if nobody heard the answer 1, the pair that came back 216 |
+//! | 8 | `Released` | id 8: it was refused; its inputs are unspent |
+//! | 9 | `Healed` | id 8, serials that are spent 1 + 32 n, credentials that replace them 1 + 108 n |
+//! | 10 | `Kept` | id 8, request to the end: settled, and nobody heard the answer |
+//! | 11 | `Dropped` | id 8: a kept request that nobody will ask for |
+//! | 12 | `Ordered` | first claim 8, claims 1, tokens of each 8, voucher to the end (none if empty) |
+//! | 13 | `Quoted` | first claim 8, paid 1, expiry in unix seconds 8, payment request to the end |
+//! | 14 | `Collected` | first claim 8, bit per claim that was collected 2 |
+//! | 15 | `Closed` | first claim 8: given up, or refused for good |
+//!
+//! Inputs are `0 ‖ pair 216`, or `1 ‖ first claim 8 ‖ which 1` for a purchase. A request is the body of its
+//! envelope, with which a retry is the same bytes; what is needed to judge the answer is built
+//! again from the inputs.
+
+use larder_credentials::{CREDENTIAL_BYTES, Reference};
+use larder_protocol::{Quoted, Request, SignedRecord};
+use zeroize::Zeroizing;
+
+use super::held::Held;
+use super::journal::Entry;
+
+/// What a request consumes.
+#[derive(Debug, Clone)]
+pub(crate) enum Inputs {
+    Pair(Box<[Held; 2]>),
+    Claim { order: u64, which: u8 },
+}
+
+/// One change of a purse.
+#[derive(Debug, Clone)]
+pub(crate) enum Event {
+    Owner([u8; 16]),
+    Counters {
+        next_request: u64,
+        next_claim: u64,
+        expired: u64,
+    },
+    Terms(Box<SignedRecord>),
+    Seen {
+        epoch: u32,
+        at: u64,
+    },
+    Held(Held),
+    Sent {
+        id: u64,
+        inputs: Inputs,
+        outputs: [u64; 2],
+        request: Box<Request>,
+    },
+    Settled {
+        id: u64,
+        unheard: bool,
+        pair: [Held; 2],
+    },
+    Released {
+        id: u64,
+    },
+    Healed {
+        id: u64,
+        spent: Vec<Reference>,
+        gained: Vec<Held>,
+    },
+    Kept {
+        id: u64,
+        request: Box<Request>,
+    },
+    Dropped {
+        id: u64,
+    },
+    Ordered {
+        order: u64,
+        claims: u8,
+        each: u64,
+        voucher: Option<Vec<u8>>,
+    },
+    Quoted {
+        order: u64,
+        quoted: Quoted,
+    },
+    Collected {
+        order: u64,
+        claims: u16,
+    },
+    Closed {
+        order: u64,
+    },
+}
+
+impl Event {
+    pub(crate) fn encode(&self) -> Entry {
+        let mut to = Zeroizing::new(Vec::with_capacity(512));
+        match self {
+            Event::Owner(fingerprint) => put(&mut to, 1, &[fingerprint]),
+            Event::Counters {
+                next_request,
+                next_claim,
+                expired,
+            } => {
+                let counters = [next_request, next_claim, expired].map(|n| n.to_be_bytes());
+                put(&mut to, 2, &[counters.as_flattened()]);
+            }
+            Event::Terms(record) => put(&mut to, 3, &[&record.encode()]),
+            Event::Seen { epoch, at } => {
+                put(&mut to, 4, &[&epoch.to_be_bytes(), &at.to_be_bytes()]);
+            }
+            Event::Held(held) => put(&mut to, 5, &[held.encode()]),
+            Event::Sent {
+                id,
+                inputs,
+                outputs,
+                request,
+            } => {
+                put(&mut to, 6, &[&id.to_be_bytes()]);
+                match inputs {
+                    Inputs::Pair(pair) => {
+                        put(&mut to, 0, &[pair[0].encode(), pair[1].encode()]);
+                    }
+                    Inputs::Claim { order, which } => {
+                        put(&mut to, 1, &[&order.to_be_bytes(), &[*which]]);
+                    }
+                }
+                let outputs = outputs.map(u64::to_be_bytes);
+                to.extend_from_slice(outputs.as_flattened());
+                to.extend_from_slice(&request.encode());
+            }
+            Event::Settled { id, unheard, pair } => {
+                let [first, second] = pair;
+                let unheard = [u8::from(*unheard)];
+                let fields: [&[u8]; 4] =
+                    [&id.to_be_bytes(), &unheard, first.encode(), second.encode()];
+                put(&mut to, 7, &fields);
+            }
+            Event::Released { id } => put(&mut to, 8, &[&id.to_be_bytes()]),
+            Event::Healed { id, spent, gained } => {
+                put(&mut to, 9, &[&id.to_be_bytes(), &[spent.len() as u8]]);
+                spent.iter().for_each(|s| to.extend_from_slice(&s.0));
+                to.push(gained.len() as u8);
+                gained.iter().for_each(|h| to.extend_from_slice(h.encode()));
+            }
+            Event::Kept { id, request } => {
+                put(&mut to, 10, &[&id.to_be_bytes(), &request.encode()]);
+            }
+            Event::Dropped { id } => put(&mut to, 11, &[&id.to_be_bytes()]),
+            Event::Ordered {
+                order,
+                claims,
+                each,
+                voucher,
+            } => {
+                let voucher = voucher.as_deref().unwrap_or_default();
+                let (order, each) = (order.to_be_bytes(), each.to_be_bytes());
+                put(&mut to, 12, &[&order, &[*claims], &each, voucher]);
+            }
+            Event::Quoted { order, quoted } => {
+                let (order, expires) = (order.to_be_bytes(), quoted.expires.to_be_bytes());
+                let paid = [u8::from(quoted.paid)];
+                put(
+                    &mut to,
+                    13,
+                    &[&order, &paid, &expires, quoted.request.as_bytes()],
+                );
+            }
+            Event::Collected { order, claims } => {
+                put(&mut to, 14, &[&order.to_be_bytes(), &claims.to_be_bytes()]);
+            }
+            Event::Closed { order } => put(&mut to, 15, &[&order.to_be_bytes()]),
+        }
+        to
+    }
+
+    /// Reads an entry; `None` when no purse of this version wrote it.
+    pub(crate) fn decode(entry: &[u8]) -> Option<Self> {
+        let mut fields = Fields(entry);
+        let event = match fields.u8()? {
+            1 => Event::Owner(fields.array()?),
+            2 => Event::Counters {
+                next_request: fields.u64()?,
+                next_claim: fields.u64()?,
+                expired: fields.u64()?,
+            },
+            3 => Event::Terms(Box::new(SignedRecord::decode(fields.rest()).ok()?)),
+            4 => Event::Seen {
+                epoch: u32::from_be_bytes(fields.array()?),
+                at: fields.u64()?,
+            },
+            5 => Event::Held(fields.held()?),
+            6 => Event::Sent {
+                id: fields.u64()?,
+                inputs: match fields.u8()? {
+                    0 => Inputs::Pair(Box::new(fields.pair()?)),
+                    1 => Inputs::Claim {
+                        order: fields.u64()?,
+                        which: fields.u8()?,
+                    },
+                    _ => return None,
+                },
+                outputs: [fields.u64()?, fields.u64()?],
+                request: Box::new(Request::decode(fields.rest()).ok()?),
+            },
+            7 => Event::Settled {
+                id: fields.u64()?,
+                unheard: fields.bool()?,
+                pair: fields.pair()?,
+            },
+            8 => Event::Released { id: fields.u64()? },
+            9 => Event::Healed {
+                id: fields.u64()?,
+                spent: fields.list(|fields| fields.array().map(Reference))?,
+                gained: fields.list(Fields::held)?,
+            },
+            10 => Event::Kept {
+                id: fields.u64()?,
+                request: Box::new(Request::decode(fields.rest()).ok()?),
+            },
+            11 => Event::Dropped { id: fields.u64()? },
+            12 => Event::Ordered {
+                order: fields.u64()?,
+                claims: fields.u8()?,
+                each: fields.u64()?,
+                voucher: match fields.rest() {
+                    [] => None,
+                    voucher => Some(voucher.to_vec()),
+                },
+            },
+            13 => Event::Quoted {
+                order: fields.u64()?,
+                quoted: Quoted {
+                    paid: fields.bool()?,
+                    expires: fields.u64()?,
+                    request: String::from_utf8(fields.rest().to_vec()).ok()?,
+                },
+            },
+            14 => Event::Collected {
+                order: fields.u64()?,
+                claims: u16::from_be_bytes(fields.array()?),
+            },
+            15 => Event::Closed {
+                order: fields.u64()?,
+            },
+            _ => return None,
+        };
+        fields.0.is_empty().then_some(event)
+    }
+}
+
+fn put(to: &mut Vec<u8>, code: u8, fields: &[&[u8]]) {
+    to.push(code);
+    fields.iter().for_each(|field| to.extend_from_slice(field));
+}
+
+/// Takes fields off the front of an entry.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (field, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*field)
+    }
+
+    fn u8(&mut self) -> Option<u8> {
+        self.array().map(|[byte]: [u8; 1]| byte)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    fn bool(&mut self) -> Option<bool> {
+        match self.u8()? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
+    }
+
+    fn held(&mut self) -> Option<Held> {
+        Held::decode(&self.array::<CREDENTIAL_BYTES>()?).ok()
+    }
+
+    fn pair(&mut self) -> Option<[Held; 2]> {
+        Some([self.held()?, self.held()?])
+    }
+
+    fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
+        (0..self.u8()?).map(|_| item(self)).collect()
+    }
+
+    fn rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn bytes_are_an_event_in_one_form_only_or_none(
+            code in 0..18_u8,
+            rest in proptest::collection::vec(0..3_u8, 0..60),
+        ) {
+            let entry = [&[code], &rest[..]].concat();
+            if let Some(event) = Event::decode(&entry) {
+                prop_assert_eq!(&*event.encode(), &entry);
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_purchase_writes_reads_back() {
+        let quoted = Quoted {
+            paid: true,
+            expires: 7,
+            request: "lnbc1".to_owned(),
+        };
+        for event in [
+            Event::Ordered {
+                order: 3,
+                claims: 16,
+                each: 50,
+                voucher: Some(vec![1; 49]),
+            },
+            Event::Quoted { order: 3, quoted },
+            Event::Collected {
+                order: 3,
+                claims: 0xffff,
+            },
+            Event::Closed { order: 3 },
+        ] {
+            let entry = event.encode();
+            let read = Event::decode(&entry).map(|event| event.encode());
+            assert_eq!(read, Some(entry.clone()));
+            assert!(
+                Event::decode(&[&entry[..], &[0]].concat()).is_none_or(|event| {
+                    // What ends with text or bytes of any length takes them.
+                    matches!(event, Event::Ordered { .. } | Event::Quoted { .. })
+                })
+            );
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! The purse: the tokens a client holds with one storage node, and what is becoming of them.
+//!
+//! It promises that a crash at any moment loses no token and pays for nothing twice:
+//!
+//! * Before a request leaves, the exact bytes are in the [journal]. A retry, after a lost
+//!   answer or a crash, sends the same bytes, which cost once.
+//! * A call that is made again while an equal one is in flight that nobody waits for, from
+//!   before a crash or an error, adopts that request instead of paying for another.
+//! * A request that was settled while nobody waited for it is kept until its call is made again,
+//!   which then costs nothing, or another one on the same key shows that it is not wanted.
+//! * Credentials that turn out to be spent, because the journal came from a backup, are
+//!   replaced by what replaced them, and the operation is done with others.
+//!
+//! The number of pairs is the number of operations that can be under way at once; others wait
+//! for their turn. A future of [`Provider`](crate::Provider) holds a pair from the sending of its
+//! request to its answer: one that is neither polled nor dropped keeps others waiting.
+//!
+//! How it fails: [`OutOfTokens`](RecoveryError::OutOfTokens) says what is missing. An answer
+//! that is not exactly as published is [`Misbehaved`](RecoveryError::Misbehaved): the request
+//! stays in flight and nothing is lost. When the journal fails, nothing is sent.
+//!
+//! | file | concept |
+//! | --- | --- |
+//! | [`journal`], [`folder`] | where it is written down |
+//! | `event`, `book` | what is written, and the state that follows |
+//! | `choice` | which credentials pay |
+//! | `requests`, `build` | a paid request on its way out |
+//! | `answers`, `rules` | its answer, and what that may give back |
+//! | `epochs` | when old credentials are moved |
+
+pub mod folder;
+pub mod journal;
+
+mod answers;
+mod book;
+mod build;
+mod choice;
+mod epochs;
+mod event;
+mod held;
+mod requests;
+mod rules;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use larder_credentials::{ClaimSecret, Epoch, InFlight, Root};
+use larder_protocol::{Record, ServerKey, SignedRecord};
+
+use self::book::Book;
+use self::event::{Event, Inputs};
+use self::held::Held;
+use self::journal::{Entry, Journal, JournalError};
+use crate::schedule::hmac_sha256;
+use crate::{Lane, Purpose, RecoveryError, RootKey, Schedule, Slot};
+
+pub(crate) use self::answers::{Verdict, is_stale};
+pub(crate) use self::book::Order;
+pub(crate) use self::requests::{Lease, Next, Role};
+
+/// Bytes a journal may grow by before it is rewritten, if its state is smaller.
+const GROWTH: usize = 1 << 20;
+
+/// The tokens of one root key with one storage node.
+pub struct Purse {
+    schedule: Schedule,
+    root: Root,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    book: Book,
+    journal: Box<dyn Journal>,
+    /// Requests in flight that were built by this process; others are built again when needed.
+    built: HashMap<u64, InFlight>,
+    /// Requests that somebody waits for.
+    driven: HashSet<u64>,
+    waiting: Vec<Waker>,
+    /// Bytes appended since the journal was last rewritten, and how many it had then.
+    grown: usize,
+    base: usize,
+}
+
+/// What a purse holds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Holdings {
+    /// Tokens in all that can be spent, those in flight included.
+    pub tokens: u64,
+    /// Tokens by the epoch of their credentials, those in flight included.
+    pub by_epoch: BTreeMap<u32, u64>,
+    /// Tokens in requests that are not answered yet. What those cost is still in here.
+    pub in_flight: u64,
+    /// Pairs of credentials, and so operations that can be under way at once.
+    pub pairs: usize,
+    /// Tokens that were lost because their epoch ended before they were moved.
+    pub expired: u64,
+}
+
+impl Holdings {
+    /// How many operations of this price they suffice for, if none is refunded and no fees are
+    /// needed to gather the last ones.
+    #[must_use]
+    pub fn suffice_for(&self, price: u64) -> u64 {
+        self.tokens.checked_div(price).unwrap_or(u64::MAX)
+    }
+}
+
+impl Purse {
+    /// Opens the purse of this root key with the storage node of this key, from its journal;
+    /// an empty journal is a new purse.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn open(
+        root: &RootKey,
+        provider: &ServerKey,
+        mut journal: impl Journal + 'static,
+    ) -> Result<Self, JournalError> {
+        let schedule = Schedule::new(root.clone(), *provider);
+        let secret = schedule.secret(&slot(Purpose::Credential, 0)).bytes();
+        let mut owner = [0; 16];
+        owner.copy_from_slice(&hmac_sha256(&secret, &[b"larder/purse/1"])[..16]);
+        let mut book = Book::new(*provider, owner);
+        let entries = journal.entries()?;
+        for (at, entry) in entries.iter().enumerate() {
+            let damaged = || JournalError::Damaged { at: at as u64 };
+            let event = Event::decode(entry).ok_or_else(damaged)?;
+            match (at, &event) {
+                (0, Event::Owner(theirs)) if *theirs != owner => return Err(JournalError::Foreign),
+                (0, Event::Owner(_)) => {}
+                (0, _) => return Err(damaged()),
+                _ => {}
+            }
+            book.apply(event).ok_or_else(damaged)?;
+        }
+        let mut inner = Inner {
+            book,
+            journal: Box::new(journal),
+            built: HashMap::new(),
+            driven: HashSet::new(),
+            waiting: Vec::new(),
+            grown: 0,
+            base: entries.iter().map(|entry| entry.len()).sum(),
+        };
+        if entries.is_empty() {
+            inner.record(Event::Owner(owner))?;
+        }
+        Ok(Purse {
+            root: Root::from_bytes(*secret),
+            schedule,
+            inner: Mutex::new(inner),
+        })
+    }
+
+    /// What it holds.
+    #[must_use]
+    pub fn holdings(&self) -> Holdings {
+        let inner = self.lock();
+        let book = &inner.book;
+        let mut holdings = Holdings {
+            expired: book.expired,
+            ..Holdings::default()
+        };
+        let mut count = 0;
+        let mut add = |held: &Held, tokens: &mut u64| {
+            *tokens = tokens.saturating_add(held.amount);
+            let epoch = holdings.by_epoch.entry(held.epoch.0).or_default();
+            *epoch = epoch.saturating_add(held.amount);
+            count += 1;
+        };
+        let (mut idle, mut in_flight) = (0, 0);
+        book.idle.iter().for_each(|held| add(held, &mut idle));
+        for sent in book.sent.values() {
+            if let Inputs::Pair(pair) = &sent.inputs {
+                pair.iter().for_each(|held| add(held, &mut in_flight));
+            }
+        }
+        Holdings {
+            tokens: idle.saturating_add(in_flight),
+            in_flight,
+            pairs: count / 2,
+            ..holdings
+        }
+    }
+
+    /// The newest terms it knows, for a provider to be compared with.
+    pub(crate) fn terms(&self) -> Option<Record> {
+        self.lock().book.now().map(|terms| terms.record.clone())
+    }
+
+    /// The epoch that holds.
+    pub(crate) fn current(&self) -> Option<Epoch> {
+        self.lock()
+            .book
+            .now()
+            .map(|terms| terms.credentials.current())
+    }
+
+    /// Writes terms down that are newer than those it knows; credentials they do not accept any
+    /// more are lost.
+    pub(crate) fn learn(
+        &self,
+        signed: &SignedRecord,
+        record: &Record,
+    ) -> Result<(), RecoveryError> {
+        let mut inner = self.lock();
+        let newer = inner
+            .book
+            .now()
+            .is_none_or(|now| now.record.epoch < record.epoch);
+        if newer && record.tariff.is_some() {
+            inner.record(Event::Terms(Box::new(signed.clone())))?;
+            inner.wake();
+        }
+        Ok(())
+    }
+
+    /// Notes when the current epoch was first seen.
+    pub(crate) fn see(&self, now: u64) -> Result<(), RecoveryError> {
+        let mut inner = self.lock();
+        let Some(epoch) = inner.book.now().map(|terms| terms.record.epoch) else {
+            return Ok(());
+        };
+        if !inner.book.seen.contains_key(&epoch) {
+            inner.record(Event::Seen { epoch, at: now })?;
+        }
+        Ok(())
+    }
+
+    /// The secret of a claim.
+    pub(crate) fn claim(&self, index: u64) -> ClaimSecret {
+        let secret = self.schedule.secret(&slot(Purpose::Claim, index));
+        ClaimSecret::from_bytes(*secret.bytes())
+    }
+
+    /// Begins an order: its claims are written down before anybody hears of them.
+    pub(crate) fn order(
+        &self,
+        claims: u8,
+        each: u64,
+        voucher: Option<Vec<u8>>,
+    ) -> Result<u64, RecoveryError> {
+        let mut inner = self.lock();
+        let order = inner.book.next_claim;
+        inner.record(Event::Ordered {
+            order,
+            claims,
+            each,
+            voucher,
+        })?;
+        Ok(order)
+    }
+
+    pub(crate) fn orders(&self) -> Vec<(u64, Order)> {
+        let inner = self.lock();
+        let orders = inner.book.orders.iter();
+        orders.map(|(&id, order)| (id, order.clone())).collect()
+    }
+
+    pub(crate) fn order_at(&self, order: u64) -> Option<Order> {
+        self.lock().book.orders.get(&order).cloned()
+    }
+
+    pub(crate) fn quoted(
+        &self,
+        order: u64,
+        quoted: &larder_protocol::Quoted,
+    ) -> Result<(), RecoveryError> {
+        let mut inner = self.lock();
+        let known = inner.book.orders.get(&order);
+        if known.is_some_and(|known| known.quoted.as_ref() != Some(quoted)) {
+            let quoted = quoted.clone();
+            inner.record(Event::Quoted { order, quoted })?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn close(&self, order: u64) -> Result<(), RecoveryError> {
+        let mut inner = self.lock();
+        if inner.book.orders.contains_key(&order) {
+            inner.record(Event::Closed { order })?;
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Makes an event durable, then true.
+    fn record(&mut self, event: Event) -> Result<(), JournalError> {
+        let entry = event.encode();
+        self.journal.append(&entry)?;
+        self.grown += entry.len();
+        let fits = self.book.apply(event);
+        debug_assert!(fits.is_some(), "an event that does not fit its book");
+        if self.grown > GROWTH.max(self.base) {
+            // The event is durable whatever becomes of this; without it the journal grows on.
+            self.compact().ok();
+        }
+        Ok(())
+    }
+
+    fn compact(&mut self) -> Result<(), JournalError> {
+        let snapshot: Vec<Entry> = self.book.snapshot();
+        self.journal.replace(&snapshot)?;
+        self.base = snapshot.iter().map(|entry| entry.len()).sum();
+        self.grown = 0;
+        Ok(())
+    }
+
+    fn wake(&mut self) {
+        self.waiting.drain(..).for_each(Waker::wake);
+    }
+}
+
+fn slot(purpose: Purpose, index: u64) -> Slot {
+    Slot {
+        purpose,
+        lane: Lane::default(),
+        generation: 0,
+        index,
+    }
+}
+
+/// Prints nothing: what it holds is nobody else's business.
+impl fmt::Debug for Purse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Purse(..)")
+    }
+}

@@ -1,0 +1,351 @@
+//! The life of one paid request up to its answer: chosen, built, written down, sent.
+//!
+//! ```text
+//! idle ── Sent ──▶ in flight ── Settled ──▶ idle (the pair that came back)
+//!                   │  │ └───── Healed ───▶ idle (it had been spent: what replaced it)
+//!                   │  └─────── Released ─▶ idle (refused untouched)
+//!                   └── Sent again, with the same inputs, when the epoch has changed
+//! ```
+//!
+//! While somebody waits for the answer the request is *driven*, which the [`Lease`] stands for.
+//! When that one gives up, it stays in flight: whoever makes the same call again, or is short of
+//! tokens, drives it on.
+
+use std::task::{Context, Poll};
+
+use larder_credentials::Epoch;
+use larder_protocol::extension::Extension;
+use larder_protocol::{Call, Key, Nonce, Op, Payment, Refusal, Request};
+
+use super::book::{Asked, Sent, Terms};
+use super::build::build;
+use super::choice::{self, Choice, choose};
+use super::event::{Event, Inputs};
+use super::rules::price;
+use super::{Inner, Purse};
+use crate::RecoveryError;
+
+/// A request that its holder is to send until it is answered. Dropped, it stays in flight.
+pub(crate) struct Lease<'p> {
+    purse: &'p Purse,
+    pub(super) id: u64,
+    request: Request,
+}
+
+impl Lease<'_> {
+    /// What to send; the same bytes each time.
+    pub(crate) fn request(&self) -> &Request {
+        &self.request
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        let mut inner = self.purse.lock();
+        inner.driven.remove(&self.id);
+        inner.wake();
+    }
+}
+
+/// What to send next on the way to a call.
+pub(crate) struct Next<'p> {
+    pub(crate) lease: Lease<'p>,
+    pub(crate) role: Role,
+}
+
+/// What a request is to the call that needs tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The call itself.
+    Call,
+    /// Somebody's from before, whose answer brings its tokens back.
+    Orphan,
+    /// One that gathers tokens.
+    Gathering,
+}
+
+/// A request and its number.
+type Numbered = (u64, Request);
+
+impl Purse {
+    /// The request of an equal call that nobody waits for, to wait for it.
+    pub(crate) fn adopt(&self, digest: &[u8; 32]) -> Option<Lease<'_>> {
+        let mut inner = self.lock();
+        let book = &inner.book;
+        let sent = book.sent.iter().map(|(id, sent)| (*id, &sent.asked));
+        let all = sent.chain(book.kept.iter().map(|(id, asked)| (*id, asked)));
+        let (id, request) = all
+            .filter(|(id, asked)| asked.digest == *digest && !inner.driven.contains(id))
+            .map(|(id, asked)| (id, asked.request.clone()))
+            .next()?;
+        Some(self.lease(&mut inner, id, request))
+    }
+
+    /// A request in flight that nobody waits for, about the same key and of another call than
+    /// this. Answers to such that nobody has asked for again are dropped: whoever owns the key has
+    /// gone on to something else.
+    pub(crate) fn before(
+        &self,
+        key: &Key,
+        digest: &[u8; 32],
+    ) -> Result<Option<Lease<'_>>, RecoveryError> {
+        let mut inner = self.lock();
+        let other = |asked: &Asked| asked.is_about(key) && asked.digest != *digest;
+        let kept = inner.book.kept.iter();
+        let stale: Vec<u64> = kept
+            .filter(|(id, asked)| other(asked) && !inner.driven.contains(id))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in stale {
+            inner.record(Event::Dropped { id })?;
+        }
+        let found = inner.orphan(|sent| other(&sent.asked));
+        Ok(found.map(|(id, request)| self.lease(&mut inner, id, request)))
+    }
+
+    /// All requests in flight that nobody waits for.
+    pub(crate) fn orphans(&self) -> Vec<Lease<'_>> {
+        let mut inner = self.lock();
+        let mut leases = Vec::new();
+        while let Some((id, request)) = inner.orphan(|_| true) {
+            leases.push(self.lease(&mut inner, id, request));
+        }
+        leases
+    }
+
+    /// Chooses credentials for a call and writes its request down; or says what has to be
+    /// settled first; or waits for what others have in flight.
+    pub(crate) fn poll_pay(
+        &self,
+        call: &Call,
+        nonce: Nonce,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Next<'_>, RecoveryError>> {
+        let mut inner = self.lock();
+        match inner.next(self, call, nonce) {
+            Ok(Some((role, (id, request)))) => {
+                let lease = self.lease(&mut inner, id, request);
+                Poll::Ready(Ok(Next { lease, role }))
+            }
+            Ok(None) => {
+                inner.wait(cx);
+                Poll::Pending
+            }
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    /// A request that gathers credentials, when an insert could not be paid without one and
+    /// nothing is in flight.
+    pub(crate) fn tidy(&self, nonce: Nonce) -> Result<Option<Lease<'_>>, RecoveryError> {
+        let mut inner = self.lock();
+        if inner.book.now().is_none() || !inner.book.sent.is_empty() {
+            return Ok(None);
+        }
+        let Choice::Gather(by, two) = inner.choose(Op::Insert)?.0 else {
+            return Ok(None);
+        };
+        let (id, request) = inner.spend(self, two, &by.call(), nonce, choice::gathered)?;
+        Ok(Some(self.lease(&mut inner, id, request)))
+    }
+
+    /// The request that collects a claim, new or in flight; `None` when it was collected.
+    pub(crate) fn poll_collect(
+        &self,
+        order: u64,
+        which: u8,
+        nonce: Nonce,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Lease<'_>>, RecoveryError>> {
+        let mut inner = self.lock();
+        let open = inner.book.orders.get(&order);
+        let Some(each) = open.filter(|o| !o.is_collected(which)).map(|o| o.each) else {
+            return Poll::Ready(Ok(None));
+        };
+        let known = inner.book.sent.iter().find_map(|(id, sent)| {
+            let this = matches!(sent.inputs, Inputs::Claim { order: o, which: w } if (o, w) == (order, which));
+            this.then(|| (*id, sent.asked.request.clone()))
+        });
+        let sent = match known {
+            Some((id, _)) if inner.driven.contains(&id) => {
+                inner.wait(cx);
+                return Poll::Pending;
+            }
+            Some(sent) => Ok(sent),
+            None => {
+                let inputs = Inputs::Claim { order, which };
+                inner.send(
+                    self,
+                    inputs,
+                    choice::evenly(each),
+                    &Call::Purchase,
+                    nonce,
+                    None,
+                )
+            }
+        };
+        Poll::Ready(sent.map(|(id, request)| Some(self.lease(&mut inner, id, request))))
+    }
+
+    /// The epoch that a request was built for.
+    pub(crate) fn epoch_of(&self, lease: &Lease<'_>) -> Option<Epoch> {
+        let inner = self.lock();
+        inner.book.sent.get(&lease.id).map(|sent| sent.asked.epoch)
+    }
+
+    /// Builds a request that was refused untouched again, for the terms that hold now and
+    /// with the same inputs, so that the storage node is shown nothing else of ours. Says no when
+    /// these do not suffice any more; then they are free.
+    pub(crate) fn renew(&self, lease: &mut Lease<'_>, nonce: Nonce) -> Result<bool, RecoveryError> {
+        let mut inner = self.lock();
+        let Some(Sent { inputs, asked, .. }) = inner.book.sent.get(&lease.id).cloned() else {
+            return Ok(false);
+        };
+        let call = asked.request.call;
+        let terms = inner.terms()?;
+        let cost = price(&terms.tariff, call.op());
+        let outputs = match &inputs {
+            Inputs::Claim { order, .. } => inner.book.orders.get(order).map(|o| o.each),
+            Inputs::Pair(pair) if pair[0].epoch < terms.oldest() => None,
+            Inputs::Pair(pair) => {
+                let total: u64 = pair.iter().map(|held| held.amount).sum();
+                total.checked_sub(cost)
+            }
+        };
+        let Some(left) = outputs else {
+            inner.release(lease.id)?;
+            return Ok(false);
+        };
+        inner.built.remove(&lease.id);
+        let outputs = choice::evenly(left);
+        let sent = inner.send(self, inputs, outputs, &call, nonce, Some(lease.id))?;
+        lease.request = sent.1;
+        Ok(true)
+    }
+
+    /// Whether a request is still in flight.
+    pub(crate) fn is_in_flight(&self, lease: &Lease<'_>) -> bool {
+        self.lock().book.sent.contains_key(&lease.id)
+    }
+
+    pub(super) fn lease(&self, inner: &mut Inner, id: u64, request: Request) -> Lease<'_> {
+        inner.driven.insert(id);
+        Lease {
+            purse: self,
+            id,
+            request,
+        }
+    }
+}
+
+impl Inner {
+    pub(super) fn terms(&self) -> Result<Terms, RecoveryError> {
+        let terms = self.book.now().cloned();
+        terms.ok_or(RecoveryError::Refused(Refusal::NotOffered))
+    }
+
+    /// The next request on the way to a call; none while others have what it needs.
+    fn next(
+        &mut self,
+        purse: &Purse,
+        call: &Call,
+        nonce: Nonce,
+    ) -> Result<Option<(Role, Numbered)>, RecoveryError> {
+        let (choice, held) = self.choose(call.op())?;
+        let in_flight = !self.book.sent.is_empty();
+        Ok(match (choice, self.orphan(|_| true)) {
+            (Choice::Pay(two), _) => {
+                let sent = self.spend(purse, two, call, nonce, choice::evenly)?;
+                Some((Role::Call, sent))
+            }
+            (_, Some(orphan)) => Some((Role::Orphan, orphan)),
+            (_, None) if in_flight => None,
+            (Choice::Gather(by, two), None) => {
+                let sent = self.spend(purse, two, &by.call(), nonce, choice::gathered)?;
+                Some((Role::Gathering, sent))
+            }
+            (Choice::Short(missing), None) => {
+                return Err(RecoveryError::OutOfTokens {
+                    needed: held.saturating_add(missing),
+                    held,
+                });
+            }
+        })
+    }
+
+    /// What to do for an operation, and how many tokens could be spent on it at most.
+    fn choose(&self, op: Op) -> Result<(Choice, u64), RecoveryError> {
+        let Some(terms) = self.book.now() else {
+            return Err(RecoveryError::Refused(Refusal::NotOffered));
+        };
+        let (price, fee) = (price(&terms.tariff, op), terms.tariff.prices.transfer);
+        let held = self.book.idle.iter().map(|held| held.amount);
+        let held = held.fold(0, u64::saturating_add);
+        let current = terms.credentials.current();
+        Ok((choose(&self.book.idle, current, price, fee), held))
+    }
+
+    /// The first request in flight that nobody waits for.
+    fn orphan(&self, wanted: impl Fn(&Sent) -> bool) -> Option<Numbered> {
+        let mut sent = self.book.sent.iter();
+        sent.find(|(id, sent)| !self.driven.contains(id) && wanted(sent))
+            .map(|(id, sent)| (*id, sent.asked.request.clone()))
+    }
+
+    fn wait(&mut self, cx: &Context<'_>) {
+        if !self.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            self.waiting.push(cx.waker().clone());
+        }
+    }
+
+    /// Spends two idle credentials on a call.
+    pub(super) fn spend(
+        &mut self,
+        purse: &Purse,
+        two: [usize; 2],
+        call: &Call,
+        nonce: Nonce,
+        divide: fn(u64) -> [u64; 2],
+    ) -> Result<Numbered, RecoveryError> {
+        let pair = two.map(|at| self.book.idle[at].clone());
+        let cost = price(&self.terms()?.tariff, call.op());
+        let total = pair[0].amount.saturating_add(pair[1].amount);
+        let outputs = divide(total.saturating_sub(cost));
+        self.send(
+            purse,
+            Inputs::Pair(Box::new(pair)),
+            outputs,
+            call,
+            nonce,
+            None,
+        )
+    }
+
+    /// Builds a request and writes it down. From here on it may be sent.
+    fn send(
+        &mut self,
+        purse: &Purse,
+        inputs: Inputs,
+        outputs: [u64; 2],
+        call: &Call,
+        nonce: Nonce,
+        id: Option<u64>,
+    ) -> Result<Numbered, RecoveryError> {
+        let built = build(purse, &self.terms()?, &inputs, outputs, call, &nonce)?;
+        let id = id.unwrap_or(self.book.next_request);
+        let request = Request {
+            nonce,
+            payment: Payment::Credentials(built.core().to_vec()),
+            call: call.clone(),
+            extension: Extension::default(),
+        };
+        self.record(Event::Sent {
+            id,
+            inputs,
+            outputs,
+            request: Box::new(request.clone()),
+        })?;
+        self.built.insert(id, built);
+        Ok((id, request))
+    }
+}

@@ -1,0 +1,66 @@
+//! What a purse needs now and then, whether anything is stored or not.
+
+use crate::{Provider, RecoveryError};
+
+/// What an upkeep has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Upkeep {
+    /// Requests from before a crash or an error that were settled.
+    pub settled: u64,
+    /// Pairs that were moved from an older epoch into the current one.
+    pub reissued: u64,
+    /// Times that credentials were gathered, because no two sufficed for an insert.
+    pub gathered: u64,
+    /// When the next pair is to be moved, in unix seconds. A new epoch may make it sooner.
+    pub next: Option<u64>,
+}
+
+impl Provider {
+    /// Sends again what a crash left in flight, moves credentials of older epochs before they
+    /// expire, and gathers them when no two suffice for an insert. Call it at every start, and some
+    /// times an epoch while running; `now` is in unix seconds.
+    ///
+    /// Each pair is moved at a random time of its own in the first quarter of an epoch, as this
+    /// client sees it, so that a client's pairs do not come in one burst; credentials of the
+    /// oldest epoch that is accepted are moved at once. A purse that is not
+    /// kept up for as many epochs as a storage node accepts loses its tokens.
+    ///
+    /// # Errors
+    /// [`RecoveryError::NoPurse`], and those of any operation; calling it again is safe. All that
+    /// can be done is done, even when a request from before cannot be settled.
+    pub async fn upkeep(&self, now: u64) -> Result<Upkeep, RecoveryError> {
+        let purse = self.purse.as_ref().ok_or(RecoveryError::NoPurse)?;
+        let mut done = Upkeep::default();
+        self.refresh().await?;
+        purse.see(now)?;
+        // One that cannot be settled must not keep the others from being moved in time.
+        let mut failed = None;
+        for lease in purse.orphans() {
+            match self.drive(purse, &lease).await {
+                Ok(_) => done.settled += 1,
+                Err(unreachable @ RecoveryError::Unreachable(_)) => return Err(unreachable),
+                Err(error) => failed = Some(error),
+            }
+        }
+        loop {
+            let lease = match purse.reissue(now, self.nonce())? {
+                Ok(lease) => lease,
+                Err(next) => {
+                    done.next = next;
+                    break;
+                }
+            };
+            if let Some(refusal) = self.drive(purse, &lease).await? {
+                return Err(RecoveryError::Refused(refusal));
+            }
+            done.reissued += 1;
+        }
+        while let Some(lease) = purse.tidy(self.nonce())? {
+            if let Some(refusal) = self.drive(purse, &lease).await? {
+                return Err(RecoveryError::Refused(refusal));
+            }
+            done.gathered += 1;
+        }
+        failed.map_or(Ok(done), Err)
+    }
+}

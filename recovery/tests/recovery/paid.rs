@@ -1,0 +1,586 @@
+//! A storage node in memory that takes tokens: the real ledger, the real proofs.
+
+use std::collections::HashMap;
+use std::num::NonZeroU64;
+use std::sync::{Arc, Mutex};
+
+use larder_credentials::ledger::memory::Memory;
+use larder_credentials::ledger::{LedgerError, Outcome, Reads as _, Storage as _, Tariff};
+use larder_credentials::{
+    ClaimTag, Epoch, Issuer, IssuerKey, Ledger, MasterSecret, OpCode, Refusal as Declined, Status,
+};
+use larder_protocol::record::{Prices, Tariff as PriceList};
+use larder_protocol::{
+    Address, BLOB_LEN, Blob, BlobHash, Call, Done, Key, NodeId, Op, Payment, Quote, Quoted,
+    Receipt, Record, Refusal, Reply, Request, SizeClass, Voucher, envelope, issuer_commitment,
+};
+use larder_recovery::transport::Exchange;
+use larder_recovery::{
+    Journal, Means, MemoryJournal, Provider, Purse, RecoveryError, Stage, Transport, Unreachable,
+};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::shelf::{keypair, root};
+
+pub(crate) const INSERT: u64 = 20;
+pub(crate) const LOOKUP: u64 = 2;
+pub(crate) const DELETE: u64 = 3;
+pub(crate) const FEE: u64 = 1;
+pub(crate) const REFUNDS: [u64; 2] = [12, 6];
+pub(crate) const FIRST_EPOCH: u32 = 5;
+pub(crate) const EPOCH_SECONDS: u32 = 86_400;
+/// Earlier epochs that are accepted.
+const EARLIER: u32 = 2;
+const VOUCHER_KEY: [u8; 32] = [8; 32];
+
+/// What a dishonest storage node does to its answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Trick {
+    /// It keeps what is left of a payment.
+    KeepsChange,
+    /// It changes a byte of the proof of what it issues.
+    BendsProof,
+    /// It gives back so many tokens with every operation on a key.
+    GivesBack(u64),
+    /// It refuses the epoch that it publishes.
+    RefusesItsEpoch,
+    /// It leaves the receipt out.
+    NoReceipt,
+}
+
+/// The published prices, for the ledger.
+struct Book;
+
+impl Tariff for Book {
+    fn price(&self, op: OpCode, _: &[u8]) -> Option<NonZeroU64> {
+        NonZeroU64::new(match op.code() {
+            2 => FEE,
+            17 => INSERT,
+            18 => DELETE,
+            19 => LOOKUP,
+            _ => 0,
+        })
+    }
+
+    fn largest_adjust(&self, _: OpCode, _: &[u8]) -> u64 {
+        1_000
+    }
+}
+
+struct State {
+    ledger: Ledger<Memory, Book>,
+    record: Record,
+    /// With the epoch of its insert.
+    blobs: HashMap<Key, (Blob, u32)>,
+    /// With the hash of what was deleted.
+    tombstones: HashMap<Key, BlobHash>,
+    quotes: HashMap<Vec<ClaimTag>, bool>,
+    vouchers: HashMap<[u8; 16], Vec<ClaimTag>>,
+    trick: Option<Trick>,
+    /// Refuses so many paid requests untouched.
+    refuses: Option<(u32, Refusal)>,
+    /// Answers so many requests and then loses the answer, or the request.
+    lose_answers: u32,
+    lose_requests: u32,
+    /// Of 256 messages, how many are lost, doubled, or come again later.
+    rough: u8,
+    rng: StdRng,
+    log: Vec<Vec<u8>>,
+    /// Operations that took effect: not answered again, not refused.
+    performed: Vec<Op>,
+}
+
+/// The storage node; clones are the same one.
+#[derive(Clone)]
+pub(crate) struct PaidShelf(Arc<Mutex<State>>);
+
+fn master() -> MasterSecret {
+    MasterSecret::from_bytes([3; 32])
+}
+
+fn issuer(record: &Record, epoch: u32) -> Issuer {
+    Issuer::new(&master(), record.service(), Epoch(epoch), EARLIER)
+}
+
+/// The terms of an epoch that can be reached without closing any.
+fn publish(record: &mut Record, issuer: &Issuer) {
+    record.epoch = issuer.current().0;
+    let tariff = record.tariff.as_mut().expect("a price list");
+    let live = issuer.record().live();
+    tariff.issuers = live.map(|parameters| parameters.encode()).collect();
+    let next = IssuerKey::derive(
+        &master(),
+        issuer.record().service(),
+        Epoch(record.epoch + 1),
+    );
+    tariff.next_issuer = issuer_commitment(&next.parameters().encode());
+}
+
+impl PaidShelf {
+    pub(crate) fn new() -> Self {
+        let mut record = Record {
+            server_key: keypair(1).public_key().into(),
+            receipt_key: keypair(101).public_key().into(),
+            node_id: NodeId::from(keypair(51).public_key()),
+            epoch: FIRST_EPOCH,
+            epoch_seconds: EPOCH_SECONDS,
+            tariff: Some(PriceList {
+                issuers: Vec::new(),
+                next_issuer: [0; 32],
+                prices: Prices {
+                    insert: INSERT,
+                    lookup: LOOKUP,
+                    delete: DELETE,
+                    breakglass: 5,
+                    transfer: FEE,
+                },
+                refunds: REFUNDS.to_vec(),
+                denominations: vec![24, 50, 500],
+                breakglass_seconds: 0,
+            }),
+        };
+        let issuer = issuer(&record, FIRST_EPOCH);
+        publish(&mut record, &issuer);
+        let ledger = Ledger::new(issuer, Memory::new(), Book).expect("a new ledger");
+        PaidShelf(Arc::new(Mutex::new(State {
+            ledger,
+            record,
+            blobs: HashMap::new(),
+            tombstones: HashMap::new(),
+            quotes: HashMap::new(),
+            vouchers: HashMap::new(),
+            trick: None,
+            refuses: None,
+            lose_answers: 0,
+            lose_requests: 0,
+            rough: 0,
+            rng: StdRng::seed_from_u64(1),
+            log: Vec::new(),
+            performed: Vec::new(),
+        })))
+    }
+
+    pub(crate) fn address(&self) -> Address {
+        self.with(|state| Address::new(state.record.server_key, state.record.node_id, vec![]))
+    }
+
+    pub(crate) fn record(&self) -> Record {
+        self.with(|state| state.record.clone())
+    }
+
+    /// A voucher over so many tokens.
+    pub(crate) fn voucher(&self, id: u8, tokens: u64) -> Voucher {
+        Voucher::new(&VOUCHER_KEY, [id; 16], tokens, u64::MAX)
+    }
+
+    /// The invoices of all quotes are paid.
+    pub(crate) fn pay(&self) {
+        self.with(|state| {
+            for (tags, paid) in &mut state.quotes {
+                *paid = true;
+                for tag in tags {
+                    state.ledger.mark_paid(tag).expect("a claim that is known");
+                }
+            }
+        });
+    }
+
+    pub(crate) fn next_epoch(&self) {
+        self.with(|state| {
+            let issuer = issuer(&state.record, state.record.epoch + 1);
+            publish(&mut state.record, &issuer);
+            state.ledger.enter(issuer).expect("the next epoch");
+        });
+    }
+
+    pub(crate) fn with_record(&self, change: impl FnOnce(&mut Record)) {
+        self.with(|state| change(&mut state.record));
+    }
+
+    pub(crate) fn tricks(&self, trick: Option<Trick>) {
+        self.with(|state| state.trick = trick);
+    }
+
+    pub(crate) fn refuses(&self, times: u32, refusal: Refusal) {
+        self.with(|state| state.refuses = Some((times, refusal)));
+    }
+
+    pub(crate) fn loses_answers(&self, count: u32) {
+        self.with(|state| state.lose_answers = count);
+    }
+
+    pub(crate) fn loses_requests(&self, count: u32) {
+        self.with(|state| state.lose_requests = count);
+    }
+
+    /// Loses, doubles and reorders this share of 256 messages.
+    pub(crate) fn is_rough(&self, rough: u8, seed: u64) {
+        self.with(|state| {
+            state.rough = rough;
+            state.rng = StdRng::seed_from_u64(seed);
+        });
+    }
+
+    /// A copy of the last message arrives.
+    pub(crate) fn comes_again(&self) {
+        self.with(|state| {
+            let last = state.log.last().cloned().expect("there was one");
+            state.serve(&last);
+        });
+    }
+
+    /// Every request that arrived, in order.
+    pub(crate) fn log(&self) -> Vec<Request> {
+        self.with(|state| state.log.iter().map(|contents| read(contents)).collect())
+    }
+
+    /// How many operations of this kind took effect.
+    pub(crate) fn performed(&self, op: Op) -> usize {
+        self.with(|state| state.performed.iter().filter(|&&done| done == op).count())
+    }
+
+    pub(crate) fn has(&self, key: &Key) -> bool {
+        self.with(|state| state.blobs.contains_key(key))
+    }
+
+    /// Tokens that honest clients hold, as the ledger counts them.
+    pub(crate) fn outstanding(&self) -> u64 {
+        self.with(|state| {
+            let Ok(mut transaction) = state.ledger.storage().begin();
+            let Ok(supply) = transaction.supply();
+            supply.outstanding as u64
+        })
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.0.lock().expect("no test panics in here"))
+    }
+
+    fn answer(&self, contents: &[u8]) -> Option<Vec<u8>> {
+        self.with(|state| {
+            if state.lose_requests > 0 {
+                state.lose_requests -= 1;
+                return None;
+            }
+            let (rough, lost) = (state.rough, state.rng.random::<u8>());
+            if lost < rough {
+                return None;
+            }
+            state.log.push(contents.to_vec());
+            let answer = state.serve(contents);
+            if state.rng.random::<u8>() < rough {
+                // An earlier message comes again, late.
+                let at = state.rng.random_range(0..state.log.len());
+                let again = state.log[at].clone();
+                state.serve(&again);
+            }
+            if state.lose_answers > 0 {
+                state.lose_answers -= 1;
+                return None;
+            }
+            (state.rng.random::<u8>() >= rough).then_some(answer)
+        })
+    }
+}
+
+fn read(contents: &[u8]) -> Request {
+    let body = envelope::unwrap(contents).expect("clients send envelopes");
+    Request::decode(body).expect("clients send requests")
+}
+
+impl State {
+    fn serve(&mut self, contents: &[u8]) -> Vec<u8> {
+        let request = read(contents);
+        let class = SizeClass::of(contents);
+        if request.payment != Payment::None {
+            assert_eq!(class, SizeClass::Big, "nothing paid is small");
+        }
+        let reply = match (&request.call, &request.payment) {
+            (Call::Info, _) => {
+                let record = self.record.clone().sign(&keypair(1));
+                Reply::bare(Ok(Done::Info(Box::new(record))))
+            }
+            (Call::Quote(quote), _) => Reply::bare(self.quote(quote)),
+            (_, Payment::Credentials(core)) => self.paid(&request, core),
+            (_, Payment::None) => Reply::bare(Err(Refusal::WrongPrice { price: 1 })),
+        };
+        let small = Reply::bare(Err(Refusal::WrongSizeClass));
+        envelope::wrap(&reply.encode(), class)
+            .or_else(|| envelope::wrap(&small.encode(), class))
+            .expect("a reply fits")
+    }
+
+    fn quote(&mut self, quote: &Quote) -> Result<Done, Refusal> {
+        let tariff = self.record.tariff.as_ref().expect("a price list");
+        if !tariff.denominations.contains(&quote.tokens) {
+            return Err(Refusal::NotOffered);
+        }
+        let voucher = quote.voucher.as_deref().map(Voucher::decode).transpose();
+        let voucher = voucher.map_err(|_| Refusal::BadVoucher)?;
+        if let Some(voucher) = &voucher {
+            let worth = quote.tokens * quote.tags.len() as u64;
+            if !voucher.genuine(&VOUCHER_KEY) || voucher.tokens != worth {
+                return Err(Refusal::BadVoucher);
+            }
+            let tags = self.vouchers.entry(voucher.id);
+            if *tags.or_insert_with(|| quote.tags.clone()) != quote.tags {
+                return Err(Refusal::VoucherUsed);
+            }
+        }
+        if !self.quotes.contains_key(&quote.tags) {
+            for tag in &quote.tags {
+                match self.ledger.open_claim(tag, [9; 32], quote.tokens) {
+                    Ok(()) => {}
+                    Err(LedgerError::Refused(_)) => return Err(Refusal::AlreadyClaimed),
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            self.quotes.insert(quote.tags.clone(), false);
+        }
+        let paid = self.quotes.get_mut(&quote.tags).expect("inserted above");
+        if voucher.is_some() {
+            *paid = true;
+            let tags = quote.tags.iter();
+            tags.for_each(|tag| self.ledger.mark_paid(tag).expect("opened above"));
+        }
+        Ok(Done::Quoted(Quoted {
+            paid: *paid,
+            expires: 1_000,
+            request: if *paid { "" } else { "lnbc1pay" }.to_owned(),
+        }))
+    }
+
+    fn paid(&mut self, request: &Request, core: &[u8]) -> Reply {
+        if let Some((times, refusal)) = &mut self.refuses
+            && *times > 0
+        {
+            *times -= 1;
+            return Reply::bare(Err(refusal.clone()));
+        }
+        if self.trick == Some(Trick::RefusesItsEpoch) {
+            let (current, oldest) = (self.record.epoch, 0);
+            return Reply::bare(Err(Refusal::WrongEpoch { current, oldest }));
+        }
+        self.check_binding(request, core);
+        let Self {
+            ledger,
+            blobs,
+            tombstones,
+            record,
+            ..
+        } = self;
+        let mut first = None;
+        let consumed = ledger.storage().references();
+        let trick = self.trick;
+        let answered = ledger.process(core, |_, _| {
+            let (outcome, adjust) = apply(blobs, tombstones, record, &request.call);
+            let status = match &outcome {
+                Err(refusal) if !matches!(request.call, Call::Lookup(_)) => {
+                    Status(Reply::code(&Err(refusal.clone())))
+                }
+                _ => Status::DONE,
+            };
+            first = Some(outcome);
+            let adjust = match trick {
+                Some(Trick::GivesBack(tokens)) => tokens,
+                _ => adjust,
+            };
+            Ok(Outcome { status, adjust })
+        });
+        let mut reply = match answered {
+            Ok(performed @ larder_credentials::Reply::Performed { .. }) => {
+                if self.ledger.storage().references() > consumed {
+                    self.performed.push(request.call.op());
+                }
+                let outcome = first.unwrap_or_else(|| self.now(&request.call));
+                let mut reply = Reply::bare(outcome);
+                reply.replacement = Some(performed.encode());
+                reply
+            }
+            Ok(not_performed) => Reply::bare(Err(Refusal::AlreadySpent {
+                row: not_performed.encode(),
+            })),
+            Err(LedgerError::Refused(declined)) => Reply::bare(Err(refused(declined))),
+            Err(error) => panic!("{error}"),
+        };
+        let stored = match &request.call {
+            Call::Insert(insert) => Some(insert.blob.hash()),
+            Call::Delete(delete) => self.tombstones.get(&delete.key).copied(),
+            _ => None,
+        };
+        let finding = Reply::finding(&request.subject(), &reply.outcome, stored);
+        reply.receipt = finding.map(|finding| {
+            Receipt::sign(
+                &keypair(101),
+                &finding,
+                self.record.epoch,
+                self.record.hash(),
+            )
+        });
+        self.bend(&mut reply);
+        reply
+    }
+
+    /// What a real storage node checks before the ledger is asked.
+    fn check_binding(&self, request: &Request, core: &[u8]) {
+        let core = larder_credentials::Request::decode(&self.record.service(), core);
+        let core = core.expect("clients send cores");
+        assert_eq!(Some(core.op()), request.call.op().paid_as());
+        if request.call.key().is_some() {
+            assert_eq!(core.parameters(), request.call.digest());
+        }
+    }
+
+    fn bend(&mut self, reply: &mut Reply) {
+        match self.trick {
+            Some(Trick::KeepsChange) => reply.replacement = None,
+            Some(Trick::BendsProof) => {
+                if let Some(replacement) = &mut reply.replacement {
+                    *replacement.last_mut().expect("not empty") ^= 1;
+                }
+            }
+            Some(Trick::NoReceipt) => reply.receipt = None,
+            _ => {}
+        }
+    }
+
+    /// The answer to a request that was performed before: what is true now.
+    fn now(&self, call: &Call) -> Result<Done, Refusal> {
+        let Some(key) = call.key() else {
+            return Ok(Done::Exchanged);
+        };
+        match (call, self.blobs.get(key)) {
+            (Call::Insert(insert), Some((blob, _))) if *blob == insert.blob => Ok(Done::Inserted),
+            (Call::Lookup(_), Some((blob, _))) => Ok(Done::Found(blob.clone())),
+            (_, Some((blob, _))) => Err(Refusal::AlreadyExists {
+                blob_hash: blob.hash(),
+            }),
+            (_, None) if self.tombstones.contains_key(key) => Err(Refusal::Deleted),
+            (_, None) => Err(Refusal::Absent),
+        }
+    }
+}
+
+/// Performs an operation on a key: the outcome, and what goes back.
+fn apply(
+    blobs: &mut HashMap<Key, (Blob, u32)>,
+    tombstones: &mut HashMap<Key, BlobHash>,
+    record: &Record,
+    call: &Call,
+) -> (Result<Done, Refusal>, u64) {
+    let Some(key) = call.key() else {
+        return (Ok(Done::Exchanged), 0);
+    };
+    let gone = match tombstones.contains_key(key) {
+        true => Refusal::Deleted,
+        false => Refusal::Absent,
+    };
+    match (call, blobs.get(key)) {
+        (Call::Insert(_), Some((blob, _))) => {
+            let blob_hash = blob.hash();
+            (Err(Refusal::AlreadyExists { blob_hash }), INSERT - LOOKUP)
+        }
+        (Call::Insert(_), None) if gone == Refusal::Deleted => (Err(gone), INSERT - LOOKUP),
+        (Call::Insert(insert), None) => {
+            blobs.insert(*key, (insert.blob.clone(), record.epoch));
+            (Ok(Done::Inserted), 0)
+        }
+        (Call::Lookup(_), Some((blob, _))) => (Ok(Done::Found(blob.clone())), 0),
+        (Call::Delete(delete), Some((blob, _)))
+            if !delete.permits(&record.server_key, blob.hash()) =>
+        {
+            let blob_hash = blob.hash();
+            (Err(Refusal::BadSignature { blob_hash }), 0)
+        }
+        (Call::Delete(_), Some((blob, epoch))) => {
+            let age = (record.epoch - epoch) as usize;
+            let refund = REFUNDS.get(age).copied().unwrap_or(0);
+            tombstones.insert(*key, blob.hash());
+            blobs.remove(key);
+            (Ok(Done::Removed), refund)
+        }
+        _ => (Err(gone), 0),
+    }
+}
+
+fn refused(declined: Declined) -> Refusal {
+    match declined {
+        Declined::WrongPrice { price } => Refusal::WrongPrice {
+            price: price.unsigned_abs(),
+        },
+        Declined::WrongEpoch { current, oldest } => Refusal::WrongEpoch {
+            current: current.0,
+            oldest: oldest.0,
+        },
+        Declined::UnknownClaim => Refusal::UnknownClaim,
+        Declined::NotPaid => Refusal::NotPaid,
+        Declined::AlreadyClaimed => Refusal::AlreadyClaimed,
+        Declined::UnknownOperation => Refusal::NotOffered,
+        Declined::Halted => Refusal::Halted,
+        other => panic!("a client's request was refused: {other}"),
+    }
+}
+
+impl Transport for PaidShelf {
+    /// Tries again as long as the real one does.
+    fn exchange(&self, contents: Vec<u8>) -> Exchange<'_> {
+        Box::pin(async move {
+            for _ in 0..20 {
+                // Others get their turn, as on a network.
+                tokio::task::yield_now().await;
+                if let Some(answer) = self.answer(&contents) {
+                    return Ok(answer);
+                }
+            }
+            Err(Unreachable {
+                advice: "twenty tries were lost".to_owned(),
+            })
+        })
+    }
+}
+
+/// A provider that pays from a purse with this journal.
+pub(crate) async fn open(
+    shelf: &PaidShelf,
+    journal: impl Journal + 'static,
+    seed: u64,
+) -> Result<Arc<Provider>, RecoveryError> {
+    open_over(shelf, Arc::new(shelf.clone()), journal, seed).await
+}
+
+/// The same over a transport of the test's own.
+pub(crate) async fn open_over(
+    shelf: &PaidShelf,
+    transport: Arc<dyn Transport>,
+    journal: impl Journal + 'static,
+    seed: u64,
+) -> Result<Arc<Provider>, RecoveryError> {
+    let address = shelf.address();
+    let rng = StdRng::seed_from_u64(seed);
+    let provider = Provider::connect_with(address.clone(), transport, rng).await?;
+    let purse = Purse::open(&root(1), address.server_key(), journal)?;
+    Ok(Arc::new(provider.with_purse(purse)?))
+}
+
+/// A provider with so many tokens, bought with a voucher, and its journal.
+pub(crate) async fn funded(shelf: &PaidShelf, tokens: u64) -> (Arc<Provider>, MemoryJournal) {
+    let journal = MemoryJournal::new();
+    let provider = open(shelf, journal.clone(), 1)
+        .await
+        .expect("an honest provider");
+    let means = Means::Voucher(shelf.voucher(1, tokens));
+    let purchase = provider.buy(tokens, means).await.expect("a good voucher");
+    assert_eq!(purchase.stage, Stage::Collected);
+    (provider, journal)
+}
+
+pub(crate) fn tokens(provider: &Provider) -> u64 {
+    provider.purse().expect("one was given").holdings().tokens
+}
+
+/// A key of its own, and a blob.
+pub(crate) fn pair(n: u8) -> (Key, Blob) {
+    let blob = Blob::try_from(vec![n; BLOB_LEN]).expect("a blob's length");
+    (keypair(100 + n).public_key().into(), blob)
+}

@@ -1,0 +1,372 @@
+//! Paying for operations: what it costs, what a lost answer costs, and what no answer may do.
+
+use std::future::Future;
+use std::task::{Context, Waker};
+
+use futures_util::future::join_all;
+use larder_protocol::{Op, Payment, Refusal};
+use larder_recovery::walk::Found;
+use larder_recovery::{
+    Holdings, Looked, MemoryJournal, Price, Provider, RecoveryError, Removed, Sequence, Written,
+    price,
+};
+
+use crate::paid::{
+    DELETE, FEE, INSERT, LOOKUP, PaidShelf, REFUNDS, Trick, funded, open, pair, tokens,
+};
+use crate::shelf::{Shelf, keypair, root};
+
+#[tokio::test]
+async fn every_operation_costs_its_price_and_refunds_come_back() {
+    let shelf = PaidShelf::new();
+    let (provider, _) = funded(&shelf, 500).await;
+    let ((key, blob), (unused, _)) = (pair(1), pair(2));
+    let mut held = 500;
+    let mut costs = |tokens: u64| {
+        held -= tokens;
+        held
+    };
+    assert_eq!(provider.insert(key, blob.clone()).await, Ok(Written::New));
+    assert_eq!(tokens(&provider), costs(INSERT));
+    assert_eq!(provider.lookup(key).await, Ok(Looked::Found(blob.clone())));
+    assert_eq!(tokens(&provider), costs(LOOKUP));
+    assert_eq!(provider.lookup(unused).await, Ok(Looked::Absent));
+    assert_eq!(tokens(&provider), costs(LOOKUP));
+    // An insert that is refused costs a look-up.
+    let again = provider.insert(key, pair(3).1).await;
+    assert_eq!(again, Ok(Written::Occupied(blob.hash())));
+    assert_eq!(tokens(&provider), costs(LOOKUP));
+    let removed = provider.delete(&keypair(101), blob.hash()).await;
+    assert_eq!(removed, Ok(Removed::Now));
+    assert_eq!(tokens(&provider), costs(DELETE) + REFUNDS[0]);
+    assert_eq!(shelf.outstanding(), tokens(&provider));
+}
+
+#[tokio::test]
+async fn a_value_costs_what_was_said_before() {
+    let shelf = PaidShelf::new();
+    let (provider, _) = funded(&shelf, 500).await;
+    for bytes in [10, 40_000] {
+        let before = tokens(&provider);
+        let mut sequence = Sequence::start(&root(bytes as u8), provider.clone());
+        let value = vec![5; bytes];
+        let Price {
+            store,
+            read,
+            delete,
+            refund,
+            ..
+        } = price(&provider.record(), bytes as u64).expect("a price list");
+        sequence.append(&value).await.expect("enough tokens");
+        assert_eq!(before - tokens(&provider), store);
+        assert_eq!(sequence.read(0).await, Ok(Found::Value(value)));
+        assert_eq!(before - tokens(&provider), store + read);
+        sequence.delete(0).await.expect("enough tokens");
+        assert_eq!(before - tokens(&provider), store + read + delete - refund);
+    }
+    assert_eq!(price(&Shelf::new().connect(1).await.record(), 10), None);
+}
+
+#[tokio::test]
+async fn a_lost_answer_and_its_retry_cost_once_and_are_the_same_bytes() {
+    let shelf = PaidShelf::new();
+    let (provider, _) = funded(&shelf, 500).await;
+    let (key, blob) = pair(1);
+    // Within one exchange, then over two of the caller's tries.
+    for lost in [3, 25] {
+        let arrived = shelf.log().len();
+        shelf.loses_answers(lost);
+        let mut written = provider.insert(key, blob.clone()).await;
+        if lost > 20 {
+            assert!(matches!(written, Err(RecoveryError::Unreachable(_))));
+            written = provider.insert(key, blob.clone()).await;
+        }
+        assert!(matches!(written, Ok(Written::New | Written::Already)));
+        let log = shelf.log();
+        assert_eq!(log.len() - arrived, lost as usize + 1);
+        assert!(
+            log[arrived..]
+                .iter()
+                .all(|request| *request == log[arrived])
+        );
+    }
+    assert_eq!(shelf.performed(Op::Insert), 2);
+    assert_eq!(tokens(&provider), 500 - INSERT - LOOKUP);
+    assert_eq!(shelf.outstanding(), tokens(&provider));
+}
+
+#[tokio::test]
+async fn as_many_operations_are_under_way_as_there_are_pairs_and_the_others_wait() {
+    let shelf = PaidShelf::new();
+    let (provider, _) = funded(&shelf, 500).await;
+    let pairs = provider.purse().map(|purse| purse.holdings().pairs);
+    assert_eq!(pairs, Some(10));
+    let inserts = (0..20).map(|n| {
+        let (provider, (key, blob)) = (provider.clone(), pair(n));
+        async move { provider.insert(key, blob).await }
+    });
+    let written = join_all(inserts).await;
+    assert!(written.iter().all(|written| *written == Ok(Written::New)));
+    assert_eq!(
+        tokens(&provider),
+        500 - 20 * INSERT - FEE * shelf.performed(Op::Transfer) as u64
+    );
+    assert_eq!(shelf.outstanding(), tokens(&provider));
+}
+
+#[tokio::test]
+async fn tokens_are_gathered_to_the_last_and_then_it_says_what_is_missing() {
+    let shelf = PaidShelf::new();
+    let (provider, _) = funded(&shelf, 24 * 16).await;
+    let mut stored = 0;
+    let error = loop {
+        let (key, blob) = pair(stored);
+        match provider.insert(key, blob).await {
+            Ok(_) => stored += 1,
+            Err(error) => break error,
+        }
+    };
+    let held = tokens(&provider);
+    let fees = FEE * shelf.performed(Op::Transfer) as u64;
+    assert_eq!(held, 24 * 16 - INSERT * u64::from(stored) - fees);
+    let RecoveryError::OutOfTokens { needed, held: said } = error else {
+        panic!("{error}");
+    };
+    assert_eq!(said, held);
+    // What is needed is an insert, and the fees of putting together what is there.
+    assert!(
+        (INSERT..INSERT + 32 * FEE).contains(&needed) && needed > held,
+        "{needed} {held}"
+    );
+    // With as much more as it said, the same insert goes through.
+    provider
+        .buy(50, larder_recovery::Means::Voucher(shelf.voucher(2, 50)))
+        .await
+        .expect("a good voucher");
+    let (key, blob) = pair(stored);
+    assert_eq!(provider.insert(key, blob).await, Ok(Written::New));
+    assert_eq!(shelf.outstanding(), tokens(&provider));
+}
+
+#[tokio::test]
+async fn without_a_purse_nothing_that_costs_is_sent() {
+    let shelf = PaidShelf::new();
+    let transport = std::sync::Arc::new(shelf.clone());
+    let provider = Provider::connect(shelf.address(), transport).await;
+    let provider = provider.expect("terms are free");
+    let looked = provider.lookup(pair(1).0).await;
+    assert_eq!(looked, Err(RecoveryError::NoPurse));
+    assert_eq!(shelf.log().len(), 1);
+}
+
+#[tokio::test]
+async fn a_free_storage_node_is_paid_nothing() {
+    let shelf = Shelf::new();
+    let address = shelf.address();
+    let transport = std::sync::Arc::new(shelf.clone());
+    let purse = larder_recovery::Purse::open(&root(1), address.server_key(), MemoryJournal::new());
+    let provider = Provider::connect(address, transport).await.expect("free");
+    let provider = provider
+        .with_purse(purse.expect("a new one"))
+        .expect("free");
+    assert_eq!(provider.lookup(pair(1).0).await, Ok(Looked::Absent));
+}
+
+#[tokio::test]
+async fn a_refusal_that_consumes_nothing_costs_nothing() {
+    let shelf = PaidShelf::new();
+    let (provider, _) = funded(&shelf, 48).await;
+    let (key, blob) = pair(1);
+    for refusal in [Refusal::Busy, Refusal::StoreFull, Refusal::Halted] {
+        shelf.refuses(1, refusal.clone());
+        let written = provider.insert(key, blob.clone()).await;
+        assert_eq!(written, Err(RecoveryError::Refused(refusal)));
+        assert_eq!(tokens(&provider), 48);
+        assert_eq!(holdings(&provider).in_flight, 0);
+    }
+    // After this one nobody knows: only the same request finds out.
+    shelf.refuses(1, Refusal::Internal);
+    let written = provider.insert(key, blob.clone()).await;
+    assert_eq!(written, Err(RecoveryError::Refused(Refusal::Internal)));
+    assert!(holdings(&provider).in_flight > 0);
+    assert_eq!(provider.insert(key, blob).await, Ok(Written::New));
+    assert_eq!(tokens(&provider), 48 - INSERT);
+    let log = shelf.log();
+    assert_eq!(log[log.len() - 1], log[log.len() - 2]);
+}
+
+#[tokio::test]
+async fn no_trick_gets_past_the_client_or_costs_it_anything() {
+    for trick in [
+        Trick::KeepsChange,
+        Trick::BendsProof,
+        Trick::GivesBack(1),
+        Trick::RefusesItsEpoch,
+        Trick::NoReceipt,
+    ] {
+        let shelf = PaidShelf::new();
+        let (provider, _) = funded(&shelf, 500).await;
+        let (key, blob) = pair(1);
+        shelf.tricks(Some(trick));
+        let written = provider.insert(key, blob.clone()).await;
+        let misbehaved = matches!(written, Err(RecoveryError::Misbehaved(_)));
+        assert!(misbehaved, "{trick:?}: {written:?}");
+        assert_eq!(tokens(&provider), 500, "{trick:?}");
+        shelf.tricks(None);
+        let written = provider.insert(key, blob).await;
+        match trick {
+            // It has consumed the pair and issued what it must not: that stays refused.
+            Trick::GivesBack(_) => {
+                assert!(matches!(written, Err(RecoveryError::Misbehaved(_))));
+            }
+            _ => {
+                assert_eq!(written, Ok(Written::New), "{trick:?}");
+                assert_eq!(tokens(&provider), 500 - INSERT, "{trick:?}");
+                assert_eq!(shelf.outstanding(), tokens(&provider));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_delete_may_give_back_a_published_refund_and_nothing_else() {
+    for (back, passes) in [
+        (0, true),
+        (REFUNDS[0], true),
+        (REFUNDS[1], true),
+        (7, false),
+    ] {
+        let shelf = PaidShelf::new();
+        let (provider, _) = funded(&shelf, 500).await;
+        let (key, blob) = pair(1);
+        provider.insert(key, blob.clone()).await.expect("honest");
+        shelf.tricks(Some(Trick::GivesBack(back)));
+        let removed = provider.delete(&keypair(101), blob.hash()).await;
+        assert_eq!(removed.is_ok(), passes, "{back}: {removed:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_operation_on_a_key_settles_what_was_left_in_flight_there_first() {
+    let shelf = PaidShelf::new();
+    let (provider, _) = funded(&shelf, 500).await;
+    let (key, blob) = pair(1);
+    shelf.loses_requests(20);
+    let written = provider.insert(key, blob.clone()).await;
+    assert!(matches!(written, Err(RecoveryError::Unreachable(_))));
+    assert!(!shelf.has(&key));
+    // Were it not sent first, it could come true after this answer.
+    assert_eq!(provider.lookup(key).await, Ok(Looked::Found(blob.clone())));
+    assert_eq!(tokens(&provider), 500 - INSERT - LOOKUP);
+    // The look-up showed that nobody will ask for the answer to that insert: this one is paid for.
+    assert_eq!(provider.insert(key, blob).await, Ok(Written::Already));
+    assert_eq!(tokens(&provider), 500 - INSERT - 2 * LOOKUP);
+    assert_eq!(shelf.outstanding(), tokens(&provider));
+}
+
+#[tokio::test]
+async fn tokens_that_are_left_in_flight_are_fetched_when_they_are_needed() {
+    let shelf = PaidShelf::new();
+    let (provider, _) = funded(&shelf, 50).await;
+    assert_eq!(holdings(&provider).pairs, 1);
+    shelf.loses_answers(20);
+    let first = provider.insert(pair(1).0, pair(1).1).await;
+    assert!(matches!(first, Err(RecoveryError::Unreachable(_))));
+    assert_eq!(
+        provider.insert(pair(2).0, pair(2).1).await,
+        Ok(Written::New)
+    );
+    // Its answer was kept: making the call again costs nothing.
+    assert_eq!(
+        provider.insert(pair(1).0, pair(1).1).await,
+        Ok(Written::New)
+    );
+    assert_eq!(tokens(&provider), 50 - 2 * INSERT);
+    assert_eq!(shelf.performed(Op::Insert), 2);
+}
+
+#[tokio::test]
+async fn one_who_stops_waiting_leaves_nothing_stuck() {
+    let shelf = PaidShelf::new();
+    let (provider, _) = funded(&shelf, 50).await;
+    let (key, blob) = pair(1);
+    {
+        let mut insert = Box::pin(provider.insert(key, blob.clone()));
+        // Polled once: written down and not sent yet. Then dropped.
+        let polled = insert
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()));
+        assert!(polled.is_pending());
+    }
+    assert_eq!(holdings(&provider).in_flight, 50);
+    assert_eq!(provider.lookup(pair(2).0).await, Ok(Looked::Absent));
+    assert_eq!(tokens(&provider), 50 - INSERT - LOOKUP);
+    assert_eq!(shelf.outstanding(), tokens(&provider));
+}
+
+#[tokio::test]
+async fn all_that_is_paid_is_of_one_size_and_no_two_requests_share_bytes_of_a_core() {
+    let shelf = PaidShelf::new();
+    let (provider, _) = funded(&shelf, 500).await;
+    let (key, blob) = pair(1);
+    provider.insert(key, blob.clone()).await.expect("honest");
+    provider.lookup(key).await.expect("honest");
+    provider.lookup(key).await.expect("honest");
+    provider
+        .delete(&keypair(101), blob.hash())
+        .await
+        .expect("honest");
+    let cores: Vec<Vec<u8>> = shelf
+        .log()
+        .into_iter()
+        .filter(|request| request.call.key().is_some())
+        .filter_map(|request| match request.payment {
+            Payment::Credentials(core) => Some(core),
+            Payment::None => None,
+        })
+        .collect();
+    assert_eq!(cores.len(), 4);
+    assert!(cores.iter().all(|core| core.len() == cores[0].len()));
+    // The points of the presentations: behind the header of 19 bytes.
+    for (n, core) in cores.iter().enumerate() {
+        assert!(cores[..n].iter().all(|other| other[19..51] != core[19..51]));
+    }
+}
+
+#[tokio::test]
+async fn a_compact_client_pays_in_big_messages() {
+    let shelf = PaidShelf::new();
+    let (_, journal) = funded(&shelf, 100).await;
+    let transport = std::sync::Arc::new(shelf.clone());
+    let provider = Provider::connect(shelf.address(), transport).await;
+    let provider = provider.expect("terms are free").compact();
+    let server = *shelf.address().server_key();
+    let purse = larder_recovery::Purse::open(&root(1), &server, journal).expect("its journal");
+    let provider = provider.with_purse(purse).expect("the same terms");
+    // The storage node asserts the class of whatever is paid.
+    let removed = provider.delete(&keypair(101), pair(1).1.hash()).await;
+    assert_eq!(removed, Ok(Removed::NeverThere));
+    provider
+        .upkeep(1_000)
+        .await
+        .expect("terms fit no small message");
+    assert_eq!(tokens(&provider), 100 - DELETE);
+}
+
+#[tokio::test]
+async fn a_purse_of_another_root_or_storage_node_is_refused() {
+    let shelf = PaidShelf::new();
+    let (_, journal) = funded(&shelf, 50).await;
+    let address = shelf.address();
+    let foreign = Some(larder_recovery::JournalError::Foreign);
+    let other = larder_recovery::Purse::open(&root(2), address.server_key(), journal.clone());
+    assert_eq!(other.err(), foreign);
+    let other = keypair(2).public_key().into();
+    let other = larder_recovery::Purse::open(&root(1), &other, journal.clone());
+    assert_eq!(other.err(), foreign);
+    assert!(open(&shelf, journal, 2).await.is_ok());
+}
+
+fn holdings(provider: &Provider) -> Holdings {
+    provider.purse().expect("one was given").holdings()
+}

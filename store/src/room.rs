@@ -1,0 +1,66 @@
+//! Room for blobs: free slots, and a longer slot file when there are none.
+
+use std::io;
+use std::path::Path;
+
+use crate::StoreError;
+use crate::free_slots::FreeSlots;
+use crate::medium::Medium;
+use crate::slot_file::{SLOT_LEN, SlotFile};
+
+/// The room that a batch may use.
+pub(crate) struct Room<'e> {
+    pub(crate) folder: &'e Path,
+    pub(crate) medium: &'e dyn Medium,
+    pub(crate) slots: &'e SlotFile,
+    pub(crate) free: &'e mut FreeSlots,
+    /// Bytes that stay free on the disk.
+    pub(crate) floor: u64,
+    /// Slots by which the file grows.
+    pub(crate) growth: u64,
+    /// Whether the disk has bytes above its floor, and how many; unknown before it is asked.
+    pub(crate) above_floor: Option<Option<u64>>,
+}
+
+impl Room<'_> {
+    /// Whether there is room for a blob; makes the file longer if need be.
+    pub(crate) fn any(&mut self) -> Result<bool, StoreError> {
+        let above_floor = match self.above_floor {
+            Some(known) => known,
+            None => self
+                .medium
+                .free_bytes(self.folder)
+                .map_err(StoreError::io("ask for the disk's free space"))?
+                .checked_sub(self.floor),
+        };
+        self.above_floor = Some(above_floor);
+        let Some(bytes) = above_floor else {
+            return Ok(false);
+        };
+        if self.free.any() {
+            return Ok(true);
+        }
+        let left = bytes.checked_sub(self.growth * SLOT_LEN as u64);
+        self.above_floor = Some(left);
+        if left.is_none() {
+            return Ok(false);
+        }
+        match self.slots.lengthen(self.free.slots(), self.growth) {
+            Ok(()) => self.free.grow(self.free.slots() + self.growth),
+            // Nothing was written yet, so a full disk is no reason to stop.
+            Err(error) if is_full(&error) => self.above_floor = Some(None),
+            Err(error) => return Err(StoreError::io("lengthen the slot file")(error)),
+        }
+        Ok(self.free.any())
+    }
+
+    /// Takes a slot that [`Room::any`] has promised.
+    pub(crate) fn take(&mut self) -> Option<u64> {
+        self.free.take()
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
+}
