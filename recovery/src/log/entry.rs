@@ -260,3 +260,41 @@ pub(crate) fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
     *bytes = rest;
     Some(*first)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn bytes_are_records_in_one_form_only_or_none(
+            bytes in vec(0u8..3, 0..400),
+            lens in vec((0u8..3, 0u8..90), 0..6),
+        ) {
+            let shaped = lens.iter().flat_map(|&(tag, len)| {
+                [&[tag, 0, len][..], &vec![9; len.into()]].concat()
+            });
+            for body in [bytes, shaped.collect()] {
+                if let Some(records) = Packed::read_all(&body) {
+                    let mut again = Vec::new();
+                    records.iter().for_each(|record| record.write(&mut again));
+                    assert_eq!(again, body);
+                    let len: usize = records.iter().map(Packed::packed_len).sum();
+                    assert_eq!(len, body.len());
+                }
+            }
+        }
+
+        #[test]
+        fn bytes_are_a_seal_in_one_form_only_or_none(bytes in vec(0u8..2, 0..90)) {
+            for len in [0, 1, 80, 81, 82] {
+                let body = &bytes[..bytes.len().min(len)];
+                if let Some(closing) = Closing::read(body) {
+                    assert_eq!(closing.seal(Link::default(), Writer([0; 16])).body, body);
+                }
+            }
+        }
+    }
+}

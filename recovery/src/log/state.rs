@@ -184,7 +184,11 @@ impl State {
         while !bytes.is_empty() {
             let (version, serial) = (take(bytes)?, take(bytes)?);
             let (version, serial) = (u64::from_be_bytes(version), u64::from_be_bytes(serial));
-            let Change { key, value, .. } = read(bytes)?;
+            let Change { key, count, value } = read(bytes)?;
+            let last = state.items.last_key_value();
+            if count != Count::On || last.is_some_and(|(last, _)| *last >= key) {
+                return None;
+            }
             if value.is_none() {
                 state.deleted.insert(serial, key.clone());
             }
@@ -281,4 +285,57 @@ fn split<'a>(bytes: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
     let (first, rest) = bytes.split_at_checked(len)?;
     *bytes = rest;
     Some(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn bytes_are_a_commit_in_one_form_only_or_none(
+            bytes in vec(0u8..8, 0..300),
+            short in vec((0u8..8, 0u8..4), 0..6),
+        ) {
+            if let Some(changes) = Changes::read(&bytes) {
+                assert_eq!(changes.write(), bytes);
+            }
+            // Made to look like writes of small values under short keys.
+            let mut bytes = vec![1];
+            for (tag, len) in short {
+                bytes.extend([tag, 0, len]);
+                bytes.extend(vec![b'k'; len.into()]);
+                if tag & 3 == 0 {
+                    bytes.extend([0, 0, 0, 2, 7, 7]);
+                }
+            }
+            if let Some(changes) = Changes::read(&bytes) {
+                assert_eq!(changes.write(), bytes);
+            }
+        }
+
+        #[test]
+        fn a_state_reads_back_and_goes_on_the_same(
+            changes in vec((0u8..9, 0u8..3, proptest::bool::ANY), 0..60),
+        ) {
+            let (mut state, mut restored) = (State::default(), State::default());
+            for (key, value, restart) in changes {
+                let change = Change {
+                    key: format!("k{key}"),
+                    count: if restart { Count::Restart } else { Count::On },
+                    value: (value > 0).then(|| Value::Here([value].into())),
+                };
+                let commit = Changes { global: Some(change.count), changes: vec![change] };
+                state.apply(&commit);
+                restored.apply(&commit);
+                restored = State::read(&restored.write()).expect("it was written");
+                assert!(restored == state);
+            }
+            let mut bytes = state.write();
+            bytes.pop();
+            assert!(State::read(&bytes).is_none_or(|cut| state.items.len() > cut.items.len()));
+        }
+    }
 }
