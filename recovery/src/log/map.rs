@@ -186,6 +186,8 @@ struct Front {
     pending: VecDeque<(Ticket, Changes)>,
     /// Whether `ahead` is the end of the log.
     current: bool,
+    /// A record could not be read: what is here is old, and stays so.
+    torn: bool,
 }
 
 /// A commit that is ready for the log.
@@ -238,7 +240,13 @@ impl Map {
         if self.log.is_leading() && self.front().current {
             return Ok(());
         }
-        self.front().current = false;
+        {
+            let mut front = self.front();
+            if front.torn {
+                return Err(TORN);
+            }
+            front.current = false;
+        }
         let news = self.log.take_over().await?;
         self.learn(news)?;
         let front = &mut *self.front();
@@ -252,11 +260,17 @@ impl Map {
     fn learn(&self, news: News) -> Result<(), RecoveryError> {
         let front = &mut *self.front();
         self.absorb(front);
-        if let Some(snapshot) = news.snapshot {
-            front.durable = State::read(&snapshot).ok_or(TORN)?;
+        // All of it is read before any of it counts; what cannot be read is missing for good.
+        let snapshot = news.snapshot.as_deref().map(State::read);
+        let records: Option<Vec<_>> = news.records.iter().map(|r| Changes::read(r)).collect();
+        let (false, Some(records), None | Some(Some(_))) = (front.torn, records, &snapshot) else {
+            front.torn = true;
+            return Err(TORN);
+        };
+        if let Some(snapshot) = snapshot.flatten() {
+            front.durable = snapshot;
         }
-        for record in news.records {
-            let changes = Changes::read(&record).ok_or(TORN)?;
+        for changes in records {
             let dead = front.durable.apply(&changes);
             dead.into_iter().for_each(|chunks| self.log.release(chunks));
         }
@@ -384,11 +398,23 @@ impl Map {
 
     /// What a key has.
     ///
+    /// A reader that finds a large value replaced and deleted reads on.
+    ///
     /// # Errors
-    /// [`RecoveryError`]; `Fenced` or `Following` when another device has replaced a large value.
+    /// [`RecoveryError`]; `Fenced` when this device wrote and another has replaced a large value.
     pub async fn get(&self, key: &str) -> Result<Current, RecoveryError> {
-        let item = self.front().durable.items.get(key).cloned();
-        self.current(key.to_owned(), item).await
+        let look = async || {
+            let item = self.front().durable.items.get(key).cloned();
+            self.current(key.to_owned(), item).await
+        };
+        let following = !self.log.is_leading();
+        match look().await {
+            Err(RecoveryError::Following | RecoveryError::Fenced(_)) if following => {
+                self.refresh().await?;
+                look().await
+            }
+            looked => looked,
+        }
     }
 
     async fn current(&self, key: String, item: Option<Item>) -> Result<Current, RecoveryError> {

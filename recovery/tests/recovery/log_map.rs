@@ -500,3 +500,49 @@ async fn many_devices_that_ask_whether_they_are_the_newest_are_told_so_or_fenced
     two.take_over().await.expect("an honest one answers");
     assert!(matches!(one.confirm().await, Err(RecoveryError::Fenced(_))));
 }
+
+#[tokio::test]
+async fn a_reader_that_finds_a_large_value_deleted_reads_on() {
+    let sea = Sea::calm();
+    let writer = lead(&sea, 1).await;
+    let large = |letter: &str| letter.repeat(2 * BODY_MAX);
+    put(&writer, "k", Expect::Any, &large("a"))
+        .await
+        .expect("no condition");
+    let reader = open(&sea, 2).await;
+    assert_eq!(has(&reader, "k").await, (1, Some(large("a"))));
+    put(&writer, "k", Expect::Any, &large("b"))
+        .await
+        .expect("no condition");
+    assert_eq!(has(&reader, "k").await.0, 1, "it does not know");
+    roll_up(&writer).await;
+    assert_eq!(has(&reader, "k").await, (2, Some(large("b"))));
+}
+
+#[tokio::test]
+async fn a_record_that_is_no_commit_ends_the_map_before_it_and_for_good() {
+    let sea = Sea::calm();
+    let map = lead(&sea, 1).await;
+    let reader = open(&sea, 2).await;
+    put(&map, "k", Expect::Any, "a")
+        .await
+        .expect("no condition");
+    let record = map.log().record(vec![9], Vec::new()).await.expect("short");
+    let ticket = map.log().submit(record).expect("it writes");
+    map.log()
+        .settle(ticket)
+        .await
+        .expect("an honest one answers");
+    for _ in 0..2 {
+        let refreshed = reader.refresh().await;
+        assert!(matches!(refreshed, Err(RecoveryError::Misbehaved(_))));
+        let taken = reader.take_over().await;
+        assert!(matches!(taken, Err(RecoveryError::Misbehaved(_))));
+    }
+    assert_eq!(map.confirm().await, Ok(()), "it fenced nobody");
+    let failed = put(&reader, "k", Expect::Any, "b").await;
+    assert_eq!(failed, Err(RecoveryError::Following.into()));
+    let mut rng = StdRng::seed_from_u64(3);
+    let opened = Map::open(sea.registers(), &mut rng, None).await;
+    assert!(matches!(opened.err(), Some(RecoveryError::Misbehaved(_))));
+}
