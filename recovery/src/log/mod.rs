@@ -7,6 +7,7 @@
 //! | `cursor` | how one gets from each register to the next |
 //! | `writer` | group commit, a window, acknowledgement in order, the fence |
 //! | `reader` | reading on; restoring from the newest anchor |
+//! | `rollup` | a snapshot instead of a generation, and deleting the old one |
 //! | [`anchor`] | finding the newest anchor without a list |
 //! | `chunk` | what is larger than an entry |
 //! | `garbage` | what a roll-up leaves behind |
@@ -49,6 +50,7 @@ mod cursor;
 mod entry;
 mod garbage;
 mod reader;
+mod rollup;
 mod state;
 mod writer;
 
@@ -57,14 +59,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::future::poll_fn;
-use futures_util::stream::{self, StreamExt};
 use rand::CryptoRng;
 
+use crate::RecoveryError;
 use crate::seal::Contents;
 use crate::value::VALUE_MAX;
-use crate::{RecoveryError, Slot};
 use cursor::Cursor;
-use entry::{Closing, Manifest, Packed, RECORD_HERE_MAX};
+use entry::{Closing, Packed, RECORD_HERE_MAX};
 use garbage::{Due, Garbage};
 use reader::{End, Restored, restore, walk};
 use writer::{Driven, Tail};
@@ -72,9 +73,6 @@ use writer::{Driven, Tail};
 pub use entry::{Chunks, Link, Writer};
 pub use reader::News;
 pub use register::{Look, OneProvider, Put, Registers};
-
-/// Deletes at once in [`Log::upkeep`].
-const DELETES: usize = 8;
 
 /// What tells a writer that another one has taken over.
 #[derive(Clone, PartialEq, Eq)]
@@ -401,114 +399,6 @@ impl Log {
             .for_each(|item| state.due.push(item));
     }
 
-    /// Replaces the generation by a snapshot of the state. When all that was submitted and sent is
-    /// durable, `state` is asked for the state behind that many records, in bytes; what is
-    /// submitted meanwhile waits. Returns the new generation.
-    ///
-    /// # Errors
-    /// As [`Log::settle`]. After a failure the log is as it was, or settling completes the roll-up.
-    pub async fn roll_up(&self, state: impl FnOnce() -> Vec<u8>) -> Result<u64, RecoveryError> {
-        let (lead, generation, begun) = loop {
-            let (lead, generation, role) = self.hold()?;
-            match role {
-                Hands::Free => break (lead, generation, false),
-                Hands::Closing => break (lead, generation, true),
-                // Another call is at it.
-                Hands::Held => self.drive_until(State::hands_free).await?,
-            }
-        };
-        if !begun {
-            self.close(lead, state).await?;
-        }
-        self.drive_until(|state| {
-            let over = state.cursor.generation > generation;
-            over.then_some(Ok(())).or(state.lost(lead).map(Err))
-        })
-        .await?;
-        Ok(generation + 1)
-    }
-
-    /// Keeps the queue from leaving, unless that is so already.
-    fn hold(&self) -> Result<(usize, u64, Hands), RecoveryError> {
-        let mut state = self.state();
-        let (lead, generation, hands) = (state.ends.len(), state.cursor.generation, state.hands()?);
-        if let Role::Leading { tail, .. } = &mut state.role {
-            tail.held = true;
-        }
-        Ok((lead, generation, hands))
-    }
-
-    /// Writes the snapshot, and hands its seal to whoever drives.
-    async fn close(
-        &self,
-        lead: usize,
-        state: impl FnOnce() -> Vec<u8>,
-    ) -> Result<(), RecoveryError> {
-        let mut hold = Hold {
-            log: self,
-            lead,
-            closed: false,
-            snapshot: None,
-        };
-        self.drive_until(|state| state.lost(lead).map(Err).or(state.drained()))
-            .await?;
-        let body = state();
-        let (body, records) = {
-            let state = self.state();
-            let left = state.cursor.left_behind();
-            let due = [state.due.items(), &left].concat();
-            (reader::write_snapshot(&due, &body), state.cursor.records)
-        };
-        let snapshot = self.store(&body).await?;
-        hold.snapshot = Some(snapshot);
-        let mut state = self.state();
-        if let Some(error) = state.lost(lead) {
-            return Err(error);
-        }
-        let State { cursor, role, .. } = &mut *state;
-        if let Role::Leading { tail, .. } = role {
-            tail.close(cursor, Manifest { records, snapshot });
-            hold.closed = true;
-        }
-        Ok(())
-    }
-
-    /// Deletes up to so many of the registers that roll-ups left behind, and returns whether any are left.
-    /// Call it now and then, so that the deletes of one roll-up are spread over time.
-    ///
-    /// # Errors
-    /// [`RecoveryError`]; what failed is tried again another time.
-    pub async fn upkeep(&self, at_most: usize) -> Result<bool, RecoveryError> {
-        let slots = self.state().due.take(at_most);
-        let mut batch = Batch {
-            log: self,
-            waiting: slots,
-        };
-        let mut failed = None;
-        while !batch.waiting.is_empty() && failed.is_none() {
-            let from = batch.waiting.len().saturating_sub(DELETES);
-            let deletes = batch.waiting[from..]
-                .iter()
-                .copied()
-                .map(|slot| async move { (slot, self.registers.delete(slot).await) });
-            let done: Vec<_> = stream::iter(deletes)
-                .buffer_unordered(DELETES)
-                .collect()
-                .await;
-            batch.waiting.truncate(from);
-            let mut state = self.state();
-            for (slot, removed) in done {
-                state.due.put_back(slot, removed.is_ok());
-                failed = failed.or(removed.err());
-            }
-        }
-        drop(batch);
-        match failed {
-            Some(error) => Err(error),
-            None => Ok(!self.state().due.is_empty()),
-        }
-    }
-
     /// Whether this device was the writer at a moment since the call: it asks the storage node for the
     /// place behind its last durable entry. What it has read is then the newest there is.
     ///
@@ -608,83 +498,10 @@ impl State {
         (self.ends.len() > lead).then(|| self.not_leading())
     }
 
-    fn drained(&self) -> Option<Result<(), RecoveryError>> {
-        match &self.role {
-            Role::Leading { tail, .. } => tail.is_drained().then_some(Ok(())),
-            Role::Following => Some(Err(self.not_leading())),
-        }
-    }
-
-    fn hands(&self) -> Result<Hands, RecoveryError> {
-        match &self.role {
-            Role::Leading { tail, .. } if tail.is_closing() => Ok(Hands::Closing),
-            Role::Leading { tail, .. } if tail.held => Ok(Hands::Held),
-            Role::Leading { .. } => Ok(Hands::Free),
-            Role::Following => Err(self.not_leading()),
-        }
-    }
-
-    fn hands_free(&self) -> Option<Result<(), RecoveryError>> {
-        let held = self.hands().map(|hands| hands == Hands::Held);
-        (held != Ok(true)).then_some(held.map(drop))
-    }
-
     fn not_leading(&self) -> RecoveryError {
         match &self.fence {
             Some(fence) => RecoveryError::Fenced(Box::new(fence.clone())),
             None => RecoveryError::Following,
-        }
-    }
-}
-
-/// Whether a roll-up may begin.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Hands {
-    Free,
-    /// One is on its way and may still be called off.
-    Held,
-    /// One has got as far as the seal; whoever drives completes it.
-    Closing,
-}
-
-/// A roll-up on its way; when it ends before its seal leaves, everything goes on as before.
-struct Hold<'a> {
-    log: &'a Log,
-    lead: usize,
-    closed: bool,
-    snapshot: Option<Chunks>,
-}
-
-impl Drop for Hold<'_> {
-    fn drop(&mut self) {
-        if self.closed {
-            return;
-        }
-        let mut state = self.log.state();
-        if state.ends.len() == self.lead
-            && let Role::Leading { tail, .. } = &mut state.role
-        {
-            tail.held = false;
-        }
-        if let Some(snapshot) = self.snapshot {
-            state.due.push(Garbage::Chunks(snapshot));
-        }
-        drop(state);
-        self.log.crowd.wake_all();
-    }
-}
-
-/// Slots that are being deleted; those that are left when the caller gives up wait again.
-struct Batch<'a> {
-    log: &'a Log,
-    waiting: Vec<Slot>,
-}
-
-impl Drop for Batch<'_> {
-    fn drop(&mut self) {
-        let mut state = self.log.state();
-        for slot in self.waiting.drain(..) {
-            state.due.put_back(slot, false);
         }
     }
 }
