@@ -89,8 +89,7 @@ impl fmt::Debug for Fence {
     }
 }
 
-/// A record that can be submitted.
-#[derive(Clone)]
+/// A record that can be submitted, once.
 pub struct Record {
     packed: Packed,
     names: Vec<Chunks>,
@@ -347,12 +346,18 @@ impl Log {
     /// Puts a record into the queue; it goes out when somebody [settles](Log::settle).
     ///
     /// # Errors
-    /// [`RecoveryError::Following`] or [`RecoveryError::Fenced`] when this device does not write.
+    /// [`RecoveryError::Following`] or [`RecoveryError::Fenced`] when this device does not write; what
+    /// the record names is deleted in time.
     pub fn submit(&self, record: Record) -> Result<Ticket, RecoveryError> {
         let mut state = self.state();
         let lead = state.ends.len();
         let Role::Leading { tail, submitted } = &mut state.role else {
-            return Err(state.not_leading());
+            let error = state.not_leading();
+            record
+                .garbage()
+                .into_iter()
+                .for_each(|item| state.due.push(item));
+            return Err(error);
         };
         tail.push(record);
         *submitted += 1;

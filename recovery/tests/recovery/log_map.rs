@@ -546,3 +546,29 @@ async fn a_record_that_is_no_commit_ends_the_map_before_it_and_for_good() {
     let opened = Map::open(sea.registers(), &mut rng, None).await;
     assert!(matches!(opened.err(), Some(RecoveryError::Misbehaved(_))));
 }
+
+#[tokio::test]
+async fn a_large_commit_that_came_too_late_leaves_nothing_behind() {
+    let sea = Sea::calm();
+    let old = lead(&sea, 1).await;
+    put(&old, "k", Expect::Any, "a")
+        .await
+        .expect("no condition");
+    let new = lead(&sea, 2).await;
+    let before = sea.full().len();
+    // Once it learns that it is fenced, then when it knows, then on a condition.
+    let large = "x".repeat(3 * BODY_MAX);
+    for _ in 0..2 {
+        let late = put(&old, "k", Expect::Any, &large).await;
+        assert!(matches!(
+            late,
+            Err(CommitError::Failed(RecoveryError::Fenced(_)))
+        ));
+    }
+    let late = put(&new, "k", Expect::Version(7), &large).await;
+    assert_eq!(late, conflict([current("k", 1, Some("a"))]));
+    for map in [&old, &new] {
+        while map.log().upkeep(100).await.expect("an honest one answers") {}
+    }
+    assert_eq!(sea.full().len(), before);
+}
