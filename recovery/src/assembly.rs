@@ -147,7 +147,10 @@ impl Assembly {
                 });
                 bytes
             }
-            (Kind::Head, Err(Foreign)) | (Kind::Chunk, _) => self.end(Found::Foreign),
+            (Kind::Head, Err(Foreign))
+            | (Kind::Chunk | Kind::Entry | Kind::Seal | Kind::Anchor, _) => {
+                self.end(Found::Foreign)
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use larder_protocol::Refusal;
 
 use crate::Unreachable;
+use crate::log::Fence;
 use crate::purse::journal::JournalError;
 
 /// An error for the wallet's user.
@@ -55,6 +56,13 @@ pub enum RecoveryError {
         /// What the other device wrote; `None` when it has deleted it since.
         theirs: Option<Vec<u8>>,
     },
+    /// Another device with the same root key has taken the log over. What was acknowledged before is
+    /// in the log it goes on with; follow the log to see it, take it over to write again.
+    #[error("another device with the same root key has taken over; read on, then take over again")]
+    Fenced(Box<Fence>),
+    /// This device only follows the log.
+    #[error("this device only reads; take the log over before you write")]
+    Following,
     /// A value longer than this layout takes.
     #[error("a value has at most {max} bytes, not {got}")]
     TooLong {

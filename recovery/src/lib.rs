@@ -11,6 +11,7 @@
 //! | [`value`] | values of any size as one head and linked continuation blobs |
 //! | [`sequence`] | the mission's plain layout: values by counter |
 //! | [`walk`] | restoring a sequence from the root key alone |
+//! | [`log`] | atomic commits, several devices, one history |
 //! | [`purse`] | the tokens that pay for it, and what a crash must not lose |
 //! | [`buying`], [`upkeep`], [`price()`] | getting tokens, keeping them, knowing what they buy |
 //!
@@ -35,6 +36,7 @@
 //! ```
 
 pub mod buying;
+pub mod log;
 pub mod provider;
 pub mod purse;
 pub mod root;

@@ -64,6 +64,12 @@ pub enum Kind {
     Head = 2,
     /// A continuation of a value.
     Chunk = 3,
+    /// An entry of the client's log.
+    Entry = 4,
+    /// The end of a segment of the log, and the name of who goes on.
+    Seal = 5,
+    /// The beginning of a generation of the log.
+    Anchor = 6,
 }
 
 /// What is inside a blob.
@@ -75,7 +81,7 @@ pub struct Contents {
     /// same value in the same place is the same blob, whoever wrote it.
     pub writer: [u8; 16],
     /// Hash of the blob before it in its chain; zeros for the first, or when the writer did not
-    /// know it.
+    /// know it. In the log it is a [`Link`](crate::log::Link), the same with every provider.
     pub previous: BlobHash,
     /// At most [`BODY_MAX`] bytes.
     pub body: Vec<u8>,
@@ -166,6 +172,9 @@ fn parse(slot: &Slot, inside: &[u8]) -> Result<Contents, Foreign> {
         1 => Kind::Whole,
         2 => Kind::Head,
         3 => Kind::Chunk,
+        4 => Kind::Entry,
+        5 => Kind::Seal,
+        6 => Kind::Anchor,
         _ => return Err(Foreign),
     };
     let here = fields[1..33] == slot.lane.0
@@ -246,7 +255,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn inside_bytes_are_contents_of_this_slot_or_foreign(
-            start in proptest::collection::vec(0u8..4, FIELDS_LEN),
+            start in proptest::collection::vec(0u8..8, FIELDS_LEN),
             here: bool,
             body in proptest::collection::vec(0u8.., 0..40),
         ) {
@@ -259,12 +268,12 @@ mod tests {
             let len = usize::from(u16::from_be_bytes([inside[97], inside[98]]));
             match parse(&SLOT, &inside) {
                 Ok(contents) => {
-                    assert!((1..=3).contains(&inside[0]) && inside[1..49] == [0; 48]);
+                    assert!((1..=6).contains(&inside[0]) && inside[1..49] == [0; 48]);
                     assert_eq!(contents.body, inside[FIELDS_LEN..][..len]);
                     assert!(inside[FIELDS_LEN + len..].iter().all(|&byte| byte == 0));
                 }
                 Err(Foreign) => assert!(
-                    inside[0] == 0
+                    !(1..=6).contains(&inside[0])
                         || inside[1..49] != [0; 48]
                         || inside[FIELDS_LEN + len..].iter().any(|&byte| byte != 0)
                 ),

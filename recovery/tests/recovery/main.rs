@@ -11,10 +11,16 @@
 mod crashes;
 mod journals;
 mod keys;
+mod log_anchors;
+mod log_crashes;
+mod log_histories;
+mod log_map;
+mod log_provider;
 mod paid;
 mod payments;
 mod purchases;
 mod receipts;
+mod sea;
 mod seals;
 mod sequences;
 mod shelf;

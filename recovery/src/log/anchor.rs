@@ -1,0 +1,134 @@
+//! Finding the newest anchor without any list.
+//!
+//! Anchors are numbered from 1. Once anchor `n` is there, only those are kept whose index is a binary
+//! prefix of `n`: `n` with more and more of its lowest set bits cleared, so 22 = 10110b keeps 16, 20 and 22,
+//! one per set bit.
+//!
+//! To find `n`, probe all powers of two at once: the largest that is there is the highest bit of `n`.
+//! Then add lower bits greedily, from the highest down. A candidate with a right bit is a prefix of `n`
+//! and was kept; one with a wrong bit is larger than `n` and never was. Anchors that should have been
+//! deleted and are still there change nothing, as every one of them is smaller than `n` and no candidate.
+
+use futures_util::future::join_all;
+
+use super::register::{Look, Registers};
+use crate::seal::Contents;
+use crate::{Lane, Purpose, RecoveryError, Slot};
+
+/// Bits of an anchor's index: a roll-up every second for 34,000 years.
+const BITS: u32 = 40;
+
+/// Look-ups that a hint may cost.
+const HINTED: u64 = 4;
+
+/// Where an anchor is.
+#[must_use]
+pub fn anchor_slot(index: u64) -> Slot {
+    Slot {
+        purpose: Purpose::Anchor,
+        lane: Lane::default(),
+        generation: 0,
+        index,
+    }
+}
+
+/// The anchors that are kept once this one is there, the newest first.
+pub fn kept(newest: u64) -> impl Iterator<Item = u64> {
+    std::iter::successors(Some(newest), |index| Some(index & index.wrapping_sub(1)))
+        .take_while(|&index| index != 0)
+}
+
+/// The anchors that were kept before this one was there, and are no more.
+pub fn retired(newest: u64) -> impl Iterator<Item = u64> {
+    // All of them end in the bits that the carry cleared.
+    kept(newest.saturating_sub(1)).take_while(move |&index| index > newest & newest.wrapping_sub(1))
+}
+
+/// The newest anchor and what it holds, or `None` when there never was one.
+///
+/// `hint` is the newest anchor that was known once, from a cache or a breakglass cell: fresh, it
+/// costs 4 look-ups instead of up to 63. It must not be older than the storage node's memory of deleted
+/// keys, which is at least one epoch; without one the search needs no such memory.
+///
+/// # Errors
+/// [`RecoveryError`]; `Misbehaved` when the answers contradict each other.
+pub async fn newest(
+    registers: &dyn Registers,
+    hint: Option<u64>,
+) -> Result<Option<(u64, Contents)>, RecoveryError> {
+    if let Some(hint) = hint.filter(|&hint| hint > 0)
+        && let Some(found) = near(registers, hint).await?
+    {
+        return Ok(Some(found));
+    }
+    // Another device may roll up while this one looks; it will not do so every time.
+    for _ in 0..16 {
+        match search(registers).await? {
+            Search::Done(found) => return Ok(found),
+            Search::Overtaken => {}
+        }
+    }
+    Err(RecoveryError::Misbehaved(
+        "it says of the newest anchor, again and again, that it was deleted",
+    ))
+}
+
+enum Search {
+    Done(Option<(u64, Contents)>),
+    Overtaken,
+}
+
+async fn search(registers: &dyn Registers) -> Result<Search, RecoveryError> {
+    let powers = probe(registers, (0..BITS).map(|bit| 1 << bit)).await?;
+    let (mut index, mut contents) = match powers
+        .into_iter()
+        .rev()
+        .find(|(_, look)| *look != Look::Absent)
+    {
+        Some((index, Look::Found(contents))) => (index, contents),
+        Some(_) => return Ok(Search::Overtaken),
+        None => return Ok(Search::Done(None)),
+    };
+    for bit in (0..index.trailing_zeros()).rev() {
+        let candidate = index | 1 << bit;
+        match lookup(registers, candidate).await? {
+            Look::Found(found) => (index, contents) = (candidate, found),
+            Look::Absent => {}
+            _ => return Ok(Search::Overtaken),
+        }
+    }
+    Ok(Search::Done(Some((index, contents))))
+}
+
+/// The newest anchor if it is the hint or one of the next ones.
+async fn near(
+    registers: &dyn Registers,
+    hint: u64,
+) -> Result<Option<(u64, Contents)>, RecoveryError> {
+    let mut last = None;
+    for (index, look) in probe(registers, hint..hint.saturating_add(HINTED)).await? {
+        match look {
+            Look::Found(contents) => last = Some((index, contents)),
+            Look::Absent => return Ok(last),
+            _ => last = None,
+        }
+    }
+    Ok(None)
+}
+
+async fn probe(
+    registers: &dyn Registers,
+    indices: impl Iterator<Item = u64>,
+) -> Result<Vec<(u64, Look)>, RecoveryError> {
+    let lookups = indices.map(|index| async move { Ok((index, lookup(registers, index).await?)) });
+    join_all(lookups).await.into_iter().collect()
+}
+
+async fn lookup(registers: &dyn Registers, index: u64) -> Result<Look, RecoveryError> {
+    match registers.lookup(anchor_slot(index)).await? {
+        Look::Foreign => Err(RecoveryError::Misbehaved(
+            "it gives bytes that are not ours for an anchor",
+        )),
+        look => Ok(look),
+    }
+}

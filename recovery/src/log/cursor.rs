@@ -1,0 +1,146 @@
+//! A place in the log, and how one gets from each register to the next.
+//!
+//! The log is a chain of segments. The first of a generation is in lane zero; one that follows a
+//! seal is in the lane that is the seal's [`Link`]. A segment has one writer, named by the seal or
+//! the anchor in front of it: only that session puts entries there, anybody puts a seal. A register
+//! names the link of the one before it.
+
+use super::anchor::{anchor_slot, retired};
+use super::entry::{Closing, Link, Manifest, Packed, Writer};
+use super::garbage::{Garbage, entry_slot};
+use crate::seal::{Contents, Kind};
+use crate::{Lane, RecoveryError, Slot};
+
+/// Entries that one writer keeps in flight. It is part of the format: so many slots behind a seal may
+/// hold entries that do not count.
+pub(crate) const WINDOW: usize = 16;
+
+/// Everything up to here is read, or written and acknowledged.
+#[derive(Clone)]
+pub(crate) struct Cursor {
+    pub(crate) generation: u64,
+    pub(crate) lane: Lane,
+    pub(crate) index: u64,
+    /// Of the register before this place.
+    pub(crate) last: Link,
+    /// Who may put an entry here; nobody at the very beginning.
+    pub(crate) writer: Option<Writer>,
+    /// Records before this place, from the very beginning.
+    pub(crate) records: u64,
+    /// What is to be deleted when this generation is over.
+    pub(crate) trail: Vec<Garbage>,
+}
+
+/// What a register means in its place.
+pub(crate) enum Step {
+    Records(Vec<Packed>),
+    TakeOver,
+    RollUp(Manifest),
+}
+
+impl Cursor {
+    /// The very beginning.
+    pub(crate) fn genesis() -> Self {
+        Cursor {
+            generation: 0,
+            lane: Lane::default(),
+            index: 0,
+            last: Link::default(),
+            writer: None,
+            records: 0,
+            trail: Vec::new(),
+        }
+    }
+
+    /// Behind an anchor.
+    pub(crate) fn behind(index: u64, anchor: &Contents) -> Result<(Self, Manifest), RecoveryError> {
+        let manifest = Manifest::of_anchor(anchor).ok_or(TORN)?;
+        let cursor = Cursor {
+            generation: index,
+            lane: Lane::default(),
+            index: 0,
+            last: Link::of(&anchor_slot(index), anchor),
+            writer: Some(Writer(anchor.writer)),
+            records: manifest.records,
+            trail: vec![Garbage::Chunks(manifest.snapshot)],
+        };
+        Ok((cursor, manifest))
+    }
+
+    /// Here, or so many registers further on.
+    pub(crate) fn slot(&self, ahead: u64) -> Slot {
+        entry_slot(self.generation, self.lane, self.index + ahead)
+    }
+
+    /// Checks that contents belong here.
+    pub(crate) fn check(&self, contents: &Contents) -> Result<Step, RecoveryError> {
+        let linked = contents.previous.0 == self.last.0;
+        match contents.kind {
+            Kind::Entry if linked && self.writer == Some(Writer(contents.writer)) => {
+                Packed::read_all(&contents.body).map(Step::Records)
+            }
+            Kind::Seal if linked => Closing::read(&contents.body).map(|closing| match closing {
+                Closing::TakeOver => Step::TakeOver,
+                Closing::RollUp(manifest) => Step::RollUp(manifest),
+            }),
+            _ => None,
+        }
+        .ok_or(TORN)
+    }
+
+    /// Goes on behind an entry.
+    pub(crate) fn pass_entry(&mut self, contents: &Contents, records: &[Packed]) {
+        self.last = Link::of(&self.slot(0), contents);
+        self.index += 1;
+        self.records += records.len() as u64;
+        let chunks = records.iter().filter_map(|record| match record {
+            Packed::InChunks(chunks) => Some(Garbage::Chunks(*chunks)),
+            Packed::Here(_) => None,
+        });
+        self.trail.extend(chunks);
+    }
+
+    /// Goes on behind the seal of a device that took over.
+    pub(crate) fn pass_take_over(&mut self, seal: &Contents) {
+        self.last = Link::of(&self.slot(0), seal);
+        // Behind the seal there may be what its writer had in flight.
+        self.end_segment(1 + WINDOW as u64);
+        self.lane = Lane(self.last.0);
+        self.index = 0;
+        self.writer = Some(Writer(seal.writer));
+    }
+
+    /// The anchor that has to follow the seal of a roll-up here.
+    pub(crate) fn anchor(&self, seal: &Contents, manifest: &Manifest) -> (Slot, Contents) {
+        let link = Link::of(&self.slot(0), seal);
+        let slot = anchor_slot(self.generation + 1);
+        (slot, manifest.anchor(link, Writer(seal.writer)))
+    }
+
+    /// Goes on behind the anchor that follows the seal here; what it leaves behind is due.
+    pub(crate) fn pass_anchor(&mut self, anchor: &Contents) -> Result<Vec<Garbage>, RecoveryError> {
+        let (next, _) = Cursor::behind(self.generation + 1, anchor)?;
+        let due = self.left_behind();
+        *self = next;
+        Ok(due)
+    }
+
+    /// What is due once the generation ends here.
+    pub(crate) fn left_behind(&self) -> Vec<Garbage> {
+        let mut ended = self.clone();
+        ended.end_segment(1);
+        let anchors = retired(self.generation + 1).map(Garbage::Anchor);
+        ended.trail.into_iter().chain(anchors).collect()
+    }
+
+    fn end_segment(&mut self, behind: u64) {
+        self.trail.push(Garbage::Segment {
+            generation: self.generation,
+            lane: self.lane,
+            len: self.index + behind,
+        });
+    }
+}
+
+pub(crate) const TORN: RecoveryError =
+    RecoveryError::Misbehaved("what it gives for the log is not one history of this root key");

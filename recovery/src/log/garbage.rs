@@ -1,0 +1,155 @@
+//! What a roll-up leaves behind, and how it goes.
+//!
+//! What is due is written into the snapshot of the generation that made it so, and is deleted from
+//! then on in shuffled order, a few at a time: a crash forgets at most which of them are gone, and deleting
+//! twice does no harm. Anchors that are no prefix of the newest are due too.
+//!
+//! | bytes | field |
+//! | --- | --- |
+//! | 1 | 0: a segment; 1: chunks; 2: an anchor |
+//! | 8 + 32 + 8 | generation, lane and length of a segment |
+//! | 72 | chunks |
+//! | 8 | index of an anchor |
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+
+use super::anchor::anchor_slot;
+use super::chunk;
+use super::entry::{Chunks, take};
+use crate::{Lane, Purpose, Slot};
+
+/// Slots that are to be deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Garbage {
+    /// The first so many slots of a segment. Some may be empty.
+    Segment {
+        generation: u64,
+        lane: Lane,
+        len: u64,
+    },
+    Chunks(Chunks),
+    Anchor(u64),
+}
+
+impl Garbage {
+    fn slots(self) -> Box<dyn Iterator<Item = Slot>> {
+        match self {
+            Garbage::Segment {
+                generation,
+                lane,
+                len,
+            } => Box::new((0..len).map(move |index| entry_slot(generation, lane, index))),
+            Garbage::Chunks(chunks) => Box::new(chunk::slots(chunks)),
+            Garbage::Anchor(index) => Box::new(std::iter::once(anchor_slot(index))),
+        }
+    }
+
+    pub(crate) fn write(self, out: &mut Vec<u8>) {
+        match self {
+            Garbage::Segment {
+                generation,
+                lane,
+                len,
+            } => {
+                out.push(0);
+                out.extend_from_slice(&generation.to_be_bytes());
+                out.extend_from_slice(&lane.0);
+                out.extend_from_slice(&len.to_be_bytes());
+            }
+            Garbage::Chunks(chunks) => {
+                out.push(1);
+                chunks.write(out);
+            }
+            Garbage::Anchor(index) => {
+                out.push(2);
+                out.extend_from_slice(&index.to_be_bytes());
+            }
+        }
+    }
+
+    pub(crate) fn read(bytes: &mut &[u8]) -> Option<Self> {
+        Some(match take(bytes)? {
+            [0] => Garbage::Segment {
+                generation: u64::from_be_bytes(take(bytes)?),
+                lane: Lane(take(bytes)?),
+                len: u64::from_be_bytes(take(bytes)?),
+            },
+            [1] => Garbage::Chunks(Chunks::read(bytes)?),
+            [2] => Garbage::Anchor(u64::from_be_bytes(take(bytes)?)),
+            _ => return None,
+        })
+    }
+}
+
+/// Where an entry or a seal is.
+pub(crate) fn entry_slot(generation: u64, lane: Lane, index: u64) -> Slot {
+    Slot {
+        purpose: Purpose::Log,
+        lane,
+        generation,
+        index,
+    }
+}
+
+/// What is due, and the order it goes in.
+pub(crate) struct Due {
+    /// Not all of it is deleted; the first `shuffled` of them are in `slots`.
+    items: Vec<Garbage>,
+    shuffled: usize,
+    slots: Vec<Slot>,
+    /// Handed out and not reported back.
+    out: usize,
+    rng: StdRng,
+}
+
+impl Due {
+    pub(crate) fn new(seed: [u8; 32]) -> Self {
+        Due {
+            items: Vec::new(),
+            shuffled: 0,
+            slots: Vec::new(),
+            out: 0,
+            rng: StdRng::from_seed(seed),
+        }
+    }
+
+    pub(crate) fn push(&mut self, garbage: Garbage) {
+        if !self.items.contains(&garbage) {
+            self.items.push(garbage);
+        }
+    }
+
+    pub(crate) fn items(&self) -> &[Garbage] {
+        &self.items
+    }
+
+    /// The next slots to delete.
+    pub(crate) fn take(&mut self, at_most: usize) -> Vec<Slot> {
+        if self.slots.is_empty() && self.out == 0 {
+            self.items.drain(..self.shuffled);
+            self.shuffled = self.items.len();
+            self.slots = self.items.iter().flat_map(|item| item.slots()).collect();
+            self.slots.shuffle(&mut self.rng);
+        }
+        let slots = self
+            .slots
+            .split_off(self.slots.len().saturating_sub(at_most));
+        self.out += slots.len();
+        slots
+    }
+
+    /// One that was handed out is gone, or is to be handed out again.
+    pub(crate) fn put_back(&mut self, slot: Slot, gone: bool) {
+        self.out = self.out.saturating_sub(1);
+        if !gone {
+            self.slots.push(slot);
+        }
+    }
+
+    /// Whether anything is left, as far as this session knows.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.is_empty() && self.out == 0 && self.shuffled == self.items.len()
+    }
+}

@@ -1,0 +1,535 @@
+//! The client's log: one history of records, whoever writes it.
+//!
+//! | file | concept |
+//! | --- | --- |
+//! | [`register`] | write-once registers at secret addresses |
+//! | `entry` | what they hold, byte by byte |
+//! | `cursor` | how one gets from each register to the next |
+//! | `writer` | group commit, a window, acknowledgement in order, the fence |
+//! | `reader` | reading on; restoring from the newest anchor |
+//! | `rollup` | a snapshot instead of a generation, and deleting the old one |
+//! | [`anchor`] | finding the newest anchor without a list |
+//! | `chunk` | what is larger than an entry |
+//! | `garbage` | what a roll-up leaves behind |
+//! | [`map`] | versioned keys and values on top |
+//! | `state` | what they add up to |
+//!
+//! # What it promises
+//!
+//! * **One history.** The records that any two devices read are prefixes of one sequence.
+//! * **Durable is for good.** When [`Log::settle`] returns, the record is in that sequence, and every
+//!   device that reads from then on finds it.
+//! * **All or nothing.** A record is read whole, or not at all.
+//!
+//! It needs neither clocks nor leases. The log is a chain of *segments*, each with one writer. A device that
+//! takes over reads to the first hole and puts a *seal* there; it goes on in a segment of its
+//! own whose address is the seal's hash. A register takes one content for good, so either the
+//! older writer's entry is there first, and then it is read, or the seal is, and then that writer's next entry in
+//! order cannot be acknowledged, nor any behind it. So what a reader passes and what a writer has
+//! acknowledged are prefixes of the same chain. Entries that an older writer had in flight behind
+//! the seal are in a segment that has ended: nobody reads them
+//! (`docs/decisions/0020-the-log-is-a-chain-of-segments.md`).
+//!
+//! A *roll-up* writes the state as chunks, seals the generation with their name, and puts the *anchor*
+//! of the next generation, which follows from the seal: whoever finds the one can complete the other. Then the
+//! old generation is deleted, slowly ([`Log::upkeep`]). A deleted register stays deleted, so that the fence
+//! holds for a device that slept through all of it.
+//!
+//! # How it fails
+//!
+//! After [`RecoveryError::Unreachable`] what was submitted still waits in its place: settle again.
+//! After [`RecoveryError::Fenced`] another device writes; what this one had settled is in the log,
+//! what it had not is there or not, as the log says once it was read on.
+
+pub mod anchor;
+pub mod map;
+pub mod register;
+
+mod chunk;
+mod cursor;
+mod entry;
+mod garbage;
+mod reader;
+mod rollup;
+mod state;
+mod writer;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+use futures_util::future::poll_fn;
+use rand::CryptoRng;
+
+use crate::RecoveryError;
+use crate::seal::Contents;
+use crate::value::VALUE_MAX;
+use cursor::Cursor;
+use entry::{Closing, Packed, RECORD_HERE_MAX};
+use garbage::{Due, Garbage};
+use reader::{End, Restored, restore, walk};
+use writer::{Driven, Tail};
+
+pub use entry::{Chunks, Link, Writer};
+pub use reader::News;
+pub use register::{Look, OneProvider, Put, Registers};
+
+/// What tells a writer that another one has taken over.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Fence {
+    /// Records in the log before the place where the older writer was stopped.
+    pub records: u64,
+    /// What is in that place; `None` when it was rolled up and deleted since.
+    pub seal: Option<Contents>,
+}
+
+impl fmt::Debug for Fence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fence(behind {} records)", self.records)
+    }
+}
+
+/// A record that can be submitted, once.
+pub struct Record {
+    packed: Packed,
+    names: Vec<Chunks>,
+}
+
+impl Record {
+    fn garbage(&self) -> Vec<Garbage> {
+        let chunks = self.packed.chunks().into_iter();
+        let chunks = chunks.chain(self.names.iter().copied());
+        chunks.map(Garbage::Chunks).collect()
+    }
+}
+
+/// A record that was submitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket {
+    /// Which of this device's take-overs it was submitted in.
+    lead: usize,
+    /// The number it has in the log if it becomes durable; the first is 1.
+    pub number: u64,
+}
+
+/// One device's end of the log. All methods take `&self`; futures may be dropped at any time.
+pub struct Log {
+    registers: Arc<dyn Registers>,
+    writer: Writer,
+    state: Mutex<State>,
+    crowd: Arc<Crowd>,
+}
+
+struct State {
+    cursor: Cursor,
+    role: Role,
+    /// Records read and not handed out.
+    news: News,
+    due: Due,
+    /// Chunks drawn by this session.
+    drawn: u64,
+    /// How many records were in the log when each of this session's leads ended.
+    ends: Vec<u64>,
+    fence: Option<Fence>,
+}
+
+enum Role {
+    Following,
+    Leading { tail: Tail, submitted: u64 },
+}
+
+impl Log {
+    /// Opens the log as a reader at the newest anchor. `rng` names this session and must never
+    /// repeat; `hint` is explained at [`anchor::newest`].
+    ///
+    /// # Errors
+    /// [`RecoveryError`].
+    pub async fn open(
+        registers: Arc<dyn Registers>,
+        rng: &mut (impl CryptoRng + ?Sized),
+        hint: Option<u64>,
+    ) -> Result<Self, RecoveryError> {
+        let (mut writer, mut seed) = (Writer([0; 16]), [0; 32]);
+        rng.fill_bytes(&mut writer.0);
+        rng.fill_bytes(&mut seed);
+        let restored = restore(registers.as_ref(), hint).await?;
+        let mut due = Due::new(seed);
+        restored.due.into_iter().for_each(|item| due.push(item));
+        Ok(Log {
+            registers,
+            writer,
+            state: Mutex::new(State {
+                cursor: restored.cursor,
+                role: Role::Following,
+                news: restored.news,
+                due,
+                drawn: 0,
+                ends: Vec::new(),
+                fence: None,
+            }),
+            crowd: Arc::new(Crowd(Mutex::new(Vec::new()))),
+        })
+    }
+
+    /// The generation, which is the newest anchor: a hint for next time.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.state().cursor.generation
+    }
+
+    /// Records that this device has read or made durable, from the very beginning.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.state().cursor.records
+    }
+
+    /// Registers of this generation that a restore would read, about.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        let state = self.state();
+        let segments = state.cursor.trail.iter().map(|item| match item {
+            Garbage::Segment { len, .. } => *len,
+            _ => 0,
+        });
+        segments.sum::<u64>() + state.cursor.index
+    }
+
+    /// Reads on, as a device that does not write. A device that writes learns nothing new here.
+    ///
+    /// # Errors
+    /// [`RecoveryError`]; what was read before a failure is kept for the next call.
+    pub async fn follow(&self) -> Result<News, RecoveryError> {
+        self.read_on().await?;
+        Ok(std::mem::take(&mut self.state().news))
+    }
+
+    /// Reads on to the end and takes the writing over: any other writer is fenced.
+    ///
+    /// # Errors
+    /// [`RecoveryError`]; what was read before a failure is kept for the next call.
+    pub async fn take_over(&self) -> Result<News, RecoveryError> {
+        loop {
+            self.read_on().await?;
+            let (slot, seal) = {
+                let mut state = self.state();
+                if let Role::Leading { .. } = state.role {
+                    return Ok(std::mem::take(&mut state.news));
+                }
+                let cursor = &state.cursor;
+                let seal = Closing::TakeOver.seal(cursor.last, self.writer);
+                (cursor.slot(0), seal)
+            };
+            let put = self.registers.insert(slot, &seal).await?;
+            let mut state = self.state();
+            let here = state.cursor.slot(0) == slot && matches!(state.role, Role::Following);
+            if here && matches!(put, Put::New | Put::Already) {
+                state.cursor.pass_take_over(&seal);
+                state.fence = None;
+                state.role = Role::Leading {
+                    submitted: state.cursor.records,
+                    tail: Tail::new(self.registers.clone(), self.writer),
+                };
+                return Ok(std::mem::take(&mut state.news));
+            }
+        }
+    }
+
+    async fn read_on(&self) -> Result<(), RecoveryError> {
+        loop {
+            let (mut cursor, from) = {
+                let state = self.state();
+                if let Role::Leading { .. } = state.role {
+                    return Ok(());
+                }
+                (state.cursor.clone(), state.cursor.slot(0))
+            };
+            let (mut news, mut due) = (News::default(), Vec::new());
+            let registers = self.registers.as_ref();
+            let end = walk(registers, &mut cursor, &mut news, &mut due).await;
+            let end = match end {
+                Ok(End::Deleted) => {
+                    // Everything so far is in a newer snapshot.
+                    let generation = cursor.generation;
+                    match restore(registers, None).await {
+                        Ok(Restored { cursor, .. }) if cursor.generation <= generation => {
+                            return Err(RecoveryError::Misbehaved(
+                                "it deleted entries that no newer anchor covers",
+                            ));
+                        }
+                        Ok(restored) => {
+                            (cursor, news, due) = (restored.cursor, restored.news, restored.due);
+                            Ok(End::Deleted)
+                        }
+                        Err(error) => Err(error),
+                    }
+                }
+                end => end,
+            };
+            let mut state = self.state();
+            // Another call may have been faster.
+            if state.cursor.slot(0) == from && matches!(state.role, Role::Following) {
+                state.cursor = cursor;
+                if news.snapshot.is_some() {
+                    state.news = news;
+                } else {
+                    state.news.records.extend(news.records);
+                }
+                due.into_iter().for_each(|item| state.due.push(item));
+            }
+            if let End::Hole = end? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Makes bytes a record; what does not fit an entry is stored in chunks first. `names` are chunks
+    /// that only this record names: they are deleted if it is known not to have got in.
+    ///
+    /// # Errors
+    /// [`RecoveryError`].
+    pub async fn record(
+        &self,
+        bytes: Vec<u8>,
+        names: Vec<Chunks>,
+    ) -> Result<Record, RecoveryError> {
+        let packed = match bytes.len() {
+            0..=RECORD_HERE_MAX => Packed::Here(bytes),
+            _ => Packed::InChunks(self.store(&bytes).await?),
+        };
+        Ok(Record { packed, names })
+    }
+
+    /// Stores bytes, at least one, outside the log, for a record to name.
+    ///
+    /// # Errors
+    /// [`RecoveryError`]; what got through is deleted in time if this is not called off.
+    pub async fn store(&self, bytes: &[u8]) -> Result<Chunks, RecoveryError> {
+        if bytes.len() as u64 > VALUE_MAX {
+            return Err(RecoveryError::TooLong {
+                max: VALUE_MAX,
+                got: bytes.len() as u64,
+            });
+        }
+        let entropy = {
+            let mut state = self.state();
+            state.drawn += 1;
+            chunk::entropy(self.writer, state.drawn)
+        };
+        let stored = chunk::store(self.registers.as_ref(), self.writer, entropy, bytes).await;
+        stored.inspect_err(|_| {
+            self.discard(Chunks {
+                entropy,
+                len: bytes.len() as u64,
+                last: Link::default(),
+            });
+        })
+    }
+
+    /// Reads what a record names; `None` when another device has deleted it since.
+    ///
+    /// # Errors
+    /// [`RecoveryError`].
+    pub async fn fetch(&self, chunks: &Chunks) -> Result<Option<Vec<u8>>, RecoveryError> {
+        chunk::fetch(self.registers.as_ref(), chunks).await
+    }
+
+    /// Has chunks deleted that nothing ever named.
+    pub fn discard(&self, chunks: Chunks) {
+        self.state().due.push(Garbage::Chunks(chunks));
+    }
+
+    /// Has chunks deleted after the next roll-up, as the state does not name them any more.
+    pub fn release(&self, chunks: Chunks) {
+        self.state().cursor.trail.push(Garbage::Chunks(chunks));
+    }
+
+    /// Puts a record into the queue; it goes out when somebody [settles](Log::settle).
+    ///
+    /// # Errors
+    /// [`RecoveryError::Following`] or [`RecoveryError::Fenced`] when this device does not write; what
+    /// the record names is deleted in time.
+    pub fn submit(&self, record: Record) -> Result<Ticket, RecoveryError> {
+        let mut state = self.state();
+        let lead = state.ends.len();
+        let Role::Leading { tail, submitted } = &mut state.role else {
+            let error = state.not_leading();
+            record
+                .garbage()
+                .into_iter()
+                .for_each(|item| state.due.push(item));
+            return Err(error);
+        };
+        tail.push(record);
+        *submitted += 1;
+        let number = *submitted;
+        self.crowd.wake_all();
+        Ok(Ticket { lead, number })
+    }
+
+    /// Returns once the record and all before it are durable. Any number of callers may wait at
+    /// once, and any of them drives all.
+    ///
+    /// # Errors
+    /// [`RecoveryError::Fenced`] when another device took over first; whether the record got in,
+    /// the log says once it was read on. Any other: the record still waits, settle again.
+    pub async fn settle(&self, ticket: Ticket) -> Result<(), RecoveryError> {
+        self.drive_until(|state| match state.ends.get(ticket.lead) {
+            Some(end) if *end < ticket.number => Some(Err(state.not_leading())),
+            Some(_) => Some(Ok(())),
+            None => (state.cursor.records >= ticket.number).then_some(Ok(())),
+        })
+        .await
+    }
+
+    /// Whether a record is durable.
+    #[must_use]
+    pub fn is_durable(&self, ticket: Ticket) -> bool {
+        let state = self.state();
+        let end = state.ends.get(ticket.lead).copied();
+        end.unwrap_or(state.cursor.records) >= ticket.number
+    }
+
+    /// Whether this device writes, as far as it knows.
+    #[must_use]
+    pub fn is_leading(&self) -> bool {
+        matches!(self.state().role, Role::Leading { .. })
+    }
+
+    /// Has the chunks deleted of a record that was not submitted after all.
+    pub fn withdraw(&self, record: Record) {
+        let mut state = self.state();
+        record
+            .garbage()
+            .into_iter()
+            .for_each(|item| state.due.push(item));
+    }
+
+    /// Whether this device was the writer at a moment since the call: it asks the storage node for the
+    /// place behind its last durable entry. What it has read is then the newest there is.
+    ///
+    /// # Errors
+    /// [`RecoveryError::Fenced`] when another device has taken over.
+    pub async fn confirm(&self) -> Result<(), RecoveryError> {
+        loop {
+            let slot = {
+                let state = self.state();
+                match state.role {
+                    Role::Leading { .. } => state.cursor.slot(0),
+                    Role::Following => return Err(state.not_leading()),
+                }
+            };
+            let look = self.registers.lookup(slot).await?;
+            let mut state = self.state();
+            if state.cursor.slot(0) != slot {
+                // Our own entry got there meanwhile, which proves as much; or we were fenced.
+                match state.role {
+                    Role::Leading { .. } => return Ok(()),
+                    Role::Following => continue,
+                }
+            }
+            let seal = match look {
+                Look::Absent => return Ok(()),
+                Look::Found(found) if Writer(found.writer) == self.writer => return Ok(()),
+                Look::Found(found) => Some(found),
+                Look::Deleted => None,
+                Look::Foreign => return Err(cursor::TORN),
+            };
+            let records = state.cursor.records;
+            state.fenced(Fence { records, seal });
+            self.crowd.wake_all();
+            return Err(state.not_leading());
+        }
+    }
+
+    /// Waits for `done`, writing meanwhile.
+    async fn drive_until(
+        &self,
+        done: impl Fn(&State) -> Option<Result<(), RecoveryError>>,
+    ) -> Result<(), RecoveryError> {
+        poll_fn(|cx| {
+            let mut state = self.state();
+            loop {
+                if let Some(done) = done(&state) {
+                    return Poll::Ready(done);
+                }
+                self.crowd.join(cx.waker());
+                let waker = Waker::from(self.crowd.clone());
+                let driven = match state.poll_drive(&mut Context::from_waker(&waker)) {
+                    Poll::Ready(driven) => driven,
+                    Poll::Pending => return Poll::Pending,
+                };
+                self.crowd.wake_all();
+                if let Err(error) = driven {
+                    return Poll::Ready(Err(error));
+                }
+            }
+        })
+        .await
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RecoveryError>> {
+        let Role::Leading { tail, .. } = &mut self.role else {
+            return Poll::Ready(Err(self.not_leading()));
+        };
+        let driven = match tail.poll_drive(&mut self.cursor, cx) {
+            Poll::Ready(driven) => driven?,
+            Poll::Pending => return Poll::Pending,
+        };
+        let due = match driven {
+            Driven::On(due) => due,
+            Driven::Fenced(fence, due) => {
+                self.fenced(fence);
+                due
+            }
+        };
+        due.into_iter().for_each(|item| self.due.push(item));
+        Poll::Ready(Ok(()))
+    }
+
+    fn fenced(&mut self, fence: Fence) {
+        self.ends.push(self.cursor.records);
+        self.fence = Some(fence);
+        self.role = Role::Following;
+    }
+
+    /// Whether a lead has ended.
+    fn lost(&self, lead: usize) -> Option<RecoveryError> {
+        (self.ends.len() > lead).then(|| self.not_leading())
+    }
+
+    fn not_leading(&self) -> RecoveryError {
+        match &self.fence {
+            Some(fence) => RecoveryError::Fenced(Box::new(fence.clone())),
+            None => RecoveryError::Following,
+        }
+    }
+}
+
+/// Everybody who waits. An answer wakes them all, as whoever polled last may have lost interest.
+struct Crowd(Mutex<Vec<Waker>>);
+
+impl Crowd {
+    fn join(&self, waker: &Waker) {
+        let mut wakers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !wakers.iter().any(|there| there.will_wake(waker)) {
+            wakers.push(waker.clone());
+        }
+    }
+
+    fn wake_all(&self) {
+        let wakers = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Wake for Crowd {
+    fn wake(self: Arc<Self>) {
+        self.wake_all();
+    }
+}

@@ -1,0 +1,157 @@
+//! Reading the log: from a place to the first hole, with a growing window.
+//!
+//! An entry counts when all before it are there. What lies behind a hole was never acknowledged and
+//! may still be decided; what lies behind a seal never counts.
+
+use futures_util::stream::{FuturesOrdered, StreamExt};
+
+use super::anchor;
+use super::chunk;
+use super::cursor::{Cursor, Step, TORN};
+use super::entry::{Packed, take};
+use super::garbage::Garbage;
+use super::register::{Look, Put, Registers};
+use crate::RecoveryError;
+
+/// Look-ups at once; the transport paces below that as it has to.
+const AHEAD: u64 = 32;
+
+/// What a device learns when it reads on.
+#[derive(Default, Clone, PartialEq, Eq)]
+pub struct News {
+    /// Begin anew with this state, as [`Log::roll_up`](super::Log::roll_up) was given it;
+    /// `None`: go on from what you have.
+    pub snapshot: Option<Vec<u8>>,
+    /// Then these records, in order.
+    pub records: Vec<Vec<u8>>,
+}
+
+/// Why a walk stopped.
+pub(crate) enum End {
+    /// Nothing is here yet.
+    Hole,
+    /// What was here is part of a newer snapshot.
+    Deleted,
+}
+
+/// Reads on from the cursor, adding to `news` and `due`. After an error both are as far as the cursor is.
+pub(crate) async fn walk(
+    registers: &dyn Registers,
+    cursor: &mut Cursor,
+    news: &mut News,
+    due: &mut Vec<Garbage>,
+) -> Result<End, RecoveryError> {
+    'segment: loop {
+        let mut ahead = FuturesOrdered::new();
+        let mut window = 1;
+        loop {
+            while (ahead.len() as u64) < window {
+                ahead.push_back(registers.lookup(cursor.slot(ahead.len() as u64)));
+            }
+            let contents = match ahead.next().await {
+                Some(Ok(Look::Found(contents))) => contents,
+                Some(Ok(Look::Deleted)) => return Ok(End::Deleted),
+                Some(Ok(Look::Absent)) | None => return Ok(End::Hole),
+                Some(Ok(Look::Foreign)) => return Err(TORN),
+                Some(Err(error)) => return Err(error),
+            };
+            match cursor.check(&contents)? {
+                Step::Records(records) => {
+                    let Some(bytes) = unpack(registers, &records).await? else {
+                        return Ok(End::Deleted);
+                    };
+                    cursor.pass_entry(&contents, &records);
+                    news.records.extend(bytes);
+                    window = AHEAD.min(2 * window);
+                }
+                Step::TakeOver => {
+                    cursor.pass_take_over(&contents);
+                    continue 'segment;
+                }
+                Step::RollUp(manifest) => {
+                    // Whoever sealed may be gone: the anchor follows from the seal.
+                    let (slot, anchor) = cursor.anchor(&contents, &manifest);
+                    match registers.insert(slot, &anchor).await? {
+                        Put::New | Put::Already => due.extend(cursor.pass_anchor(&anchor)?),
+                        Put::Tombstoned => return Ok(End::Deleted),
+                        Put::Occupied => return Err(TORN),
+                    }
+                    continue 'segment;
+                }
+            }
+        }
+    }
+}
+
+async fn unpack(
+    registers: &dyn Registers,
+    records: &[Packed],
+) -> Result<Option<Vec<Vec<u8>>>, RecoveryError> {
+    let mut all = Vec::with_capacity(records.len());
+    for record in records {
+        match record {
+            Packed::Here(bytes) => all.push(bytes.clone()),
+            Packed::InChunks(chunks) => match chunk::fetch(registers, chunks).await? {
+                Some(bytes) => all.push(bytes),
+                None => return Ok(None),
+            },
+        }
+    }
+    Ok(Some(all))
+}
+
+/// Everything behind the newest anchor.
+pub(crate) struct Restored {
+    pub(crate) cursor: Cursor,
+    pub(crate) news: News,
+    pub(crate) due: Vec<Garbage>,
+}
+
+/// Begins at the newest anchor, or at the very beginning when there never was one.
+pub(crate) async fn restore(
+    registers: &dyn Registers,
+    mut hint: Option<u64>,
+) -> Result<Restored, RecoveryError> {
+    let mut tried = None;
+    loop {
+        let Some((index, contents)) = anchor::newest(registers, hint.take()).await? else {
+            return Ok(Restored {
+                cursor: Cursor::genesis(),
+                news: News::default(),
+                due: Vec::new(),
+            });
+        };
+        let (cursor, manifest) = Cursor::behind(index, &contents)?;
+        if let Some(snapshot) = chunk::fetch(registers, &manifest.snapshot).await? {
+            let (due, state) = read_snapshot(&snapshot).ok_or(TORN)?;
+            let news = News {
+                snapshot: Some(state),
+                records: Vec::new(),
+            };
+            return Ok(Restored { cursor, news, due });
+        }
+        // A device that rolls up meanwhile may delete this snapshot, but only behind a newer anchor.
+        if tried.is_some_and(|tried| tried >= index) {
+            return Err(RecoveryError::Misbehaved(
+                "it deleted the snapshot of the newest anchor",
+            ));
+        }
+        tried = Some(index);
+    }
+}
+
+/// A snapshot: what is due, counted in four bytes, and the state.
+pub(crate) fn write_snapshot(due: &[Garbage], state: &[u8]) -> Vec<u8> {
+    let mut bytes = (due.len() as u32).to_be_bytes().to_vec();
+    due.iter().for_each(|garbage| garbage.write(&mut bytes));
+    bytes.extend_from_slice(state);
+    bytes
+}
+
+fn read_snapshot(mut bytes: &[u8]) -> Option<(Vec<Garbage>, Vec<u8>)> {
+    let count = u32::from_be_bytes(take(&mut bytes)?);
+    let due = (0..count)
+        .map(|_| Garbage::read(&mut bytes))
+        .collect::<Option<Vec<_>>>()?;
+    Some((due, bytes.to_vec()))
+}

@@ -1,0 +1,120 @@
+//! Write-once registers at secret addresses: all that the log asks of a storage node.
+//!
+//! A register is empty, holds one [`Contents`] for good, or is deleted for good. Every operation is
+//! atomic and may be repeated; when it fails, whether it took effect is not known.
+//!
+//! | | empty | holds the same | holds another | deleted |
+//! | --- | --- | --- | --- | --- |
+//! | insert | `New` | `Already` | `Occupied` | `Tombstoned` |
+//! | lookup | `Absent` | `Found` | `Found` | `Deleted` |
+//! | delete | `NeverThere` | `Now` | `Now` | `Before` |
+//!
+//! That a deleted register stays deleted is what the log's fences stand on. A storage node remembers it for
+//! as long as an insert that was paid before the delete could still arrive.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::seal::{Contents, open, seal};
+use crate::{Looked, Provider, RecoveryError, Removed, RootKey, Schedule, Slot, Written};
+
+/// What is to come of an operation; [`Registers`] is used as a trait object.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, RecoveryError>> + Send + 'a>>;
+
+/// The registers of one root key, with one provider or with several behind one face.
+pub trait Registers: Send + Sync {
+    /// Fills an empty register.
+    fn insert<'a>(&'a self, slot: Slot, contents: &'a Contents) -> Answer<'a, Put>;
+
+    /// Reads a register.
+    fn lookup(&self, slot: Slot) -> Answer<'_, Look>;
+
+    /// Empties a register for good.
+    fn delete(&self, slot: Slot) -> Answer<'_, Removed>;
+}
+
+/// What an insert came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// It was empty and holds the contents now.
+    New,
+    /// It held these very contents: the reply of an earlier try was lost.
+    Already,
+    /// It holds others; look them up.
+    Occupied,
+    /// It was emptied for good.
+    Tombstoned,
+}
+
+/// What a look-up came to.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Look {
+    /// What it holds.
+    Found(Contents),
+    /// It has always been empty.
+    Absent,
+    /// It was emptied for good.
+    Deleted,
+    /// It holds bytes that this root key never wrote there: the storage node's doing.
+    Foreign,
+}
+
+/// The registers that a root key has with one provider.
+pub struct OneProvider {
+    provider: Arc<Provider>,
+    schedule: Schedule,
+}
+
+impl OneProvider {
+    /// With this provider.
+    #[must_use]
+    pub fn new(root: &RootKey, provider: Arc<Provider>) -> Self {
+        let schedule = Schedule::new(root.clone(), *provider.server_key());
+        OneProvider { provider, schedule }
+    }
+}
+
+impl Registers for OneProvider {
+    fn insert<'a>(&'a self, slot: Slot, contents: &'a Contents) -> Answer<'a, Put> {
+        Box::pin(async move {
+            // Sealing is deterministic: the same contents are the same blob.
+            let blob = seal(&self.schedule, &slot, contents);
+            let written = self.provider.insert(self.schedule.key(&slot), blob);
+            Ok(match written.await? {
+                Written::New => Put::New,
+                Written::Already => Put::Already,
+                Written::Occupied(_) => Put::Occupied,
+                Written::Tombstoned => Put::Tombstoned,
+            })
+        })
+    }
+
+    fn lookup(&self, slot: Slot) -> Answer<'_, Look> {
+        Box::pin(async move {
+            Ok(
+                match self.provider.lookup(self.schedule.key(&slot)).await? {
+                    Looked::Found(blob) => {
+                        open(&self.schedule, &slot, &blob).map_or(Look::Foreign, Look::Found)
+                    }
+                    Looked::Absent => Look::Absent,
+                    Looked::Deleted => Look::Deleted,
+                },
+            )
+        })
+    }
+
+    fn delete(&self, slot: Slot) -> Answer<'_, Removed> {
+        Box::pin(async move {
+            // The signature covers the hash of what is there.
+            let looked = self.provider.lookup(self.schedule.key(&slot)).await?;
+            let blob = match looked {
+                Looked::Found(blob) => blob,
+                Looked::Absent => return Ok(Removed::NeverThere),
+                Looked::Deleted => return Ok(Removed::Before),
+            };
+            let secret = self.schedule.secret(&slot);
+            self.provider.delete(secret.keypair(), blob.hash()).await
+        })
+    }
+}

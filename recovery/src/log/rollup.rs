@@ -1,0 +1,201 @@
+//! Replacing a generation by a snapshot, and deleting what it leaves behind.
+//!
+//! In this order: nothing more leaves the queue and all that left it is durable; the snapshot is stored as
+//! chunks; the seal that names it; the anchor that follows from the seal; and then, in
+//! [`Log::upkeep`], the deletes. Before the seal is there the roll-up can be called off and only its chunks are left
+//! to delete; from then on whoever comes by completes it.
+
+use futures_util::stream::{self, StreamExt};
+
+use super::entry::{Chunks, Manifest};
+use super::garbage::Garbage;
+use super::{Log, Role, State, reader};
+use crate::{RecoveryError, Slot};
+
+/// Deletes at once in [`Log::upkeep`].
+const DELETES: usize = 8;
+
+impl Log {
+    /// Replaces the generation by a snapshot of the state. When all that was submitted and sent is
+    /// durable, `state` is asked for the state behind that many records, in bytes; what is
+    /// submitted meanwhile waits. Returns the new generation.
+    ///
+    /// # Errors
+    /// As [`Log::settle`]. After a failure the log is as it was, or settling completes the roll-up.
+    pub async fn roll_up(&self, state: impl FnOnce() -> Vec<u8>) -> Result<u64, RecoveryError> {
+        let (lead, generation, begun) = loop {
+            let (lead, generation, role) = self.hold()?;
+            match role {
+                Hands::Free => break (lead, generation, false),
+                Hands::Closing => break (lead, generation, true),
+                // Another call is at it.
+                Hands::Held => self.drive_until(State::hands_free).await?,
+            }
+        };
+        if !begun {
+            self.close(lead, state).await?;
+        }
+        self.drive_until(|state| {
+            let over = state.cursor.generation > generation;
+            over.then_some(Ok(())).or(state.lost(lead).map(Err))
+        })
+        .await?;
+        Ok(generation + 1)
+    }
+
+    /// Keeps the queue from leaving, unless that is so already.
+    fn hold(&self) -> Result<(usize, u64, Hands), RecoveryError> {
+        let mut state = self.state();
+        let (lead, generation, hands) = (state.ends.len(), state.cursor.generation, state.hands()?);
+        if let Role::Leading { tail, .. } = &mut state.role {
+            tail.held = true;
+        }
+        Ok((lead, generation, hands))
+    }
+
+    /// Writes the snapshot, and hands its seal to whoever drives.
+    async fn close(
+        &self,
+        lead: usize,
+        state: impl FnOnce() -> Vec<u8>,
+    ) -> Result<(), RecoveryError> {
+        let mut hold = Hold {
+            log: self,
+            lead,
+            closed: false,
+            snapshot: None,
+        };
+        self.drive_until(|state| state.lost(lead).map(Err).or(state.drained()))
+            .await?;
+        let body = state();
+        let (body, records) = {
+            let state = self.state();
+            let left = state.cursor.left_behind();
+            let due = [state.due.items(), &left].concat();
+            (reader::write_snapshot(&due, &body), state.cursor.records)
+        };
+        let snapshot = self.store(&body).await?;
+        hold.snapshot = Some(snapshot);
+        let mut state = self.state();
+        if let Some(error) = state.lost(lead) {
+            return Err(error);
+        }
+        let State { cursor, role, .. } = &mut *state;
+        if let Role::Leading { tail, .. } = role {
+            tail.close(cursor, Manifest { records, snapshot });
+            hold.closed = true;
+        }
+        Ok(())
+    }
+
+    /// Deletes up to so many of the registers that roll-ups left behind, and returns whether any are left.
+    /// Call it now and then, so that the deletes of one roll-up are spread over time.
+    ///
+    /// # Errors
+    /// [`RecoveryError`]; what failed is tried again another time.
+    pub async fn upkeep(&self, at_most: usize) -> Result<bool, RecoveryError> {
+        let slots = self.state().due.take(at_most);
+        let mut batch = Batch {
+            log: self,
+            waiting: slots,
+        };
+        let mut failed = None;
+        while !batch.waiting.is_empty() && failed.is_none() {
+            let from = batch.waiting.len().saturating_sub(DELETES);
+            let deletes = batch.waiting[from..]
+                .iter()
+                .copied()
+                .map(|slot| async move { (slot, self.registers.delete(slot).await) });
+            let done: Vec<_> = stream::iter(deletes)
+                .buffer_unordered(DELETES)
+                .collect()
+                .await;
+            batch.waiting.truncate(from);
+            let mut state = self.state();
+            for (slot, removed) in done {
+                state.due.put_back(slot, removed.is_ok());
+                failed = failed.or(removed.err());
+            }
+        }
+        drop(batch);
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(!self.state().due.is_empty()),
+        }
+    }
+}
+
+impl State {
+    fn drained(&self) -> Option<Result<(), RecoveryError>> {
+        match &self.role {
+            Role::Leading { tail, .. } => tail.is_drained().then_some(Ok(())),
+            Role::Following => Some(Err(self.not_leading())),
+        }
+    }
+
+    fn hands(&self) -> Result<Hands, RecoveryError> {
+        match &self.role {
+            Role::Leading { tail, .. } if tail.is_closing() => Ok(Hands::Closing),
+            Role::Leading { tail, .. } if tail.held => Ok(Hands::Held),
+            Role::Leading { .. } => Ok(Hands::Free),
+            Role::Following => Err(self.not_leading()),
+        }
+    }
+
+    fn hands_free(&self) -> Option<Result<(), RecoveryError>> {
+        let held = self.hands().map(|hands| hands == Hands::Held);
+        (held != Ok(true)).then_some(held.map(drop))
+    }
+}
+
+/// Whether a roll-up may begin.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hands {
+    Free,
+    /// One is on its way and may still be called off.
+    Held,
+    /// One has got as far as the seal; whoever drives completes it.
+    Closing,
+}
+
+/// A roll-up on its way; when it ends before its seal leaves, everything goes on as before.
+struct Hold<'a> {
+    log: &'a Log,
+    lead: usize,
+    closed: bool,
+    snapshot: Option<Chunks>,
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        if self.closed {
+            return;
+        }
+        let mut state = self.log.state();
+        if state.ends.len() == self.lead
+            && let Role::Leading { tail, .. } = &mut state.role
+        {
+            tail.held = false;
+        }
+        if let Some(snapshot) = self.snapshot {
+            state.due.push(Garbage::Chunks(snapshot));
+        }
+        drop(state);
+        self.log.crowd.wake_all();
+    }
+}
+
+/// Slots that are being deleted; those that are left when the caller gives up wait again.
+struct Batch<'a> {
+    log: &'a Log,
+    waiting: Vec<Slot>,
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        let mut state = self.log.state();
+        for slot in self.waiting.drain(..) {
+            state.due.put_back(slot, false);
+        }
+    }
+}

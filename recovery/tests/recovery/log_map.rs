@@ -1,0 +1,574 @@
+//! The versioned map: what it promises itself, and, rule by rule, what VSS and LSS promise.
+
+use futures_util::future::join_all;
+use larder_protocol::BlobHash;
+use larder_recovery::log::map::{Commit, CommitError, Count, Current, Expect, Map, Write};
+use larder_recovery::seal::BODY_MAX;
+use larder_recovery::{Purpose, RecoveryError};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use crate::sea::{Sea, Task, round_trips, run};
+
+async fn open(sea: &Sea, seed: u64) -> Map {
+    let map = Map::open(sea.registers(), &mut StdRng::seed_from_u64(seed), None).await;
+    map.expect("an honest one answers")
+}
+
+/// A map that writes.
+async fn lead(sea: &Sea, seed: u64) -> Map {
+    let map = open(sea, seed).await;
+    map.take_over().await.expect("an honest one answers");
+    map
+}
+
+async fn alone() -> Map {
+    lead(&Sea::calm(), 1).await
+}
+
+async fn put(map: &Map, key: &str, expect: Expect, value: &str) -> Result<u64, CommitError> {
+    map.commit(Commit::of([Write::put(key, expect, value)]))
+        .await
+}
+
+async fn delete(map: &Map, key: &str, expect: Expect) -> Result<u64, CommitError> {
+    map.commit(Commit::of([Write::delete(key, expect)])).await
+}
+
+async fn has(map: &Map, key: &str) -> (u64, Option<String>) {
+    let current = map.get(key).await.expect("an honest one answers");
+    let value = current
+        .value
+        .map(|value| String::from_utf8(value).expect("text"));
+    (current.version, value)
+}
+
+fn current(key: &str, version: u64, value: Option<&str>) -> Current {
+    Current {
+        key: key.to_owned(),
+        version,
+        value: value.map(|value| value.as_bytes().to_vec()),
+    }
+}
+
+fn conflict(items: impl Into<Vec<Current>>) -> Result<u64, CommitError> {
+    Err(CommitError::Conflict {
+        items: items.into(),
+        global: None,
+    })
+}
+
+async fn roll_up(map: &Map) {
+    map.roll_up().await.expect("an honest one answers");
+    while map.log().upkeep(100).await.expect("an honest one answers") {}
+}
+
+// VSS.
+
+#[tokio::test]
+async fn vss_put_with_version_0_inserts_only() {
+    let map = alone().await;
+    assert_eq!(put(&map, "k", Expect::Absent, "a").await, Ok(1));
+    assert_eq!(has(&map, "k").await, (1, Some("a".to_owned())));
+    let theirs = conflict([current("k", 1, Some("a"))]);
+    assert_eq!(put(&map, "k", Expect::Absent, "b").await, theirs);
+    assert_eq!(has(&map, "k").await, (1, Some("a".to_owned())));
+}
+
+#[tokio::test]
+async fn vss_put_with_version_n_updates_n_to_n_plus_1_or_conflicts() {
+    let map = alone().await;
+    let nothing = conflict([current("k", 0, None)]);
+    assert_eq!(put(&map, "k", Expect::Version(1), "a").await, nothing);
+    assert_eq!(put(&map, "k", Expect::Version(0), "a").await, Ok(1));
+    assert_eq!(put(&map, "k", Expect::Version(1), "b").await, Ok(2));
+    assert_eq!(has(&map, "k").await, (2, Some("b".to_owned())));
+    let theirs = conflict([current("k", 2, Some("b"))]);
+    assert_eq!(put(&map, "k", Expect::Version(1), "c").await, theirs);
+}
+
+#[tokio::test]
+async fn vss_put_with_version_minus_1_is_unconditional_and_restarts_only_where_asked() {
+    let map = alone().await;
+    for version in 1..4 {
+        assert_eq!(put(&map, "k", Expect::Any, "a").await, Ok(version));
+        assert_eq!(has(&map, "k").await.0, version, "stricter: it counts on");
+    }
+    let as_vss = Write::put("k", Expect::Any, "b").restarting();
+    assert_eq!(map.commit(Commit::of([as_vss])).await, Ok(4));
+    assert_eq!(has(&map, "k").await, (1, Some("b".to_owned())));
+}
+
+#[tokio::test]
+async fn vss_put_objects_is_all_or_nothing() {
+    let map = alone().await;
+    put(&map, "b", Expect::Any, "b")
+        .await
+        .expect("no condition");
+    let commit = Commit::of([
+        Write::put("a", Expect::Absent, "1"),
+        Write::put("b", Expect::Absent, "2"),
+        Write::delete("c", Expect::Present),
+    ]);
+    let theirs = conflict([current("b", 1, Some("b")), current("c", 0, None)]);
+    assert_eq!(map.commit(commit).await, theirs);
+    assert_eq!(has(&map, "a").await, (0, None));
+    let commit = Commit::of([
+        Write::put("a", Expect::Absent, "1"),
+        Write::delete("b", Expect::Version(1)),
+    ]);
+    assert_eq!(map.commit(commit).await, Ok(2));
+    assert_eq!(has(&map, "a").await, (1, Some("1".to_owned())));
+    assert_eq!(has(&map, "b").await, (2, None));
+}
+
+#[tokio::test]
+async fn vss_delete_of_a_missing_key_conflicts_in_a_transaction_and_is_fine_alone() {
+    let map = alone().await;
+    let nothing = conflict([current("k", 0, None)]);
+    assert_eq!(delete(&map, "k", Expect::Present).await, nothing);
+    assert_eq!(delete(&map, "k", Expect::Any).await, Ok(1));
+    assert_eq!(
+        has(&map, "k").await,
+        (0, None),
+        "there is nothing to remember"
+    );
+}
+
+#[tokio::test]
+async fn vss_delete_with_another_version_says_so_and_deletes_nothing() {
+    let map = alone().await;
+    put(&map, "k", Expect::Any, "a")
+        .await
+        .expect("no condition");
+    let theirs = conflict([current("k", 1, Some("a"))]);
+    assert_eq!(delete(&map, "k", Expect::Version(7)).await, theirs);
+    assert_eq!(delete(&map, "k", Expect::Version(1)).await, Ok(2));
+}
+
+#[tokio::test]
+async fn vss_forgets_the_versions_of_deleted_keys_and_this_map_only_where_asked() {
+    let map = alone().await;
+    put(&map, "k", Expect::Any, "a")
+        .await
+        .expect("no condition");
+    delete(&map, "k", Expect::Version(1)).await.expect("it has");
+    put(&map, "k", Expect::Absent, "b").await.expect("it is");
+    // Who read version 1 before is not told that "b" is "a".
+    let theirs = conflict([current("k", 3, Some("b"))]);
+    assert_eq!(put(&map, "k", Expect::Version(1), "c").await, theirs);
+    let as_vss = Write::delete("k", Expect::Any).restarting();
+    map.commit(Commit::of([as_vss]))
+        .await
+        .expect("no condition");
+    assert_eq!(has(&map, "k").await, (0, None));
+    assert_eq!(put(&map, "k", Expect::Version(0), "d").await, Ok(5));
+    assert_eq!(has(&map, "k").await.0, 1);
+}
+
+#[tokio::test]
+async fn vss_global_version_is_checked_and_counted_only_when_it_is_there() {
+    let map = alone().await;
+    let with = |expect| Commit {
+        writes: vec![Write::put("k", Expect::Any, "a")],
+        global: Some((expect, Count::On)),
+    };
+    assert_eq!(map.global(), 0, "it is never missing");
+    assert_eq!(map.commit(with(Expect::Version(0))).await, Ok(1));
+    put(&map, "k", Expect::Any, "b")
+        .await
+        .expect("no condition");
+    assert_eq!(map.global(), 1, "it was left alone");
+    let other = Err(CommitError::Conflict {
+        items: Vec::new(),
+        global: Some(1),
+    });
+    assert_eq!(map.commit(with(Expect::Version(0))).await, other);
+    assert_eq!(has(&map, "k").await, (2, Some("b".to_owned())));
+    assert_eq!(map.commit(with(Expect::Version(1))).await, Ok(3));
+    let restart = Commit {
+        writes: Vec::new(),
+        global: Some((Expect::Any, Count::Restart)),
+    };
+    assert_eq!(map.global(), 2);
+    map.commit(restart).await.expect("no condition");
+    assert_eq!(map.global(), 1, "as -1 does");
+}
+
+#[tokio::test]
+async fn vss_lists_by_prefix_newest_created_first_in_pages_and_updates_keep_their_place() {
+    let map = alone().await;
+    for key in ["p/a", "p/b", "p_c", "q/d", "p/e%"] {
+        put(&map, key, Expect::Absent, "1").await.expect("it is");
+    }
+    put(&map, "p/a", Expect::Present, "2").await.expect("it is");
+    delete(&map, "p/b", Expect::Present).await.expect("it is");
+    put(&map, "p/b", Expect::Absent, "3").await.expect("it is");
+    let mut keys = Vec::new();
+    let mut before = None;
+    loop {
+        let page = map.list_newest("p/", before, 2);
+        let Some(last) = page.last() else { break };
+        before = Some(last.created);
+        keys.extend(page.into_iter().map(|listed| (listed.key, listed.version)));
+    }
+    let key = |key: &str, version| (key.to_owned(), version);
+    // A wildcard of SQL is nothing special here.
+    assert_eq!(keys, [key("p/b", 3), key("p/e%", 1), key("p/a", 2)]);
+}
+
+// LSS.
+
+#[tokio::test]
+async fn lss_versions_begin_at_0_and_each_put_is_exactly_one_up() {
+    // LSS names the version that is to be; its n is the n that is expected here.
+    let map = alone().await;
+    for n in 0..5 {
+        assert_eq!(put(&map, "k", Expect::Version(n), "a").await, Ok(n + 1));
+        let again = put(&map, "k", Expect::Version(n), "b").await;
+        assert_eq!(again, conflict([current("k", n + 1, Some("a"))]));
+        let gap = put(&map, "k", Expect::Version(n + 2), "b").await;
+        assert_eq!(gap, conflict([current("k", n + 1, Some("a"))]));
+    }
+}
+
+#[tokio::test]
+async fn lss_returns_key_version_and_value_of_every_conflicting_item() {
+    let sea = Sea::calm();
+    let map = lead(&sea, 1).await;
+    let large = "x".repeat(3 * BODY_MAX);
+    put(&map, "a", Expect::Any, &large)
+        .await
+        .expect("no condition");
+    put(&map, "b", Expect::Any, "small")
+        .await
+        .expect("no condition");
+    let commit = Commit::of([
+        Write::put("a", Expect::Version(0), "1"),
+        Write::put("b", Expect::Version(1), "2"),
+        Write::put("c", Expect::Version(3), "3"),
+    ]);
+    let theirs = conflict([current("a", 1, Some(&large)), current("c", 0, None)]);
+    assert_eq!(map.commit(commit).await, theirs);
+}
+
+#[tokio::test]
+async fn lss_get_returns_all_with_a_prefix_in_key_order_as_of_one_moment() {
+    let map = alone().await;
+    for key in ["b", "a/2", "a/10", "a/1", "c"] {
+        put(&map, key, Expect::Absent, key).await.expect("it is");
+    }
+    let keys = |listed: Vec<larder_recovery::log::map::Listed>| {
+        listed
+            .into_iter()
+            .map(|listed| listed.key)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(keys(map.list("a/", None, 9)), ["a/1", "a/10", "a/2"]);
+    assert_eq!(keys(map.list("a/", None, 2)), ["a/1", "a/10"]);
+    assert_eq!(keys(map.list("a/", Some("a/10"), 2)), ["a/2"]);
+    assert_eq!(keys(map.list("", Some("a/2"), 9)), ["b", "c"]);
+    assert!(map.list("d", None, 9).is_empty());
+}
+
+// Its own.
+
+#[tokio::test]
+async fn a_commit_that_names_a_key_twice_or_a_key_that_is_too_long_is_refused() {
+    let map = alone().await;
+    let twice = [
+        Write::put("k", Expect::Any, "1"),
+        Write::delete("k", Expect::Any),
+    ];
+    assert_eq!(
+        map.commit(Commit::of(twice)).await,
+        Err(CommitError::Repeated)
+    );
+    let long = put(&map, &"k".repeat(1_025), Expect::Any, "1").await;
+    let (max, got) = (1_024, 1_025);
+    assert_eq!(
+        long,
+        Err(CommitError::Failed(RecoveryError::TooLong { max, got }))
+    );
+    assert_eq!(map.commits(), 0);
+}
+
+#[tokio::test]
+async fn concurrent_commits_to_one_version_have_one_winner() {
+    let map = alone().await;
+    let results = join_all((0..200).map(|_| put(&map, "k", Expect::Version(0), "a"))).await;
+    assert_eq!(results[0], Ok(1));
+    for result in &results[1..] {
+        assert_eq!(*result, conflict([current("k", 1, Some("a"))]));
+    }
+}
+
+#[test]
+fn what_waits_while_a_window_is_in_flight_shares_the_next_entry() {
+    let sea = Sea::smooth(1);
+    let commits = {
+        let sea = sea.clone();
+        Task::new(async move {
+            let map = lead(&sea, 1).await;
+            let before = sea.requests();
+            let results = join_all((0..400).map(|_| put(&map, "k", Expect::Any, "b"))).await;
+            assert!(
+                results.into_iter().map(Result::unwrap).eq(1..401),
+                "in order"
+            );
+            // Sixteen alone, and the others in as many entries as they take room.
+            assert!(sea.requests() - before <= 16 + 2);
+            assert_eq!(
+                open(&sea, 2).await.get("k").await.map(|k| k.version),
+                Ok(400)
+            );
+        })
+    };
+    run(&sea, vec![commits], &mut StdRng::seed_from_u64(1));
+}
+
+#[test]
+fn a_restore_of_a_thousand_entries_takes_less_than_a_twentieth_of_as_many_round_trips() {
+    let sea = Sea::smooth(1);
+    sea.calms_down();
+    let write = {
+        let sea = sea.clone();
+        Task::new(async move {
+            let map = lead(&sea, 1).await;
+            for n in 0..1_000 {
+                put(&map, &format!("k/{n}"), Expect::Any, "x")
+                    .await
+                    .expect("no condition");
+            }
+        })
+    };
+    run(&sea, vec![write], &mut StdRng::seed_from_u64(1));
+    sea.gets_rough();
+    let restore = {
+        let sea = sea.clone();
+        Task::new(async move {
+            let map = open(&sea, 2).await;
+            assert_eq!(map.commits(), 1_000);
+        })
+    };
+    let round_trips = round_trips(&sea, restore);
+    println!("{round_trips} round trips");
+    assert!(round_trips <= 50);
+}
+
+#[tokio::test]
+async fn a_snapshot_remembers_the_versions_of_4096_deleted_keys_and_no_version_comes_twice() {
+    let sea = Sea::calm();
+    let map = lead(&sea, 1).await;
+    for _ in 0..3 {
+        put(&map, "first", Expect::Any, "a")
+            .await
+            .expect("no condition");
+    }
+    delete(&map, "first", Expect::Version(3))
+        .await
+        .expect("it has");
+    put(&map, "second", Expect::Any, "a")
+        .await
+        .expect("no condition");
+    delete(&map, "second", Expect::Any)
+        .await
+        .expect("no condition");
+    let many = |write: fn(String) -> Write| {
+        Commit::of(
+            (0..4_095)
+                .map(|n| write(format!("n/{n}")))
+                .collect::<Vec<_>>(),
+        )
+    };
+    let puts = many(|key| Write::put(key, Expect::Absent, "x"));
+    map.commit(puts).await.expect("they are");
+    let deletes = many(|key| Write::delete(key, Expect::Version(1)));
+    map.commit(deletes).await.expect("they have");
+    roll_up(&map).await;
+    let restored = lead(&sea, 2).await;
+    assert_eq!(has(&restored, "second").await, (2, None), "still known");
+    assert_eq!(has(&restored, "first").await, (0, None), "forgotten");
+    put(&restored, "first", Expect::Version(0), "b")
+        .await
+        .expect("it has");
+    assert_eq!(
+        has(&restored, "first").await.0,
+        5,
+        "above all that was forgotten"
+    );
+    let stale = put(&restored, "first", Expect::Version(3), "c").await;
+    assert_eq!(stale, conflict([current("first", 5, Some("b"))]));
+}
+
+#[tokio::test]
+async fn a_device_that_slept_through_a_roll_up_is_fenced_and_finds_everything_when_it_takes_over() {
+    let sea = Sea::calm();
+    let old = lead(&sea, 1).await;
+    let large = "o".repeat(BODY_MAX);
+    put(&old, "k", Expect::Any, &large)
+        .await
+        .expect("no condition");
+    let new = lead(&sea, 2).await;
+    put(&new, "k", Expect::Version(1), "new")
+        .await
+        .expect("it has");
+    roll_up(&new).await;
+    // What it does next is no overwrite, large or small, and no success.
+    for value in ["mine", &large] {
+        let fenced = put(&old, "k", Expect::Version(1), value).await;
+        let Err(CommitError::Failed(RecoveryError::Fenced(fence))) = fenced else {
+            panic!("{fenced:?}")
+        };
+        assert_eq!(fence.records, 1);
+        assert!(fence.seal.is_none(), "it was rolled up");
+    }
+    old.take_over().await.expect("an honest one answers");
+    let theirs = conflict([current("k", 2, Some("new"))]);
+    assert_eq!(put(&old, "k", Expect::Version(1), "mine").await, theirs);
+    assert_eq!(put(&old, "k", Expect::Version(2), "mine").await, Ok(3));
+    let fenced = new.confirm().await;
+    let Err(RecoveryError::Fenced(fence)) = fenced else {
+        panic!("{fenced:?}")
+    };
+    let seal = fence.seal.expect("it is still there");
+    assert_ne!(seal.previous, BlobHash([0; 32]));
+    new.refresh().await.expect("an honest one answers");
+    assert_eq!(has(&new, "k").await, (3, Some("mine".to_owned())));
+    assert_eq!(
+        put(&new, "k", Expect::Any, "x")
+            .await
+            .map_err(|error| error.to_string()),
+        Err(RecoveryError::Fenced(fence_of(&new).await).to_string()),
+        "reading on is not taking over"
+    );
+}
+
+async fn fence_of(map: &Map) -> Box<larder_recovery::log::Fence> {
+    match map.confirm().await {
+        Err(RecoveryError::Fenced(fence)) => fence,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_roll_up_leaves_nothing_behind_but_what_the_new_generation_needs() {
+    let sea = Sea::calm();
+    let map = lead(&sea, 1).await;
+    let large = "x".repeat(5 * BODY_MAX);
+    for n in 0..40 {
+        put(&map, "large", Expect::Any, &large)
+            .await
+            .expect("no condition");
+        put(&map, &format!("k/{n}"), Expect::Any, "x")
+            .await
+            .expect("no condition");
+        if n % 6 == 5 {
+            roll_up(&map).await;
+        }
+    }
+    let other = lead(&sea, 2).await;
+    roll_up(&other).await;
+    let mut left = [0; 3];
+    for slot in sea.full() {
+        left[match slot.purpose {
+            Purpose::Anchor => 0,
+            Purpose::Chunk => 1,
+            _ => 2,
+        }] += 1;
+    }
+    // Anchor 7 = 111b keeps 4, 6 and 7; then 8 = 1000b only itself. Five chunks of the value, one
+    // of the snapshot; and no entry at all.
+    assert_eq!(map.log().generation() + 1, other.log().generation());
+    let anchors = other.log().generation().count_ones();
+    assert_eq!(left, [anchors, 6, 0]);
+}
+
+#[tokio::test]
+async fn many_devices_that_ask_whether_they_are_the_newest_are_told_so_or_fenced() {
+    let sea = Sea::calm();
+    let one = open(&sea, 1).await;
+    assert_eq!(one.confirm().await, Err(RecoveryError::Following));
+    assert_eq!(
+        put(&one, "k", Expect::Any, "a").await,
+        Err(RecoveryError::Following.into())
+    );
+    one.take_over().await.expect("an honest one answers");
+    assert_eq!(one.confirm().await, Ok(()));
+    let two = open(&sea, 2).await;
+    assert_eq!(one.confirm().await, Ok(()), "a reader fences nobody");
+    two.take_over().await.expect("an honest one answers");
+    assert!(matches!(one.confirm().await, Err(RecoveryError::Fenced(_))));
+}
+
+#[tokio::test]
+async fn a_reader_that_finds_a_large_value_deleted_reads_on() {
+    let sea = Sea::calm();
+    let writer = lead(&sea, 1).await;
+    let large = |letter: &str| letter.repeat(2 * BODY_MAX);
+    put(&writer, "k", Expect::Any, &large("a"))
+        .await
+        .expect("no condition");
+    let reader = open(&sea, 2).await;
+    assert_eq!(has(&reader, "k").await, (1, Some(large("a"))));
+    put(&writer, "k", Expect::Any, &large("b"))
+        .await
+        .expect("no condition");
+    assert_eq!(has(&reader, "k").await.0, 1, "it does not know");
+    roll_up(&writer).await;
+    assert_eq!(has(&reader, "k").await, (2, Some(large("b"))));
+}
+
+#[tokio::test]
+async fn a_record_that_is_no_commit_ends_the_map_before_it_and_for_good() {
+    let sea = Sea::calm();
+    let map = lead(&sea, 1).await;
+    let reader = open(&sea, 2).await;
+    put(&map, "k", Expect::Any, "a")
+        .await
+        .expect("no condition");
+    let record = map.log().record(vec![9], Vec::new()).await.expect("short");
+    let ticket = map.log().submit(record).expect("it writes");
+    map.log()
+        .settle(ticket)
+        .await
+        .expect("an honest one answers");
+    for _ in 0..2 {
+        let refreshed = reader.refresh().await;
+        assert!(matches!(refreshed, Err(RecoveryError::Misbehaved(_))));
+        let taken = reader.take_over().await;
+        assert!(matches!(taken, Err(RecoveryError::Misbehaved(_))));
+    }
+    assert_eq!(map.confirm().await, Ok(()), "it fenced nobody");
+    let failed = put(&reader, "k", Expect::Any, "b").await;
+    assert_eq!(failed, Err(RecoveryError::Following.into()));
+    let mut rng = StdRng::seed_from_u64(3);
+    let opened = Map::open(sea.registers(), &mut rng, None).await;
+    assert!(matches!(opened.err(), Some(RecoveryError::Misbehaved(_))));
+}
+
+#[tokio::test]
+async fn a_large_commit_that_came_too_late_leaves_nothing_behind() {
+    let sea = Sea::calm();
+    let old = lead(&sea, 1).await;
+    put(&old, "k", Expect::Any, "a")
+        .await
+        .expect("no condition");
+    let new = lead(&sea, 2).await;
+    let before = sea.full().len();
+    // Once it learns that it is fenced, then when it knows, then on a condition.
+    let large = "x".repeat(3 * BODY_MAX);
+    for _ in 0..2 {
+        let late = put(&old, "k", Expect::Any, &large).await;
+        assert!(matches!(
+            late,
+            Err(CommitError::Failed(RecoveryError::Fenced(_)))
+        ));
+    }
+    let late = put(&new, "k", Expect::Version(7), &large).await;
+    assert_eq!(late, conflict([current("k", 1, Some("a"))]));
+    for map in [&old, &new] {
+        while map.log().upkeep(100).await.expect("an honest one answers") {}
+    }
+    assert_eq!(sea.full().len(), before);
+}

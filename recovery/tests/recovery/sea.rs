@@ -1,0 +1,387 @@
+//! Registers in memory, behind a network that can be calm or rough.
+//!
+//! Calm: every request is answered at once, until the power is cut. Rough: requests wait until
+//! [`Sea::tide`] carries one, chosen at random, there and its answer back; some are carried twice,
+//! some long after their sender gave up, some answers never arrive.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Wake, Waker};
+
+use larder_recovery::log::register::Answer;
+use larder_recovery::log::{Look, Put, Registers};
+use larder_recovery::seal::Contents;
+use larder_recovery::{Purpose, RecoveryError, Removed, Slot, Unreachable};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+#[derive(Clone)]
+pub(crate) struct Sea(Arc<Mutex<State>>);
+
+struct State {
+    held: HashMap<Slot, Option<Contents>>,
+    tombstones: bool,
+    rough: bool,
+    lossless: bool,
+    messages: Vec<Message>,
+    rng: StdRng,
+    requests: u64,
+    /// After so many requests the power is cut; whether the last one still took effect.
+    cut: Option<(u64, bool)>,
+}
+
+#[derive(Clone)]
+struct Message {
+    slot: Slot,
+    request: Request,
+    mailbox: Option<Arc<Mutex<Mailbox>>>,
+}
+
+#[derive(Default)]
+struct Mailbox {
+    answer: Option<Result<Reply, RecoveryError>>,
+    waker: Option<Waker>,
+}
+
+#[derive(Clone)]
+enum Request {
+    Insert(Contents),
+    Lookup,
+    Delete,
+}
+
+enum Reply {
+    Put(Put),
+    Look(Look),
+    Removed(Removed),
+}
+
+fn lost_at_sea() -> RecoveryError {
+    let advice = "lost at sea".to_owned();
+    RecoveryError::Unreachable(Unreachable { advice })
+}
+
+impl Sea {
+    pub(crate) fn calm() -> Self {
+        Sea::new(0, false)
+    }
+
+    pub(crate) fn rough(seed: u64) -> Self {
+        Sea::new(seed, true)
+    }
+
+    /// Delays and reorders, and loses nothing.
+    pub(crate) fn smooth(seed: u64) -> Self {
+        let sea = Sea::new(seed, true);
+        sea.state().lossless = true;
+        sea
+    }
+
+    fn new(seed: u64, rough: bool) -> Self {
+        Sea(Arc::new(Mutex::new(State {
+            held: HashMap::new(),
+            tombstones: true,
+            rough,
+            lossless: false,
+            messages: Vec::new(),
+            rng: StdRng::seed_from_u64(seed),
+            requests: 0,
+            cut: None,
+        })))
+    }
+
+    pub(crate) fn registers(&self) -> Arc<dyn Registers> {
+        Arc::new(self.clone())
+    }
+
+    pub(crate) fn forgets_deletes(&self) {
+        self.state().tombstones = false;
+    }
+
+    /// Answers everything at once from now on; what is under way stays so.
+    pub(crate) fn calms_down(&self) {
+        self.state().rough = false;
+    }
+
+    /// Has requests wait from now on.
+    pub(crate) fn gets_rough(&self) {
+        self.state().rough = true;
+    }
+
+    /// Messages under way.
+    fn under_way(&self) -> usize {
+        self.state().messages.len()
+    }
+
+    /// Cuts the power after so many requests, the last of which may take effect.
+    pub(crate) fn cut_after(&self, requests: u64, last_counts: bool) {
+        self.state().cut = Some((requests, last_counts));
+    }
+
+    pub(crate) fn power_is_back(&self) {
+        self.state().cut = None;
+    }
+
+    /// Requests that took effect.
+    pub(crate) fn requests(&self) -> u64 {
+        self.state().requests
+    }
+
+    /// What is in the registers.
+    pub(crate) fn full(&self) -> Vec<Slot> {
+        let state = self.state();
+        let full = state.held.iter().filter(|(_, held)| held.is_some());
+        full.map(|(slot, _)| *slot).collect()
+    }
+
+    /// Carries one message, if there is any.
+    pub(crate) fn tide(&self) -> bool {
+        let state = &mut *self.state();
+        if state.messages.is_empty() {
+            return false;
+        }
+        let at = state.rng.random_range(0..state.messages.len());
+        let (chance, late) = (state.rng.random_range(0..100), state.rng.random());
+        let message = match chance {
+            _ if state.lossless => state.messages.swap_remove(at),
+            // Given up by its sender and still under way.
+            0..8 => {
+                let mailbox = state.messages[at].mailbox.take();
+                if late {
+                    deliver(mailbox, Err(lost_at_sea()));
+                    return true;
+                }
+                // Or lost for good.
+                state.messages.swap_remove(at);
+                deliver(mailbox, Err(lost_at_sea()));
+                return true;
+            }
+            // Carried now, and once more later.
+            8..16 => {
+                let mailbox = state.messages[at].mailbox.take();
+                Message {
+                    mailbox,
+                    ..state.messages[at].clone()
+                }
+            }
+            _ => state.messages.swap_remove(at),
+        };
+        let reply = state.serve(message.slot, &message.request);
+        let lost = !state.lossless && state.rng.random_range(0..100) < 8;
+        let answer = if lost { Err(lost_at_sea()) } else { Ok(reply) };
+        deliver(message.mailbox, answer);
+        true
+    }
+
+    async fn call(&self, slot: Slot, request: Request) -> Result<Reply, RecoveryError> {
+        let mailbox = {
+            let state = &mut *self.state();
+            // Nobody ever writes an anchor that high: no order of events makes a difference.
+            let never = slot.purpose == Purpose::Anchor && slot.index > 32;
+            if !state.rough || never {
+                return state.serve_until_cut(slot, &request);
+            }
+            let mailbox = Arc::<Mutex<Mailbox>>::default();
+            state.messages.push(Message {
+                slot,
+                request,
+                mailbox: Some(mailbox.clone()),
+            });
+            mailbox
+        };
+        std::future::poll_fn(|cx| {
+            let mut mailbox = mailbox.lock().expect("no test panics in here");
+            match mailbox.answer.take() {
+                Some(answer) => Poll::Ready(answer),
+                None => {
+                    mailbox.waker = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("no test panics in here")
+    }
+}
+
+fn deliver(mailbox: Option<Arc<Mutex<Mailbox>>>, answer: Result<Reply, RecoveryError>) {
+    if let Some(mailbox) = mailbox {
+        let mut mailbox = mailbox.lock().expect("no test panics in here");
+        mailbox.answer = Some(answer);
+        if let Some(waker) = mailbox.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl State {
+    fn serve_until_cut(&mut self, slot: Slot, request: &Request) -> Result<Reply, RecoveryError> {
+        match self.cut {
+            Some((0, false)) => Err(lost_at_sea()),
+            Some((0, true)) => {
+                self.cut = Some((0, false));
+                self.serve(slot, request);
+                Err(lost_at_sea())
+            }
+            Some((more, last_counts)) => {
+                self.cut = Some((more - 1, last_counts));
+                Ok(self.serve(slot, request))
+            }
+            None => Ok(self.serve(slot, request)),
+        }
+    }
+
+    fn serve(&mut self, slot: Slot, request: &Request) -> Reply {
+        self.requests += 1;
+        let held = self.held.get(&slot);
+        match request {
+            Request::Insert(contents) => Reply::Put(match held {
+                Some(Some(held)) if held == contents => Put::Already,
+                Some(Some(_)) => Put::Occupied,
+                Some(None) => Put::Tombstoned,
+                None => {
+                    self.held.insert(slot, Some(contents.clone()));
+                    Put::New
+                }
+            }),
+            Request::Lookup => Reply::Look(match held {
+                Some(Some(contents)) => Look::Found(contents.clone()),
+                Some(None) => Look::Deleted,
+                None => Look::Absent,
+            }),
+            Request::Delete => Reply::Removed(match held {
+                Some(Some(_)) => {
+                    match self.tombstones {
+                        true => self.held.insert(slot, None),
+                        false => self.held.remove(&slot),
+                    };
+                    Removed::Now
+                }
+                Some(None) => Removed::Before,
+                None => Removed::NeverThere,
+            }),
+        }
+    }
+}
+
+impl Registers for Sea {
+    fn insert<'a>(&'a self, slot: Slot, contents: &'a Contents) -> Answer<'a, Put> {
+        Box::pin(async move {
+            match self.call(slot, Request::Insert(contents.clone())).await? {
+                Reply::Put(put) => Ok(put),
+                _ => panic!("an insert was asked for"),
+            }
+        })
+    }
+
+    fn lookup(&self, slot: Slot) -> Answer<'_, Look> {
+        Box::pin(async move {
+            match self.call(slot, Request::Lookup).await? {
+                Reply::Look(look) => Ok(look),
+                _ => panic!("a look-up was asked for"),
+            }
+        })
+    }
+
+    fn delete(&self, slot: Slot) -> Answer<'_, Removed> {
+        Box::pin(async move {
+            match self.call(slot, Request::Delete).await? {
+                Reply::Removed(removed) => Ok(removed),
+                _ => panic!("a delete was asked for"),
+            }
+        })
+    }
+}
+
+/// Something that runs on a device: polled only when it was woken, so that a forgotten wake
+/// shows as a standstill.
+pub(crate) struct Task {
+    future: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    woken: Arc<Woken>,
+}
+
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Task {
+    pub(crate) fn new(future: impl Future<Output = ()> + 'static) -> Self {
+        Task {
+            future: Some(Box::pin(future)),
+            woken: Arc::new(Woken(AtomicBool::new(true))),
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        self.future.is_some() && self.woken.0.load(Ordering::Relaxed)
+    }
+
+    fn poll(&mut self) {
+        self.woken.0.store(false, Ordering::Relaxed);
+        let waker = Waker::from(self.woken.clone());
+        if let Some(future) = &mut self.future
+            && future
+                .as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_ready()
+        {
+            self.future = None;
+        }
+    }
+}
+
+/// Runs tasks in random order, with the tide between them, until all are done.
+pub(crate) fn run(sea: &Sea, mut tasks: Vec<Task>, rng: &mut StdRng) {
+    for step in 0.. {
+        if tasks.iter().all(|task| task.future.is_none()) {
+            return;
+        }
+        assert!(step < 1_000_000, "it goes on for ever");
+        let ready: Vec<usize> = (0..tasks.len())
+            .filter(|&at| tasks[at].is_ready())
+            .collect();
+        let carried = (ready.is_empty() || rng.random_range(0..3) > 0) && sea.tide();
+        match ready.get(rng.random_range(0..ready.len().max(1))) {
+            Some(&at) if !carried => tasks[at].poll(),
+            _ => assert!(carried || !ready.is_empty(), "everybody waits for nothing"),
+        }
+    }
+}
+
+/// Runs one task for so many steps, each of which is one message or one poll, and then drops it.
+/// Returns whether it was done.
+pub(crate) fn run_for(sea: &Sea, mut task: Task, steps: u64) -> bool {
+    for _ in 0..steps {
+        match task.is_ready() {
+            true => task.poll(),
+            false => _ = sea.tide(),
+        }
+    }
+    task.future.is_none()
+}
+
+/// Runs one task with every answer taking equally long, and returns how many times that it took.
+pub(crate) fn round_trips(sea: &Sea, mut task: Task) -> usize {
+    for round_trips in 0.. {
+        while task.is_ready() {
+            task.poll();
+        }
+        if task.future.is_none() {
+            return round_trips;
+        }
+        for _ in 0..sea.under_way() {
+            sea.tide();
+        }
+    }
+    unreachable!("it ends or it does not")
+}
