@@ -28,9 +28,18 @@ impl Provider {
     /// # Errors
     /// [`RecoveryError::NoPurse`], and those of any operation; calling it again is safe.
     pub async fn upkeep(&self, now: u64) -> Result<Upkeep, RecoveryError> {
+        self.refresh().await?;
+        self.tend(now).await
+    }
+
+    /// The same under the terms as of the last answer, for whoever has just connected: when
+    /// nothing is due, nothing is sent.
+    ///
+    /// # Errors
+    /// As [`Provider::upkeep`].
+    pub async fn tend(&self, now: u64) -> Result<Upkeep, RecoveryError> {
         let purse = self.purse.as_ref().ok_or(RecoveryError::NoPurse)?;
         let mut done = Upkeep::default();
-        self.refresh().await?;
         purse.see(now)?;
         while let Some(lease) = purse.orphan(None)? {
             self.drive(purse, &lease).await?;
