@@ -56,16 +56,15 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
     let mut failed = None;
     match wanted {
         Some((tokens, means)) => {
-            let means_voucher = matches!(means, Means::Voucher(_));
-            let bought = provider.buy(tokens, means).await;
-            done.push(bought.map_err(|error| explain(error, means_voucher))?);
+            let bought = provider.buy(tokens, means.clone()).await;
+            done.push(bought.map_err(|error| explain(error, &means))?);
         }
         None => {
             // One that failed keeps no other one back.
             for purchase in provider.purchases() {
                 match provider.collect(&purchase).await {
                     Ok(purchase) => done.push(purchase),
-                    Err(error) => failed = Some(explain(error, false)),
+                    Err(error) => failed = Some(explain(error, &Means::Lightning)),
                 }
             }
         }
@@ -136,24 +135,32 @@ async fn settle(
     while purchase.stage != Stage::Collected {
         tokio::time::sleep(ASK_EVERY).await;
         let asked = provider.collect(purchase).await;
-        *purchase = asked.map_err(|error| explain(error, false))?;
+        *purchase = asked.map_err(|error| explain(error, &Means::Lightning))?;
     }
     Ok(())
 }
 
 /// What a refusal means to whoever typed the command.
-fn explain(error: RecoveryError, with_voucher: bool) -> CliError {
-    let told = match &error {
-        RecoveryError::Refused(Refusal::NotOffered) if with_voucher => {
+fn explain(error: RecoveryError, means: &Means) -> CliError {
+    let RecoveryError::Refused(refusal) = &error else {
+        return error.into();
+    };
+    let told = match (refusal, means) {
+        (Refusal::NotOffered, Means::Voucher(_)) => {
             "this storage node takes no vouchers: `larder buy TOKENS`"
         }
-        RecoveryError::Refused(Refusal::NotOffered) => {
+        (Refusal::NotOffered, Means::Lightning) => {
             "this storage node gives tokens for vouchers only: get a code from its operator, then \
              `larder buy --voucher CODE`"
         }
-        RecoveryError::Refused(Refusal::UnknownClaim) => {
-            "a purchase was not paid in time and is over: buy anew"
+        (Refusal::BadVoucher, Means::Voucher(voucher)) if voucher.expires <= now() => {
+            "this voucher has expired: ask whoever gave it to you for another"
         }
+        // The code has a checksum, and the amount is its own.
+        (Refusal::BadVoucher, _) => {
+            "this voucher is not of this storage node: ask whoever gave it to you where it is from"
+        }
+        (Refusal::UnknownClaim, _) => "a purchase was not paid in time and is over: buy anew",
         _ => return error.into(),
     };
     CliError::Failed(told.to_owned())
