@@ -18,7 +18,7 @@ use crate::payer::now;
 use crate::wallet::{Folder, Wallet};
 
 /// How often to ask whether a payment has arrived.
-const ASK_EVERY: Duration = Duration::from_secs(5);
+const ASK_EVERY: Duration = Duration::from_secs(3);
 
 /// The longest file that could be a voucher, bytes.
 const VOUCHER_FILE_MAX: u64 = 1_000;
