@@ -65,7 +65,6 @@ impl Inner {
     pub(super) fn release(&mut self, id: u64) -> Result<(), RecoveryError> {
         self.record(Event::Released { id })?;
         self.built.remove(&id);
-        self.wake();
         Ok(())
     }
 
@@ -95,7 +94,6 @@ impl Inner {
             Ok(Settled::Performed(replaced)) => {
                 let pair = Held::of(&replaced.pair);
                 self.record(Event::Settled { id, unheard, pair })?;
-                self.wake();
                 Ok(())
             }
             Ok(Settled::Overtaken { .. }) => Err(RecoveryError::Misbehaved(
@@ -133,13 +131,14 @@ impl Inner {
                 return Err(refuted(rejected.error));
             }
         };
-        let (mut spent, mut gained) = (Vec::new(), Vec::new());
+        let (mut spent, mut gained) = (Vec::new(), Vec::<Held>::new());
         for row in &rows {
             spent.extend(row.references().iter());
             gained.extend(self.open(purse, row)?.into_iter().flatten());
         }
+        // One row may hold what another one has consumed.
+        gained.retain(|held| !spent.contains(&held.serial));
         self.record(Event::Healed { id, spent, gained })?;
-        self.wake();
         Ok(())
     }
 
