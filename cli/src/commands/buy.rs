@@ -24,7 +24,6 @@ const ASK_EVERY: Duration = Duration::from_secs(3);
 const VOUCHER_FILE_MAX: u64 = 1_000;
 
 #[derive(clap::Args)]
-#[group(id = "what", multiple = false)]
 pub(crate) struct Args {
     /// How many, for a payment that the storage node asks for
     #[arg(group = "what")]
@@ -35,6 +34,9 @@ pub(crate) struct Args {
     /// Take the code from this file (- for standard input), which no shell history remembers
     #[arg(long, value_name = "FILE", group = "what")]
     from: Option<PathBuf>,
+    /// Give up what was begun; what was paid for it is lost
+    #[arg(long, group = "what")]
+    give_up: bool,
     /// Print the payment request and end; `larder buy` collects what was paid for. With --json
     /// that is always so
     #[arg(long)]
@@ -43,6 +45,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), CliError> {
     let wait = !args.no_wait && !output.json;
+    let give_up = args.give_up;
     let wanted = wanted(args)?;
     let wallet = Wallet::open(folder)?;
     let connection = wallet.connect().await?;
@@ -58,6 +61,11 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
         Some((tokens, means)) => {
             let bought = provider.buy(tokens, means.clone()).await;
             done.push(bought.map_err(|error| explain(error, &means))?);
+        }
+        None if give_up => {
+            for purchase in provider.purchases() {
+                provider.give_up(&purchase)?;
+            }
         }
         None => {
             // One that failed keeps no other one back.
@@ -159,6 +167,9 @@ fn explain(error: RecoveryError, means: &Means) -> CliError {
         // The code has a checksum, and the amount is its own.
         (Refusal::BadVoucher, _) => {
             "this voucher is not of this storage node: ask whoever gave it to you where it is from"
+        }
+        (Refusal::AlreadyClaimed, _) => {
+            "another copy of this wallet has collected a purchase: `larder buy --give-up` ends it"
         }
         (Refusal::UnknownClaim, _) => "a purchase was not paid in time and is over: buy anew",
         _ => return error.into(),

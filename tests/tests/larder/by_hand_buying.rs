@@ -119,6 +119,21 @@ fn who_is_out_of_tokens_is_told_so_before_anything_is_spent() {
     assert!(error.contains("larder buy"), "{error}");
     assert_eq!(json_of(&wallet, &["purse"])["tokens"], 1_000);
 
+    // Whoever insists gets as far as the tokens go, and goes on from there with more.
+    fs::write(path("file"), vec![7; 1_600_000]).expect("a file");
+    let put = |more: &[&str]| {
+        let mut put = larder(&wallet);
+        put.args(["put", "large"]).arg(path("file")).args(more);
+        run(&mut put).status.code()
+    };
+    assert_eq!(put(&["--go-on"]), Some(3));
+    succeed(larder(&wallet).args(["buy", "--voucher", &set.voucher(1_000)]));
+    assert_eq!(put(&[]), Some(3), "all of it costs more than there is");
+    assert_eq!(put(&["--go-on"]), Some(0));
+    succeed(larder(&wallet).args(["get", "large"]).arg(path("back")));
+    let back = fs::read(path("back")).expect("written");
+    assert!(back == fs::read(path("file")).expect("there"));
+
     // A restore stops where its tokens end, and goes on there with more.
     let root = wallet.join("root.key");
     succeed(larder(&wallet).args(["put", "a", "/dev/null"]));
@@ -126,7 +141,7 @@ fn who_is_out_of_tokens_is_told_so_before_anything_is_spent() {
     set.init(&new, &["--root-file", root.to_str().expect("text")]);
     assert_eq!(run(larder(&new).arg("restore")).status.code(), Some(3));
     succeed(larder(&new).args(["buy", "--voucher", &set.voucher(1_000)]));
-    assert_eq!(json_of(&new, &["restore"])["values"], 1);
+    assert_eq!(json_of(&new, &["restore"])["values"], 2);
 }
 
 /// A till that asks for a payment, which arrives when the test says so.
@@ -269,4 +284,8 @@ fn a_payment_is_waited_for_and_a_purchase_that_was_killed_is_collected_later() {
         (&10_000.into(), &20_000.into())
     );
     assert_eq!(json_of(&wallet, &["buy"])["purchases"], json!([]));
+
+    succeed(larder(&wallet).args(["buy", "1000", "--no-wait"]));
+    succeed(larder(&wallet).args(["buy", "--give-up"]));
+    assert_eq!(json_of(&wallet, &["purse"])["purchases"], json!([]));
 }
