@@ -92,7 +92,7 @@ impl Provider {
         if let Some((order, known)) = begun {
             return self.go_on(purse, order, tokens, known.claims).await;
         }
-        let order = purse.order(claims, each, voucher)?;
+        let order = purse.order(claims, each, voucher, self.nonce())?;
         self.go_on(purse, order, tokens, claims).await
     }
 
@@ -164,7 +164,8 @@ impl Provider {
                 }
                 // The journal is younger than the root key: these claims had been used.
                 Err(RecoveryError::Refused(Refusal::AlreadyClaimed)) => {
-                    let next = purse.order(known.claims, known.each, known.voucher)?;
+                    let nonce = self.nonce();
+                    let next = purse.order(known.claims, known.each, known.voucher, nonce)?;
                     purse.close(order)?;
                     order = next;
                 }

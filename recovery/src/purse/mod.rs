@@ -46,7 +46,7 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use larder_credentials::{ClaimSecret, Epoch, InFlight, Root};
-use larder_protocol::{Record, ServerKey, SignedRecord};
+use larder_protocol::{Nonce, Record, ServerKey, SignedRecord};
 
 use self::book::Book;
 use self::event::{Event, Inputs};
@@ -232,14 +232,25 @@ impl Purse {
     }
 
     /// Begins an order: its claims are written down before anybody hears of them.
+    ///
+    /// The first order of a journal begins at `entropy`, later ones follow on. A client that lost
+    /// its journal does not name the claims of its former one again, which would tie the two
+    /// together for the storage node.
     pub(crate) fn order(
         &self,
         claims: u8,
         each: u64,
         voucher: Option<Vec<u8>>,
+        entropy: Nonce,
     ) -> Result<u64, RecoveryError> {
         let mut inner = self.lock();
-        let order = inner.book.next_claim;
+        let order = match inner.book.next_claim {
+            0 => {
+                let [a, b, c, d, e, f, ..] = entropy.0;
+                u64::from_be_bytes([0, 1, a, b, c, d, e, f])
+            }
+            next => next,
+        };
         inner.record(Event::Ordered {
             order,
             claims,

@@ -1,6 +1,9 @@
 //! Buying tokens, with an invoice or a voucher, and going on after any interruption.
 
-use larder_protocol::{Op, Refusal};
+use std::collections::BTreeSet;
+
+use larder_credentials::ClaimTag;
+use larder_protocol::{Call, Op, Refusal};
 use larder_recovery::{Means, MemoryJournal, RecoveryError, Stage};
 
 use crate::paid::{PaidShelf, funded, open, tokens};
@@ -112,4 +115,14 @@ async fn a_purse_that_lost_its_journal_buys_with_claims_that_were_not_used() {
     assert_eq!(purchase.stage, Stage::Collected);
     assert_eq!(tokens(&provider), 100);
     assert_eq!(shelf.outstanding(), 200);
+    // Nothing ties the purchases before the loss to those after it.
+    let quoted: BTreeSet<Vec<ClaimTag>> = (shelf.log().into_iter())
+        .filter_map(|request| match request.call {
+            Call::Quote(quote) => Some(quote.tags),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(quoted.len(), 3);
+    let tags: BTreeSet<&ClaimTag> = quoted.iter().flatten().collect();
+    assert_eq!(tags.len(), quoted.iter().map(Vec::len).sum::<usize>());
 }
