@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use larder_onion::{Circuits, CircuitsConfig};
 use larder_protocol::Address;
-use larder_recovery::{Holdings, OnionTransport, Provider, Purse, Upkeep};
+use larder_recovery::{Holdings, OnionTransport, Provider, Purse, RecoveryError, Upkeep};
 
 use crate::error::CliError;
 use crate::output::{count, merged};
@@ -16,8 +16,8 @@ pub(crate) struct Connection {
     circuits: Arc<Circuits>,
     pub(crate) transport: Arc<OnionTransport>,
     pub(crate) provider: Arc<Provider>,
-    /// What the purse needed, when there is one.
-    pub(crate) upkeep: Upkeep,
+    /// What the purse needed, when there is one; or why it did not get all of it.
+    pub(crate) upkeep: Result<Upkeep, RecoveryError>,
     held: u64,
 }
 
@@ -25,8 +25,8 @@ impl Connection {
     /// Connects; when this returns, the storage node has answered with terms that are its own.
     ///
     /// If it asks for tokens, the purse is open, and whatever was due for it is done: requests that
-    /// a crash left in flight, tokens that would expire. A storage node that serves for free
-    /// never touches the purse.
+    /// a crash left in flight, tokens that would expire. What cannot be done keeps nobody from
+    /// what he came for. A storage node that serves for free never touches the purse.
     pub(crate) async fn open(
         config: CircuitsConfig,
         address: Address,
@@ -35,14 +35,19 @@ impl Connection {
         let circuits = Arc::new(Circuits::start(config)?);
         let transport = Arc::new(OnionTransport::new(circuits.clone(), &address));
         let mut provider = Provider::connect(address, transport.clone()).await?;
-        let (mut upkeep, mut held) = (Upkeep::default(), 0);
+        let (mut upkeep, mut held) = (Ok(Upkeep::default()), 0);
         if let Some(payer) = payer
             && provider.record().tariff.is_some()
         {
             let purse = payer.open(provider.server_key())?;
             held = purse.holdings().tokens;
             provider = provider.with_purse(purse)?;
-            upkeep = provider.tend(now()).await?;
+            upkeep = match provider.tend(now()).await {
+                Err(error @ (RecoveryError::Unreachable(_) | RecoveryError::Journal(_))) => {
+                    return Err(error.into());
+                }
+                done => done,
+            };
         }
         Ok(Connection {
             circuits,

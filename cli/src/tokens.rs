@@ -21,6 +21,10 @@ pub(crate) struct Tokens {
     /// For how many seconds they are safe, if nobody looks after them; unknown while a storage
     /// node is too young to show how long it accepts them.
     safe_for: Option<u64>,
+    /// When the next ones are moved to a new epoch, unix seconds.
+    pub(crate) next_reissue: Option<u64>,
+    /// Why they could not be looked after.
+    problem: Option<String>,
 }
 
 impl Tokens {
@@ -47,6 +51,8 @@ impl Tokens {
             safe_for: epochs
                 .filter(|epochs| *epochs > 0)
                 .map(|epochs| u64::from(epochs) * u64::from(record.epoch_seconds)),
+            next_reissue: connection.upkeep.as_ref().ok().and_then(|done| done.next),
+            problem: connection.upkeep.as_ref().err().map(ToString::to_string),
             holdings,
         })
     }
@@ -58,6 +64,7 @@ impl Tokens {
             "safe_until": self.safe_for.map(|seconds| self.now + seconds),
             "ending": self.ending,
             "expired": self.holdings.expired,
+            "problem": self.problem,
         })
     }
 
@@ -82,6 +89,9 @@ impl Tokens {
 
     pub(crate) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
+        if let Some(problem) = &self.problem {
+            warnings.push(format!("tokens in flight could not be settled: {problem}"));
+        }
         if self.ending > 0 {
             warnings.push(format!(
                 "{} tokens expire when the storage node's epoch ends: run larder again soon",

@@ -45,7 +45,7 @@ fn json(tokens: &Tokens, connection: &Connection) -> Value {
         "in_flight": tokens.holdings.in_flight,
         "by_epoch": tokens.holdings.by_epoch,
         "pairs": tokens.holdings.pairs,
-        "next_reissue": connection.upkeep.next,
+        "next_reissue": tokens.next_reissue,
         "purchases": purchases,
     });
     merged(tokens.json(), more)
@@ -61,7 +61,7 @@ fn text(tokens: &Tokens, connection: &Connection) -> String {
         let _ = write!(text, "\n  in flight: {}", count(holdings.in_flight));
     }
     let _ = write!(text, "\n{} operation(s) at once", holdings.pairs);
-    if let Some(next) = connection.upkeep.next {
+    if let Some(next) = tokens.next_reissue {
         let minutes = next.saturating_sub(tokens.now).div_ceil(60);
         let _ = write!(text, "\nnext reissue in {} minute(s)", count(minutes));
     }
