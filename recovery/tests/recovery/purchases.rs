@@ -67,6 +67,24 @@ async fn a_voucher_buys_once_exactly_what_it_is_worth_where_it_was_made() {
 }
 
 #[tokio::test]
+async fn a_voucher_whose_purchase_was_cut_short_is_not_used_up() {
+    let shelf = PaidShelf::new();
+    let journal = MemoryJournal::new();
+    let means = || Means::Voucher(shelf.voucher(1, 100));
+    let provider = open(&shelf, journal.clone(), 1).await.expect("honest");
+    // It took the voucher, and nobody heard.
+    shelf.loses_answers(21);
+    assert!(provider.buy(100, means()).await.is_err());
+    shelf.loses_answers(0);
+    drop(provider);
+    let provider = open(&shelf, journal, 2).await.expect("honest");
+    let bought = provider.buy(100, means()).await.expect("its own");
+    assert_eq!(bought.stage, Stage::Collected);
+    assert_eq!(provider.purchases(), []);
+    assert_eq!((tokens(&provider), shelf.outstanding()), (100, 100));
+}
+
+#[tokio::test]
 async fn a_purchase_goes_on_in_a_new_epoch() {
     let shelf = PaidShelf::new();
     let provider = open(&shelf, MemoryJournal::new(), 1).await.expect("honest");
