@@ -137,8 +137,11 @@ impl Purse {
         Ok(match inner.next(self, call, nonce)? {
             Some((role, (id, request))) => Next::Send(self.lease(&mut inner, id, request), role),
             None => {
+                // Not those that are settled: they bring nothing, however often they are heard.
                 let driven = inner.driven.iter();
-                let exchanges = driven.filter_map(|(id, exchange)| Some((*id, exchange.clone()?)));
+                let exchanges = driven
+                    .filter(|(id, _)| inner.book.sent.contains_key(id))
+                    .filter_map(|(id, exchange)| Some((*id, exchange.clone()?)));
                 Next::Wait(exchanges.collect())
             }
         })
