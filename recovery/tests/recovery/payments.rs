@@ -343,6 +343,28 @@ async fn one_who_is_not_polled_keeps_nobody_waiting() {
 }
 
 #[tokio::test]
+async fn an_answer_that_was_settled_before_is_not_waited_for() {
+    let shelf = PaidShelf::new();
+    let (provider, _) = funded(&shelf, 50).await;
+    let (key, blob) = pair(1);
+    shelf.loses_answers(20);
+    assert!(provider.insert(key, blob.clone()).await.is_err());
+    // There is one pair. Whoever needs it settles the insert, whose answer is kept.
+    assert_eq!(provider.lookup(pair(2).0).await, Ok(Looked::Absent));
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut insert = Box::pin(provider.insert(key, blob));
+    assert!(insert.as_mut().poll(&mut cx).is_pending());
+    let mut look = Box::pin(provider.lookup(pair(3).0));
+    assert!(look.as_mut().poll(&mut cx).is_pending());
+    // That look-up has the pair now. The insert's answer comes first and brings nothing.
+    assert_eq!(provider.lookup(pair(4).0).await, Ok(Looked::Absent));
+    assert_eq!(look.await, Ok(Looked::Absent));
+    assert_eq!(insert.await, Ok(Written::New));
+    assert_eq!(tokens(&provider), 50 - INSERT - 3 * LOOKUP);
+    assert_eq!(shelf.performed(Op::Insert), 1);
+}
+
+#[tokio::test]
 async fn an_upkeep_that_is_not_polled_keeps_nobody_waiting() {
     for polls in 1..12 {
         let shelf = PaidShelf::new();
