@@ -16,6 +16,7 @@ mod corruption;
 mod daemon;
 mod faults;
 mod flood;
+mod histories;
 mod hostile;
 mod kill;
 mod privacy;
