@@ -19,3 +19,17 @@ impl Clock for SystemClock {
         since.map_or(0, |since| since.as_secs())
     }
 }
+
+#[cfg(test)]
+pub(crate) mod test {
+    use super::Clock;
+
+    /// A clock that stands still.
+    pub(crate) struct At(pub(crate) u64);
+
+    impl Clock for At {
+        fn now(&self) -> u64 {
+            self.0
+        }
+    }
+}

@@ -103,10 +103,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             .and_then(|config| vouchers::create(&config, create, &SystemClock))
             .and_then(|codes| print(&codes)),
         Some(Command::Restore) => load(&args)
-            .and_then(|config| {
-                log(&config);
-                restore::restore(&config, Arc::new(SystemClock))
-            })
+            .and_then(|config| restore::restore(&config, Arc::new(SystemClock)))
             .and_then(|told| print(&told)),
         None => load(&args).and_then(serve),
     };
@@ -141,8 +138,7 @@ fn load(args: &Args) -> Result<Config, NodeError> {
     Ok(config)
 }
 
-/// Sends the log to standard error.
-fn log(config: &Config) {
+fn serve(config: Config) -> Result<(), NodeError> {
     let log = tracing_subscriber::fmt()
         .with_max_level(config.log_level)
         .with_writer(std::io::stderr)
@@ -156,10 +152,7 @@ fn log(config: &Config) {
     } else {
         log.try_init()
     };
-}
 
-fn serve(config: Config) -> Result<(), NodeError> {
-    log(&config);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.workers)
         .enable_all()

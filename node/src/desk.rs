@@ -151,19 +151,19 @@ impl Desk {
         if !due(&self.terms()) {
             return Ok(());
         }
-        let next = self.succession.next();
-        // After a failure nobody but the store knows whether the epoch was entered.
-        let terms = match &next {
-            Ok(_) => None,
-            Err(_) => self.succession.present().ok(),
+        let (terms, result) = match self.succession.next() {
+            Ok(terms) => (Some(terms), Ok(())),
+            // Nobody but the store knows now whether the epoch was entered.
+            Err(error) => (self.succession.present().ok(), Err(error)),
         };
-        let (terms, result) = match (next, terms) {
-            (Ok(terms), _) => (Some(terms), Ok(())),
-            (Err(error), terms) => (terms, Err(error)),
-        };
-        if let Some(terms) = terms {
+        if let Some(terms) = terms
+            && terms.ordinal != self.terms().ordinal
+        {
             tracing::info!(epoch = terms.epoch, "this is the epoch now");
             self.terms.send_replace(Arc::new(terms));
+        }
+        if let Err(NodeError::Store(error @ StoreError::Stopped)) = &result {
+            self.failure.tell(error);
         }
         result
     }

@@ -11,7 +11,7 @@
 //! | `replay` | what a retry is told |
 //!
 //! and around it [`config`] (TOML, environment, flags), [`identity`] (the seed and the keys made
-//! from it), `succession` and `terms` (epochs and what holds in one), [`offer`] and `tariff`
+//! from it), `epochs`, `succession` and `terms` (when an epoch ends, which follows, what holds in one), [`offer`] and `tariff`
 //! (prices), [`till`] (where tokens are bought) and [`daemon`] (the program `larderd`).
 //!
 //! **Promises.** Nothing is acknowledged before it is durable. Memory is bounded whatever
@@ -35,6 +35,7 @@ pub mod till;
 
 mod admit;
 mod delete;
+mod epochs;
 mod error;
 mod exchange;
 mod failure;

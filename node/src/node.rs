@@ -10,7 +10,7 @@
 
 use std::path::Path;
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use crate::clock::SystemClock;
 use crate::config::{Payment, TillKind};
 use crate::desk::{Desk, Sale};
+use crate::epochs::keep_epochs;
 use crate::gate::Gate;
 use crate::identity::Identity;
 use crate::pipeline::Pipeline;
@@ -35,13 +36,6 @@ const SHUTDOWN: Duration = Duration::from_secs(30);
 
 /// How long a shutdown waits for answers on their way to a peer.
 const DRAIN: Duration = Duration::from_secs(5);
-
-/// How long the end of an epoch is waited for at once: a machine that slept, or whose clock was
-/// set, notices by then.
-const NAP: Duration = Duration::from_secs(60 * 60);
-
-/// How soon an epoch that could not be entered is tried again.
-const RETRY: Duration = Duration::from_secs(60);
 
 /// A running storage node.
 pub struct Node {
@@ -310,7 +304,7 @@ fn seen(service: &Service, tally: &Tally) -> Seen {
 }
 
 /// What the configuration says clients pay for, and where.
-fn sale(config: &Config, identity: &Identity) -> Option<Sale> {
+pub(crate) fn sale(config: &Config, identity: &Identity) -> Option<Sale> {
     let till: Arc<dyn Till> = match config.payment {
         Payment::None => return None,
         Payment::Credentials(TillKind::Voucher) => Arc::new(Vouchers::new(identity)),
@@ -318,38 +312,6 @@ fn sale(config: &Config, identity: &Identity) -> Option<Sale> {
     };
     let offer = config.offer.clone();
     Some(Sale { offer, till })
-}
-
-/// Enters each epoch when it is due, for as long as the desk is there.
-async fn keep_epochs(desk: Weak<Desk>) {
-    let Some(mut terms) = desk.upgrade().map(|desk| desk.watch_terms()) else {
-        return;
-    };
-    loop {
-        let Some(desk) = desk.upgrade() else { return };
-        let Some(end) = terms.borrow_and_update().end else {
-            return;
-        };
-        let left = Duration::from_secs(end.saturating_sub(desk.clock.now()));
-        let nap = if left.is_zero() {
-            let entered = tokio::task::spawn_blocking(move || desk.enter_if_due()).await;
-            match entered {
-                Ok(Ok(())) => Duration::ZERO,
-                Ok(Err(error)) => {
-                    tracing::error!("the next epoch was not entered: {error}");
-                    RETRY
-                }
-                Err(_) => RETRY,
-            }
-        } else {
-            drop(desk);
-            left.min(NAP)
-        };
-        // Whoever enters an epoch by hand wakes us, and so does the end of the node.
-        if let Ok(Err(_)) = tokio::time::timeout(nap, terms.changed()).await {
-            return;
-        }
-    }
 }
 
 /// Opens the data folder, making it if it is not there.

@@ -50,7 +50,13 @@ impl Desk {
         match self.known(&order, &ordered) {
             // What is open stays open, also when the voucher has expired meanwhile.
             Ok(Known::Open { paid, expires }) => self.quoted(caller, ordered, paid, expires),
-            Ok(Known::No) if ordered.expires <= order.now => caller.refuse(Refusal::BadVoucher),
+            Ok(Known::No) if ordered.expires <= order.now => {
+                caller.refuse(match order.voucher {
+                    Some(_) => Refusal::BadVoucher,
+                    // An invoice that nobody paid in time: other claims get another one.
+                    None => Refusal::UnknownClaim,
+                })
+            }
             Ok(Known::No) => {
                 let change = Change::OpenClaims {
                     payment: Payment {

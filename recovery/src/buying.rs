@@ -93,8 +93,9 @@ impl Provider {
     /// lost by asking again, at any time and after any error.
     ///
     /// # Errors
-    /// [`RecoveryError::NoPurse`]; `Refused(UnknownClaim)` when it expired unpaid, and then the
-    /// purchase is over; and those of any operation.
+    /// [`RecoveryError::NoPurse`]; `Refused(UnknownClaim)` when it expired, and then the
+    /// purchase is over; `Refused(AlreadyClaimed)` when a claim was collected by a purse whose
+    /// journal is lost: [give up](Provider::give_up); and those of any operation.
     pub async fn collect(&self, purchase: &Purchase) -> Result<Purchase, RecoveryError> {
         let purse = self.purse.as_ref().ok_or(RecoveryError::NoPurse)?;
         let Purchase {

@@ -12,7 +12,7 @@
 //! | [`sequence`] | the mission's plain layout: values by counter |
 //! | [`walk`] | restoring a sequence from the root key alone |
 //! | [`purse`] | the tokens that pay for it, and what a crash must not lose |
-//! | [`buying`], [`upkeep`], [`price`](crate::price()) | getting tokens, keeping them, knowing what they buy |
+//! | [`buying`], [`upkeep`], [`price()`] | getting tokens, keeping them, knowing what they buy |
 //!
 //! Nothing here needs a database, a particular async runtime, or a disk that survives.
 //!
@@ -48,6 +48,7 @@ pub mod walk;
 
 mod assembly;
 mod error;
+mod exchange;
 mod paying;
 mod price;
 mod terms;

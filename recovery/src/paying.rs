@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use larder_protocol::{BlobHash, Call, Done, Refusal, Reply};
 
 use crate::provider::Outcome;
-use crate::purse::{Lease, Next, Purse, Verdict, is_stale};
+use crate::purse::{Lease, Next, Purse, Role, Verdict, is_stale};
 use crate::{Provider, RecoveryError};
 
 /// What an answer means, once the request has been built again if it had to be.
@@ -30,7 +30,7 @@ impl Provider {
     ) -> Result<Outcome, RecoveryError> {
         let digest = call.digest();
         if let Some(key) = call.key() {
-            while let Some(lease) = purse.orphan(Some((key, &digest)))? {
+            while let Some(lease) = purse.before(key, &digest)? {
                 self.drive(purse, &lease).await?;
             }
         }
@@ -58,15 +58,15 @@ impl Provider {
     async fn fund<'p>(&self, purse: &'p Purse, call: &Call) -> Result<Lease<'p>, RecoveryError> {
         loop {
             let nonce = self.nonce();
-            match poll_fn(|cx| purse.poll_pay(call, nonce, cx)).await? {
-                Next::This(lease) => return Ok(lease),
-                Next::First { lease, gathers } => {
-                    if let Some(refusal) = self.drive(purse, &lease).await?
-                        && gathers
-                    {
-                        return Err(RecoveryError::Refused(refusal));
-                    }
-                }
+            let Next { lease, role } = poll_fn(|cx| purse.poll_pay(call, nonce, cx)).await?;
+            if role == Role::Call {
+                return Ok(lease);
+            }
+            // An orphan that was refused has given its tokens back; a gathering has not.
+            if let Some(refusal) = self.drive(purse, &lease).await?
+                && role == Role::Gathering
+            {
+                return Err(RecoveryError::Refused(refusal));
             }
         }
     }

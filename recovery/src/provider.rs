@@ -11,15 +11,16 @@ use larder_protocol::insert::Insert;
 use larder_protocol::lookup::Lookup;
 use larder_protocol::receipt::Finding;
 use larder_protocol::{
-    Address, Blob, BlobHash, Call, Done, Key, Nonce, Payment, Receipt, ReceiptKey, Record, Refusal,
-    Reply, Request, ServerKey, SignedRecord, SizeClass, envelope,
+    Address, Blob, BlobHash, Call, Done, Key, Nonce, Receipt, ReceiptKey, Record, Refusal, Reply,
+    Request, ServerKey, SignedRecord,
 };
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{CryptoRng, SeedableRng};
 use secp256k1::Keypair;
 
+use crate::exchange::{exchange, info, nonce};
 use crate::purse::{Purse, is_stale};
-use crate::terms::{Terms, keys, may_follow};
+use crate::terms::{Terms, may_follow};
 use crate::{RecoveryError, Transport, Unreachable};
 
 /// A storage node whose terms are known and verified.
@@ -351,70 +352,8 @@ impl Provider {
     }
 }
 
-/// Asks for the terms and checks who signed them.
-async fn info(
-    request: &Request,
-    server: &ServerKey,
-    transport: &dyn Transport,
-    compact: bool,
-) -> Result<(SignedRecord, Record), RecoveryError> {
-    match exchange(request, transport, compact).await?.outcome {
-        Ok(Done::Info(signed)) => {
-            let record = signed
-                .verified(server)
-                .cloned()
-                .ok_or(RecoveryError::Misbehaved(
-                    "its terms are not signed by the key in its address",
-                ))?;
-            keys(&record)?;
-            Ok((*signed, record))
-        }
-        other => Err(unexpected(other)),
-    }
-}
-
-async fn exchange(
-    request: &Request,
-    transport: &dyn Transport,
-    compact: bool,
-) -> Result<Reply, RecoveryError> {
-    let body = request.encode();
-    // The answer comes in the class of its request, and that of a look-up may be a blob. With a
-    // payment nothing is small.
-    let small = matches!(request.call, Call::Info | Call::Delete(_));
-    if compact && small && request.payment == Payment::None {
-        let reply = send(&body, SizeClass::Small, transport).await?;
-        if reply.outcome != Err(Refusal::WrongSizeClass) {
-            return Ok(reply);
-        }
-    }
-    send(&body, SizeClass::Big, transport).await
-}
-
-async fn send(
-    body: &[u8],
-    class: SizeClass,
-    transport: &dyn Transport,
-) -> Result<Reply, RecoveryError> {
-    #[expect(
-        clippy::expect_used,
-        reason = "every request fits its class, see `envelope`"
-    )]
-    let contents = envelope::wrap(body, class).expect("a request fits");
-    let answer = transport.exchange(contents).await?;
-    envelope::unwrap(&answer)
-        .and_then(Reply::decode)
-        .map_err(|_| RecoveryError::Misbehaved("its answer cannot be read"))
-}
-
-fn nonce(rng: &mut impl CryptoRng) -> Nonce {
-    let mut nonce = Nonce([0; 32]);
-    rng.fill_bytes(&mut nonce.0);
-    nonce
-}
-
 /// A refusal that this operation can have, or an outcome that it cannot.
-fn unexpected(outcome: Result<Done, Refusal>) -> RecoveryError {
+pub(crate) fn unexpected(outcome: Result<Done, Refusal>) -> RecoveryError {
     match outcome {
         Ok(_) => RecoveryError::Misbehaved("it answers another operation"),
         Err(refusal) => RecoveryError::Refused(refusal),

@@ -26,15 +26,21 @@ impl Provider {
     /// kept up for as many epochs as a storage node accepts loses its tokens.
     ///
     /// # Errors
-    /// [`RecoveryError::NoPurse`], and those of any operation; calling it again is safe.
+    /// [`RecoveryError::NoPurse`], and those of any operation; calling it again is safe. All that
+    /// can be done is done, even when a request from before cannot be settled.
     pub async fn upkeep(&self, now: u64) -> Result<Upkeep, RecoveryError> {
         let purse = self.purse.as_ref().ok_or(RecoveryError::NoPurse)?;
         let mut done = Upkeep::default();
         self.refresh().await?;
         purse.see(now)?;
-        while let Some(lease) = purse.orphan(None)? {
-            self.drive(purse, &lease).await?;
-            done.settled += 1;
+        // One that cannot be settled must not keep the others from being moved in time.
+        let mut failed = None;
+        for lease in purse.orphans() {
+            match self.drive(purse, &lease).await {
+                Ok(_) => done.settled += 1,
+                Err(unreachable @ RecoveryError::Unreachable(_)) => return Err(unreachable),
+                Err(error) => failed = Some(error),
+            }
         }
         loop {
             let lease = match purse.reissue(now, self.nonce())? {
@@ -55,6 +61,6 @@ impl Provider {
             }
             done.gathered += 1;
         }
-        Ok(done)
+        failed.map_or(Ok(done), Err)
     }
 }

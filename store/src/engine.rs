@@ -63,7 +63,7 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Enters another epoch, durably: raises the floor, forgets the rows below it, the
     /// tombstones and claims whose time is over, and gives their room back. Commits wait
-    /// meanwhile, reads go on. [`Past`] when the epoch is not later than the present one;
+    /// meanwhile, reads go on; the disk needs room for the index a second time. [`Past`] when the epoch is not later than the present one;
     /// then nothing was done.
     ///
     /// # Errors

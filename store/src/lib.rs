@@ -4,6 +4,8 @@
 //!
 //! * **Insert if absent, delete with a tombstone, look-up.** A key that was deleted can
 //!   never be inserted again while its tombstone lives.
+//! * **A change and what pays for it are one.** An [`Effect`] may bring a ledger's entry
+//!   along: both become durable, or neither, and a pair or a claim is used once.
 //! * **Durable before acknowledged.** When [`Engine::commit`] returns, every effect of the
 //!   batch survives `kill -9` and a power cut; what has not been made durable yet is not
 //!   shown to readers either. A batch is there as a whole or not at all.
@@ -11,6 +13,8 @@
 //!   every read, an index against its tallies on every opening.
 //! * **Bounded memory,** whatever the number of blobs: one bit per slot and a cache of the
 //!   size that was asked for.
+//! * **A bounded disk.** What an epoch leaves behind, rows and tombstones, is forgotten as a
+//!   whole, and [`Engine::enter`] gives its room back.
 //!
 //! Engines block; [`Committer`] is the thread on which commits run, and turns whatever is
 //! in flight into the next batch. Every engine passes the tests of the `suite` module
@@ -19,13 +23,16 @@
 //! # How it fails
 //!
 //! Every error is a [`StoreError`], written for the operator. After an error in a commit
-//! an engine acknowledges nothing until it is opened anew; look-ups go on.
+//! an engine acknowledges nothing until it is opened anew; look-ups go on. An epoch that
+//! could not be entered leaves the one before in force.
 //!
 //! The byte-level format is `docs/store-format.md`.
 
 mod books;
 mod claims;
 mod committer;
+#[cfg(test)]
+mod cut_disk;
 mod engine;
 mod epochs;
 mod error;

@@ -163,3 +163,110 @@ impl<'i> Copy<'i> {
         Ok(self.books)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use larder_credentials::Epoch;
+    use larder_credentials::ledger::Floor;
+    use larder_protocol::{BlobHash, Key};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::medium::Disk;
+    use crate::record::{Record, Stored, TAIL_LEN, Tombstone};
+    use crate::suite::sample::key;
+    use crate::view::State;
+
+    fn open(folder: &Path) -> Index {
+        Index::open(folder, 1 << 20, Arc::new(Disk)).unwrap()
+    }
+
+    fn record(slot: u64) -> Record {
+        Record {
+            slot,
+            hash: BlobHash([0; 32]),
+            tail: [0; TAIL_LEN],
+            epoch: 0,
+        }
+    }
+
+    /// An index with two records, and tombstones of three ordinals.
+    fn index(folder: &Path) -> Index {
+        let index = open(folder);
+        let mut books = Books::default();
+        let identity = Identity {
+            format: 1,
+            store_id: [9; 16],
+        };
+        index.found(identity, &books).unwrap();
+        let mut overlay = Overlay::new(&index);
+        for n in [1, 2] {
+            let key = key(n);
+            overlay
+                .put(Table::Index, key.as_bytes(), &record(n))
+                .unwrap();
+        }
+        for epoch in 0..3 {
+            let name = Tombstone::name(&deleted(epoch));
+            let table = Table::Tombstones(epoch);
+            overlay.put(table, &name, &Tombstone { epoch }).unwrap();
+        }
+        index.apply(&mut books, &overlay.into_writes()).unwrap();
+        index
+    }
+
+    fn deleted(epoch: u32) -> Key {
+        key(100 + u64::from(epoch))
+    }
+
+    fn enter(index: &Index, fresh: &Index) -> Result<Books, StoreError> {
+        let next = Enter {
+            floor: Floor {
+                oldest: Epoch(1),
+                current: Epoch(1),
+            },
+            since: 0,
+            terms: vec![1],
+            tombstones_before: 2,
+        };
+        let plan = plan(index, &mut Unpaid::default(), next).unwrap().unwrap();
+        plan.copy(index, fresh)
+    }
+
+    #[test]
+    fn the_copy_is_an_index_of_its_own_with_what_stays() {
+        let (old, new) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        let fresh = open(new.path());
+        let books = enter(&index(old.path()), &fresh).unwrap();
+        drop(fresh);
+        let fresh = open(new.path());
+        assert!(fresh.audit(|_, _, _| Ok(())).unwrap() == books);
+        assert_eq!(books.commits, 2);
+        let identity = Identity {
+            format: FORMAT,
+            store_id: [9; 16],
+        };
+        assert_eq!(fresh.identity().unwrap(), Some(identity));
+        for n in [1, 2] {
+            assert_eq!(fresh.state(&key(n)).unwrap(), State::Present(record(n)));
+        }
+        let states = [0, 1, 2].map(|epoch| fresh.state(&deleted(epoch)).unwrap());
+        assert_eq!(states, [State::Absent, State::Absent, State::Deleted]);
+        assert_eq!(fresh.epochs().unwrap().unwrap().ordinal, 1);
+    }
+
+    /// Otherwise the copy's own tallies would make a loss good for ever.
+    #[test]
+    fn a_damaged_index_is_not_copied() {
+        let (old, new) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        let index = index(old.path());
+        let mut entry = Batch::default();
+        entry.insert(&key(1).as_bytes()[..], record(7).to_bytes());
+        index.fill(Table::Index, entry).unwrap();
+        let copied = enter(&index, &open(new.path()));
+        assert!(matches!(copied, Err(StoreError::Corrupt { .. })));
+    }
+}

@@ -36,3 +36,87 @@ pub(super) fn restore(config: &Config, clock: Arc<dyn Clock>) -> Result<String, 
         terms.epoch
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use larder_credentials::Epoch;
+    use larder_credentials::ledger::Floor;
+    use larder_store::{Engine, Epochs};
+
+    use super::*;
+    use crate::clock::test::At;
+    use crate::desk::{Desk, Sale};
+    use crate::till::Giveaway;
+
+    fn config(folder: &std::path::Path) -> Config {
+        let mut config = Config::load(None, Some(folder), []).unwrap();
+        config.free_space_floor = 0;
+        config
+    }
+
+    fn epochs(config: &Config) -> Epochs {
+        let (engine, _) = open_folder(config, Identity::load).unwrap();
+        engine.epochs().unwrap().unwrap()
+    }
+
+    fn closed(epoch: u32) -> Floor {
+        let (oldest, current) = (Epoch(epoch), Epoch(epoch));
+        Floor { oldest, current }
+    }
+
+    #[test]
+    fn a_restored_store_goes_on_later_than_any_epoch_before_and_closes_those_for_good() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        let clock = Arc::new(At(1_800_000_000));
+        let open = || {
+            let (engine, identity) = open_folder(&config, Identity::load_or_create).unwrap();
+            let (offer, till) = (config.offer.clone(), Arc::new(Giveaway));
+            let sale = Sale { offer, till };
+            Desk::open(engine, identity, Some(sale), clock.clone()).unwrap()
+        };
+        open().enter_next_epoch().unwrap();
+        assert_eq!(epochs(&config).floor.current, Epoch(2));
+
+        let told = restore(&config, clock.clone()).unwrap();
+        assert!(told.contains("epoch 1800000000"), "{told}");
+        assert_eq!(epochs(&config).floor, closed(1_800_000_000));
+        // Again within the same second, or with a clock that was set back.
+        for (now, epoch) in [(1_800_000_000, 1_800_000_001), (5, 1_800_000_002)] {
+            restore(&config, Arc::new(At(now))).unwrap();
+            assert_eq!(epochs(&config).floor, closed(epoch));
+        }
+        // The node goes on from there, and what is closed stays so.
+        open().enter_next_epoch().unwrap();
+        let floor = epochs(&config).floor;
+        assert_eq!(
+            (floor.oldest.0, floor.current.0),
+            (1_800_000_002, 1_800_000_003)
+        );
+    }
+
+    #[test]
+    fn a_store_without_any_epoch_is_restored_too_and_one_without_its_seed_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        let clock = Arc::new(At(1_800_000_000));
+        let without = restore(&config, clock.clone());
+        assert!(matches!(
+            without,
+            Err(NodeError::File { doing: "read", .. })
+        ));
+        Identity::load_or_create(&config.seed_path()).unwrap();
+        restore(&config, clock).unwrap();
+        assert_eq!(epochs(&config).floor, closed(1_800_000_000));
+    }
+
+    #[test]
+    fn a_store_that_a_node_is_running_on_is_not_restored() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        let running = open_folder(&config, Identity::load_or_create).unwrap();
+        let refused = restore(&config, Arc::new(At(1_800_000_000)));
+        assert!(matches!(refused, Err(NodeError::Store(_))));
+        drop(running);
+    }
+}

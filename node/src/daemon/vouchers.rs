@@ -62,3 +62,63 @@ pub(super) fn create(
     }
     Ok(codes)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use larder_protocol::Voucher;
+
+    use super::*;
+    use crate::clock::test::At;
+
+    fn node() -> (tempfile::TempDir, Config) {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config::load(None, Some(folder.path()), []).unwrap();
+        Identity::load_or_create(&config.seed_path()).unwrap();
+        (folder, config)
+    }
+
+    fn make(config: &Config, tokens: u64) -> Result<String, NodeError> {
+        let order = Create {
+            tokens,
+            count: 3,
+            expires_days: 2,
+        };
+        create(config, &order, &At(1_000))
+    }
+
+    #[test]
+    fn each_code_is_another_genuine_voucher_of_this_node() {
+        let (_folder, config) = node();
+        let codes = make(&config, 20_000).unwrap();
+        let key = Identity::load(&config.seed_path()).unwrap().voucher_key();
+        let vouchers: Vec<Voucher> = codes.lines().map(|code| code.parse().unwrap()).collect();
+        for voucher in &vouchers {
+            assert!(voucher.genuine(&key));
+            assert_eq!((voucher.tokens, voucher.expires), (20_000, 1_000 + 2 * DAY));
+        }
+        let ids: HashSet<_> = vouchers.iter().map(|voucher| voucher.id).collect();
+        assert_eq!(ids.len(), 3);
+    }
+
+    #[test]
+    fn vouchers_that_nobody_could_use_are_not_made() {
+        let (_folder, mut config) = node();
+        for tokens in [0, 999, 1_500, 17_000] {
+            let problem = make(&config, tokens).unwrap_err().to_string();
+            assert!(problem.contains("--tokens"), "{problem}");
+        }
+        config.payment = Payment::None;
+        let problem = make(&config, 1_000).unwrap_err().to_string();
+        assert!(problem.contains("for free"), "{problem}");
+    }
+
+    #[test]
+    fn without_a_seed_no_voucher_is_made_and_no_seed_either() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config::load(None, Some(folder.path()), []).unwrap();
+        assert!(matches!(make(&config, 1_000), Err(NodeError::File { .. })));
+        assert!(!config.seed_path().exists());
+    }
+}

@@ -159,3 +159,44 @@ fn a_node_that_becomes_free_keeps_what_is_stored_and_ages_go_on_when_it_sells_ag
     let second = wallet.perform(&scene, &first.pair, delete(&scene, 2));
     assert_eq!((first.adjust, second.adjust), (6, 8));
 }
+
+#[test]
+fn after_a_restore_the_blobs_are_there_and_every_token_is_void() {
+    let (scene, mut wallet) = (scene(), Wallet::new(2));
+    let (pair, terms) = (wallet.buy(&scene, 100), scene.terms());
+    let pair = wallet.perform(&scene, &pair, insert(1, 1)).pair;
+    let scene = scene.after_command("restore");
+    let now = scene.record().epoch;
+    assert!(now > 1_700_000_000 && scene.record().tariff.unwrap().issuers.len() == 1);
+    assert_eq!(scene.tokens_outstanding(), 0);
+    // As the backup's client would send it, and made anew with the record of now.
+    let stale = wallet.pay_with(&terms, &pair, &lookup(1), 2);
+    let refused = scene.ask(lookup(1), paid(&stale)).outcome;
+    assert_eq!(refused, wrong_epoch(now, now));
+    let fresh = wallet.buy(&scene, 1_000);
+    assert_eq!(fresh.epoch(), epoch(&scene));
+    let found = wallet.perform(&scene, &fresh, lookup(1));
+    assert_eq!(found.outcome, Ok(Done::Found(blob(1))));
+    scene.next_epoch();
+    assert_eq!(scene.record().epoch, now + 1);
+}
+
+#[test]
+fn a_restore_ends_a_halt_because_it_voids_what_was_forged_too() {
+    let (scene, mut wallet) = (scene(), Wallet::new(2));
+    let pair = wallet.buy(&scene, 100);
+    // A store with the same keys that has sold nothing: to it, this is forged.
+    let other = crate::scene::scene();
+    let call = insert(1, 1);
+    let forged = paid(&wallet.pay(&scene, &pair, &call));
+    let halted = Err(Refusal::Halted);
+    assert_eq!(other.ask(call.clone(), forged.clone()).outcome, halted);
+    let other = other.after_command("restore");
+    let now = other.record().epoch;
+    let refused = other.ask(call.clone(), forged).outcome;
+    assert_eq!(refused, wrong_epoch(now, now));
+    // By the defaults of the command.
+    let bought = wallet.buy(&other, 1_000);
+    let inserted = wallet.perform(&other, &bought, call);
+    assert_eq!(inserted.outcome, Ok(Done::Inserted));
+}

@@ -11,4 +11,5 @@ mod epochs;
 mod paying;
 mod races;
 mod scene;
+mod threads;
 mod tills;

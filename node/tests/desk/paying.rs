@@ -1,7 +1,7 @@
 //! What operations cost, and what is refused before it costs anything.
 
 use larder_credentials::ledger::Supply;
-use larder_protocol::{Call, Done, Payment, Refusal, SizeClass, envelope};
+use larder_protocol::{Call, Done, Nonce, Payment, Refusal, Reply, Request, SizeClass, envelope};
 use larder_store::{Engine, Options, Stat};
 
 use crate::scene::*;
@@ -131,11 +131,11 @@ fn what_is_refused_before_it_is_paid_stores_nothing_and_costs_nothing() {
 fn a_look_up_in_the_small_class_is_refused_and_costs_nothing() {
     let (scene, mut wallet) = (scene(), Wallet::new(2));
     wallet.buy(&scene, 100);
-    let request = larder_protocol::Request::unpaid(larder_protocol::Nonce([9; 32]), lookup(1));
+    let request = Request::unpaid(Nonce([9; 32]), lookup(1));
     let contents = envelope::wrap(&request.encode(), SizeClass::Small).unwrap();
     let answer = scene.desk.answer(&contents);
     assert_eq!(SizeClass::of(&answer), SizeClass::Small);
-    let reply = larder_protocol::Reply::decode(envelope::unwrap(&answer).unwrap()).unwrap();
+    let reply = Reply::decode(envelope::unwrap(&answer).unwrap()).unwrap();
     assert_eq!(reply.outcome, Err(Refusal::WrongSizeClass));
 }
 
@@ -244,4 +244,35 @@ fn a_full_disk_costs_nothing() {
     assert_eq!(scene.tokens_outstanding(), 100);
     let found = wallet.perform(&scene, &pair, lookup(1));
     assert_eq!(found.outcome, Err(Refusal::Absent));
+}
+
+#[test]
+fn a_request_with_any_byte_of_its_payment_or_its_call_changed_does_nothing() {
+    let (scene, mut wallet) = (scene(), Wallet::new(2));
+    let pair = wallet.buy(&scene, 1_000);
+    let inserting = insert(1, 1);
+    let pair = wallet.perform(&scene, &pair, inserting).pair;
+    let call = delete(&scene, 1);
+    let in_flight = wallet.pay(&scene, &pair, &call);
+    let request = Request {
+        payment: paid(&in_flight),
+        ..Request::unpaid(Nonce([9; 32]), call.clone())
+    };
+    let before = scene.tokens_outstanding();
+    let body = request.encode();
+    // The nonce is the client's own; a receipt over another one is worth nothing to it.
+    for at in (0..1).chain(33..body.len()) {
+        let mut changed = body.clone();
+        changed[at] ^= 1 << (at % 8);
+        let contents = envelope::wrap(&changed, SizeClass::Big).unwrap();
+        let answer = scene.desk.answer(&contents);
+        let reply = Reply::decode(envelope::unwrap(&answer).unwrap()).unwrap();
+        assert!(
+            reply.outcome.is_err() && reply.replacement.is_none(),
+            "byte {at}"
+        );
+    }
+    assert_eq!(scene.tokens_outstanding(), before);
+    let removed = wallet.settle(&scene, call, in_flight);
+    assert_eq!(removed.outcome, Ok(Done::Removed));
 }

@@ -1,6 +1,10 @@
 //! A storage node without threads, over a store that can be closed and opened again; and a wallet
 //! that keeps its pairs itself.
 
+use std::ffi::OsString;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -78,7 +82,10 @@ pub(crate) fn options() -> Options {
 }
 
 fn open(folder: &TempDir, options: Options) -> Arc<SledEngine> {
-    Arc::new(SledEngine::open(folder.path(), options).expect("a store"))
+    // Where the daemon has it, so that its commands can be run on it.
+    let store = folder.path().join("store");
+    std::fs::create_dir_all(&store).expect("a folder");
+    Arc::new(SledEngine::open(&store, options).expect("a store"))
 }
 
 impl Scene {
@@ -124,6 +131,40 @@ impl Scene {
             engine,
             desk,
         })
+    }
+
+    /// Closes the store, runs the daemon's command on it, and opens it again.
+    pub(crate) fn after_command(self, command: &str) -> Self {
+        let Scene {
+            folder,
+            clock,
+            engine,
+            desk,
+        } = self;
+        drop((desk, engine));
+        let seed = folder.path().join("seed");
+        std::fs::write(&seed, hex::encode(SEED)).expect("written");
+        std::fs::set_permissions(&seed, Permissions::from_mode(0o600)).expect("set");
+        let args = [
+            "larderd".as_ref(),
+            "--data-dir".as_ref(),
+            folder.path().as_os_str(),
+        ];
+        let args = args
+            .into_iter()
+            .chain([command.as_ref()])
+            .map(OsString::from);
+        let code = larder_node::daemon::run(args);
+        assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::SUCCESS));
+        let engine = open(&folder, options());
+        let identity = Identity::from_seed(SEED);
+        let desk = Desk::open(engine.clone(), identity, Some(sale(offer())), clock.clone());
+        Scene {
+            desk: desk.expect("a desk"),
+            engine,
+            folder,
+            clock,
+        }
     }
 
     pub(crate) fn later(&self, seconds: u64) {

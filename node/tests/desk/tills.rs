@@ -164,7 +164,8 @@ fn nothing_is_bought_without_a_quote_nor_for_another_amount() {
 /// can be read again from a cursor. It outlives the node.
 #[derive(Default)]
 struct Backend {
-    invoices: BTreeMap<[u8; 32], bool>,
+    /// Whether it is paid, and when it expires.
+    invoices: BTreeMap<[u8; 32], (bool, u64)>,
     stream: Vec<[u8; 32]>,
     cursor: usize,
 }
@@ -186,7 +187,9 @@ impl Lightning {
     fn pay(&self, request: &str) {
         let payment = name(request.as_bytes());
         let mut backend = self.backend.lock().unwrap();
-        backend.invoices.insert(payment, true);
+        if let Some((paid, _)) = backend.invoices.get_mut(&payment) {
+            *paid = true;
+        }
         backend.stream.push(payment);
     }
 
@@ -225,11 +228,13 @@ impl Till for Lightning {
         };
         let request = invoice(order.tags);
         let payment = name(request.as_bytes());
+        let made = backend.invoices.entry(payment);
+        let (settled, expires) = *made.or_insert((false, order.now + 600));
         Ok(Ordered {
             payment,
             request,
-            expires: order.now + 600,
-            settled: *backend.invoices.entry(payment).or_default(),
+            expires,
+            settled,
         })
     }
 
@@ -333,7 +338,27 @@ fn more_unpaid_claims_than_the_bound_are_turned_away_until_older_ones_expire() {
         assert!(!quoted(scene.free(Call::Quote(quote))).paid);
     }
     let quote = wallet.quote(100, 1, None);
-    assert_eq!(scene.free(Call::Quote(quote.clone())), Err(Refusal::Busy));
+    assert_eq!(scene.free(Call::Quote(quote)), Err(Refusal::Busy));
     scene.later(601);
+    let quote = wallet.quote(100, 1, None);
+    assert!(!quoted(scene.free(Call::Quote(quote))).paid);
+}
+
+#[test]
+fn what_was_not_paid_in_time_is_forgotten_and_other_claims_get_another_invoice() {
+    let (till, mut wallet) = (Lightning::default(), Wallet::new(2));
+    let scene = Scene::of(options(), till.sale().unwrap());
+    let quote = wallet.quote(100, 1, None);
+    let open = quoted(scene.free(Call::Quote(quote.clone())));
+    scene.later(601);
+    scene.next_epoch();
+    let refused = scene.free(Call::Quote(quote));
+    assert_eq!(refused, Err(Refusal::UnknownClaim));
+    till.pay(&open.request);
+    assert_eq!(till.report().unwrap(), [false]);
+    let late = wallet.purchase(&scene, 0, 100);
+    let refused = scene.ask(Call::Purchase, paid(&late)).outcome;
+    assert_eq!(refused, Err(Refusal::UnknownClaim));
+    let quote = wallet.quote(100, 1, None);
     assert!(!quoted(scene.free(Call::Quote(quote))).paid);
 }

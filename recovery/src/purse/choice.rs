@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use larder_credentials::holder::HEADROOM;
 use larder_credentials::{Epoch, RangeWidth};
+use larder_protocol::Call;
 
 use super::held::Held;
 
@@ -18,12 +19,28 @@ use super::held::Held;
 pub(crate) enum Choice {
     /// These two pay for it.
     Pay([usize; 2]),
-    /// These two of the current epoch have to become one first, by a transfer.
-    Transfer([usize; 2]),
-    /// These two of an older epoch have to become one first, by a reissue.
-    Reissue([usize; 2]),
+    /// These two have to become one first.
+    Gather(By, [usize; 2]),
     /// All of it is not enough: this many tokens are missing.
     Short(u64),
+}
+
+/// How two credentials become a full one and an empty one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    /// Of the current epoch, for a fee.
+    Transfer,
+    /// Of an older epoch, for nothing.
+    Reissue,
+}
+
+impl By {
+    pub(crate) fn call(self) -> Call {
+        match self {
+            By::Transfer => Call::Transfer,
+            By::Reissue => Call::Reissue,
+        }
+    }
 }
 
 /// Chooses among idle credentials for an operation of this price.
@@ -44,8 +61,8 @@ pub(crate) fn choose(idle: &[Held], current: Epoch, price: u64, fee: u64) -> Cho
         _ => None,
     });
     match (older, epochs.get(&current).map(Vec::as_slice)) {
-        (Some(two), _) => Choice::Reissue(two),
-        (None, Some([first, second, ..])) => Choice::Transfer([*first, *second]),
+        (Some(two), _) => Choice::Gather(By::Reissue, two),
+        (None, Some([first, second, ..])) => Choice::Gather(By::Transfer, [*first, *second]),
         _ => Choice::Short(price.max(1)),
     }
 }
@@ -117,4 +134,93 @@ pub(crate) fn evenly(left: u64) -> [u64; 2] {
 pub(crate) fn gathered(left: u64) -> [u64; 2] {
     let first = left.min(RangeWidth::Bits32.largest());
     [first, left - first]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: Epoch = Epoch(7);
+
+    fn idle(amounts: &[(u32, u64)]) -> Vec<Held> {
+        let held = amounts.iter();
+        held.map(|&(age, amount)| Held::worth(Epoch(NOW.0 - age), amount))
+            .collect()
+    }
+
+    /// Does what the choice says, on paper.
+    fn gather(idle: &mut [Held], by: By, two: [usize; 2], fee: u64) {
+        let together = idle[two[0]].amount + idle[two[1]].amount;
+        let [first, second] = match by {
+            By::Transfer => gathered(together - fee),
+            By::Reissue => gathered(together),
+        };
+        assert_eq!(idle[two[0]].epoch, idle[two[1]].epoch);
+        assert_eq!(idle[two[0]].epoch < NOW, by == By::Reissue);
+        idle[two[0]] = Held::worth(NOW, first);
+        idle[two[1]] = Held::worth(NOW, second);
+    }
+
+    proptest! {
+        #[test]
+        fn gathering_ends_in_paying_or_is_not_begun(
+            amounts in proptest::collection::vec((0..3_u32, 0..30_u64), 0..14),
+            price in 1..100_u64,
+            fee in 1..5_u64,
+        ) {
+            let mut idle = idle(&amounts);
+            let held = |idle: &[Held]| idle.iter().map(|held| held.amount).sum::<u64>();
+            let (all, mut steps) = (held(&idle), 0);
+            loop {
+                match choose(&idle, NOW, price, fee) {
+                    Choice::Pay([first, second]) => {
+                        prop_assert_ne!(first, second);
+                        prop_assert_eq!(idle[first].epoch, idle[second].epoch);
+                        prop_assert!(idle[first].amount + idle[second].amount >= price);
+                        break;
+                    }
+                    Choice::Gather(by, two) => gather(&mut idle, by, two, fee),
+                    Choice::Short(missing) => {
+                        // Nothing is spent on gathering what will not suffice.
+                        prop_assert_eq!(steps, 0);
+                        prop_assert!(missing > 0);
+                        // A pair with what is missing, as one that is bought, is enough.
+                        idle.push(Held::worth(NOW, missing));
+                        idle.push(Held::worth(NOW, fee * idle.len() as u64));
+                        prop_assert!(!matches!(choose(&idle, NOW, price, fee), Choice::Short(_)));
+                        return Ok(());
+                    }
+                }
+                steps += 1;
+                prop_assert!(steps <= amounts.len());
+            }
+            prop_assert!(all - held(&idle) <= fee * steps as u64);
+        }
+
+        #[test]
+        fn what_is_left_is_divided_without_a_rest_and_with_room_for_a_refund(left in 0..(3_u64 << 31)) {
+            let [first, second] = evenly(left);
+            prop_assert_eq!(first + second, left);
+            prop_assert!(first <= RangeWidth::Bits32.largest() - HEADROOM);
+            prop_assert!(second.abs_diff(first) <= 1 || second <= RangeWidth::Bits32.largest());
+            let [first, second] = gathered(left);
+            prop_assert_eq!(first + second, left);
+            prop_assert!(first <= RangeWidth::Bits32.largest());
+        }
+    }
+
+    #[test]
+    fn the_newest_epoch_pays_first_and_the_largest_with_the_smallest_that_suffices() {
+        let idle = idle(&[(1, 50), (1, 50), (0, 3), (0, 9), (0, 20), (0, 1)]);
+        assert_eq!(choose(&idle, NOW, 21, 1), Choice::Pay([4, 5]));
+        assert_eq!(choose(&idle, NOW, 22, 1), Choice::Pay([4, 2]));
+        assert_eq!(choose(&idle, NOW, 29, 1), Choice::Pay([4, 3]));
+        assert_eq!(choose(&idle, NOW, 30, 1), Choice::Pay([0, 1]));
+        assert_eq!(
+            choose(&idle, NOW, 101, 1),
+            Choice::Gather(By::Reissue, [0, 1])
+        );
+    }
 }

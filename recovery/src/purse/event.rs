@@ -302,3 +302,56 @@ impl<'a> Fields<'a> {
         std::mem::take(&mut self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn bytes_are_an_event_in_one_form_only_or_none(
+            code in 0..18_u8,
+            rest in proptest::collection::vec(0..3_u8, 0..60),
+        ) {
+            let entry = [&[code], &rest[..]].concat();
+            if let Some(event) = Event::decode(&entry) {
+                prop_assert_eq!(&*event.encode(), &entry);
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_purchase_writes_reads_back() {
+        let quoted = Quoted {
+            paid: true,
+            expires: 7,
+            request: "lnbc1".to_owned(),
+        };
+        for event in [
+            Event::Ordered {
+                order: 3,
+                claims: 16,
+                each: 50,
+                voucher: Some(vec![1; 49]),
+            },
+            Event::Quoted { order: 3, quoted },
+            Event::Collected {
+                order: 3,
+                claims: 0xffff,
+            },
+            Event::Closed { order: 3 },
+        ] {
+            let entry = event.encode();
+            let read = Event::decode(&entry).map(|event| event.encode());
+            assert_eq!(read, Some(entry.clone()));
+            assert!(
+                Event::decode(&[&entry[..], &[0]].concat()).is_none_or(|event| {
+                    // What ends with text or bytes of any length takes them.
+                    matches!(event, Event::Ordered { .. } | Event::Quoted { .. })
+                })
+            );
+        }
+    }
+}

@@ -28,7 +28,8 @@
 //! **Torn ends.** Only the last frame may be incomplete: its append never returned, so nobody
 //! acted on it, and it is cut off when the journal is opened. The length has a check of its own, so
 //! that a flipped bit in it cannot pass for a torn end and take sound frames with it. What is wrong
-//! anywhere else is [`JournalError::Damaged`].
+//! anywhere else is [`JournalError::Damaged`]. A bit that flips in the last entry looks like a
+//! torn end too: what a purse forgets that way, it finds out again from the storage node.
 //!
 //! The file is the owner's alone (mode 600): it holds money.
 

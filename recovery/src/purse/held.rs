@@ -37,6 +37,17 @@ impl Held {
         Credential::decode(bytes).map(|credential| Held::new(&credential))
     }
 
+    /// One that is good for arithmetic only.
+    #[cfg(test)]
+    pub(crate) fn worth(epoch: Epoch, amount: u64) -> Self {
+        Held {
+            epoch,
+            amount,
+            serial: Reference([0; 32]),
+            bytes: Zeroizing::new([0; CREDENTIAL_BYTES]),
+        }
+    }
+
     pub(crate) fn encode(&self) -> &[u8; CREDENTIAL_BYTES] {
         &self.bytes
     }

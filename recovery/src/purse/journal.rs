@@ -2,7 +2,7 @@
 //!
 //! A journal is a list of entries. The purse appends one before each step that a crash must not
 //! undo, and now and then replaces all of them by fewer that say the same. What an entry means is the
-//! purse's business ([`event`](super::event)); the journal keeps bytes.
+//! purse's business (`event`); the journal keeps bytes.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -24,14 +24,18 @@
 //! | [`journal`], [`folder`] | where it is written down |
 //! | `event`, `book` | what is written, and the state that follows |
 //! | `choice` | which credentials pay |
-//! | `requests` | the life of one paid request |
-//! | `rules` | what an answer may give back |
+//! | `requests`, `build` | a paid request on its way out |
+//! | `answers`, `rules` | its answer, and what that may give back |
+//! | `epochs` | when old credentials are moved |
 
 pub mod folder;
 pub mod journal;
 
+mod answers;
 mod book;
+mod build;
 mod choice;
+mod epochs;
 mod event;
 mod held;
 mod requests;
@@ -52,8 +56,9 @@ use self::journal::{Entry, Journal, JournalError};
 use crate::schedule::hmac_sha256;
 use crate::{Lane, Purpose, RecoveryError, RootKey, Schedule, Slot};
 
+pub(crate) use self::answers::{Verdict, is_stale};
 pub(crate) use self::book::Order;
-pub(crate) use self::requests::{Lease, Next, Verdict, is_stale};
+pub(crate) use self::requests::{Lease, Next, Role};
 
 /// Bytes a journal may grow by before it is rewritten, if its state is smaller.
 const GROWTH: usize = 1 << 20;
@@ -173,7 +178,7 @@ impl Purse {
             }
         }
         Holdings {
-            tokens: idle + in_flight,
+            tokens: idle.saturating_add(in_flight),
             in_flight,
             pairs: count / 2,
             ..holdings
@@ -294,7 +299,8 @@ impl Inner {
         let fits = self.book.apply(event);
         debug_assert!(fits.is_some(), "an event that does not fit its book");
         if self.grown > GROWTH.max(self.base) {
-            self.compact()?;
+            // The event is durable whatever becomes of this; without it the journal grows on.
+            self.compact().ok();
         }
         Ok(())
     }

@@ -3,7 +3,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use larder_protocol::Op;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use larder_protocol::{Op, Refusal};
 use larder_recovery::transport::Exchange;
 use larder_recovery::{
     Entry, Journal, JournalError, Looked, Means, MemoryJournal, Provider, RecoveryError, Removed,
@@ -286,6 +287,100 @@ async fn a_backup_of_any_age_finds_every_token_again() {
         assert_eq!(tokens(&provider), shelf.outstanding());
         assert!(looked >= before - LOOKUP - 2 * FEE, "{looked}");
     }
+}
+
+#[tokio::test]
+async fn a_journal_that_was_rewritten_has_forgotten_nothing() {
+    let shelf = PaidShelf::new();
+    let (provider, journal) = funded(&shelf, 500).await;
+    let [(kept, first), (lost, second), (busy, third)] = [pair(1), pair(2), pair(3)];
+    shelf.loses_answers(20);
+    assert!(provider.insert(kept, first.clone()).await.is_err());
+    assert_eq!(provider.upkeep(1_000).await.map(|done| done.settled), Ok(1));
+    shelf.loses_answers(20);
+    assert!(provider.insert(lost, second.clone()).await.is_err());
+    let purchase = provider.buy(100, Means::Lightning).await.expect("sold");
+    let entries = || journal.clone().entries().expect("in memory").len();
+    let mut inserts = 0;
+    while entries() > 2 * inserts {
+        provider.insert(busy, third.clone()).await.expect("enough");
+        inserts += 1;
+    }
+    drop(provider);
+
+    let provider = open(&shelf, journal, 2).await.expect("honest");
+    let held = 500 - 3 * INSERT - (inserts as u64 - 1) * LOOKUP;
+    assert_eq!(tokens(&provider), held + INSERT);
+    assert_eq!(provider.insert(kept, first).await, Ok(Written::New));
+    assert_eq!(provider.insert(lost, second).await, Ok(Written::New));
+    assert_eq!(tokens(&provider), held);
+    assert_eq!(provider.purchases(), vec![purchase.clone()]);
+    shelf.pay();
+    provider.collect(&purchase).await.expect("paid");
+    // The claims after it are others.
+    let other = provider.buy(100, Means::Lightning).await.expect("sold");
+    assert_ne!(other.id, purchase.id);
+    assert_eq!(tokens(&provider), held + 100);
+    assert_eq!(shelf.outstanding(), tokens(&provider));
+}
+
+#[tokio::test]
+async fn a_copy_that_comes_true_after_a_refusal_costs_no_token() {
+    let shelf = PaidShelf::new();
+    let (provider, _) = funded(&shelf, 50).await;
+    let (key, blob) = pair(1);
+    shelf.refuses(1, Refusal::Busy);
+    let written = provider.insert(key, blob.clone()).await;
+    assert_eq!(written, Err(RecoveryError::Refused(Refusal::Busy)));
+    shelf.comes_again();
+    assert!(shelf.has(&key));
+    // The pair that was given back is spent. What replaced it pays.
+    assert_eq!(provider.lookup(key).await, Ok(Looked::Found(blob)));
+    assert_eq!(tokens(&provider), 50 - INSERT - LOOKUP);
+    assert_eq!(shelf.outstanding(), tokens(&provider));
+}
+
+#[tokio::test]
+async fn two_devices_with_one_root_lose_no_token_to_one_another() {
+    let shelf = PaidShelf::new();
+    let (provider, journal) = funded(&shelf, 500).await;
+    let other = open(&shelf, copy(&journal), 2).await.expect("honest");
+    let mut spent = 0;
+    for n in 0..8 {
+        let device = if n % 3 == 0 { &other } else { &provider };
+        device.lookup(pair(n).0).await.expect("enough");
+        spent += LOOKUP;
+    }
+    assert_eq!(shelf.outstanding(), 500 - spent);
+    // Either of them finds what the other one left.
+    while other.lookup(pair(0).0).await.is_ok() {}
+    assert_eq!(tokens(&other), shelf.outstanding());
+    assert!(shelf.outstanding() < LOOKUP + 2 * FEE);
+}
+
+#[tokio::test]
+async fn many_operations_at_once_on_a_rough_network_conserve_tokens() {
+    let shelf = PaidShelf::new();
+    let (provider, journal) = funded(&shelf, 500).await;
+    shelf.is_rough(90, 5);
+    let inserts = (0..16).map(|n| {
+        let (key, blob) = pair(n);
+        let provider = provider.clone();
+        async move { again(|| provider.insert(key, blob.clone())).await }
+    });
+    // Some of them are not waited for to their end.
+    let mut inserts: FuturesUnordered<_> = inserts.collect();
+    for _ in 0..10 {
+        assert_eq!(inserts.next().await, Some(Some(Written::New)));
+    }
+    drop((inserts, provider));
+    shelf.is_rough(0, 0);
+    let provider = open(&shelf, journal, 2).await.expect("honest");
+    provider.upkeep(1_000).await.expect("a calm network");
+    let inserts = shelf.performed(Op::Insert) as u64;
+    assert!((10..=16).contains(&inserts));
+    assert_eq!(tokens(&provider), 500 - INSERT * inserts);
+    assert_eq!(shelf.outstanding(), tokens(&provider));
 }
 
 /// A journal with the same entries, of its own.

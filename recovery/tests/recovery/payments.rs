@@ -334,6 +334,26 @@ async fn all_that_is_paid_is_of_one_size_and_no_two_requests_share_bytes_of_a_co
 }
 
 #[tokio::test]
+async fn a_compact_client_pays_in_big_messages() {
+    let shelf = PaidShelf::new();
+    let (_, journal) = funded(&shelf, 100).await;
+    let transport = std::sync::Arc::new(shelf.clone());
+    let provider = Provider::connect(shelf.address(), transport).await;
+    let provider = provider.expect("terms are free").compact();
+    let server = *shelf.address().server_key();
+    let purse = larder_recovery::Purse::open(&root(1), &server, journal).expect("its journal");
+    let provider = provider.with_purse(purse).expect("the same terms");
+    // The storage node asserts the class of whatever is paid.
+    let removed = provider.delete(&keypair(101), pair(1).1.hash()).await;
+    assert_eq!(removed, Ok(Removed::NeverThere));
+    provider
+        .upkeep(1_000)
+        .await
+        .expect("terms fit no small message");
+    assert_eq!(tokens(&provider), 100 - DELETE);
+}
+
+#[tokio::test]
 async fn a_purse_of_another_root_or_storage_node_is_refused() {
     let shelf = PaidShelf::new();
     let (_, journal) = funded(&shelf, 50).await;

@@ -6,7 +6,7 @@ use larder_protocol::{Call, Op, issuer_commitment};
 use larder_recovery::{Looked, MemoryJournal, RecoveryError, Upkeep, Written};
 
 use crate::paid::{
-    EPOCH_SECONDS, FEE, FIRST_EPOCH, INSERT, LOOKUP, PaidShelf, funded, open, pair, tokens,
+    EPOCH_SECONDS, FEE, FIRST_EPOCH, INSERT, LOOKUP, PaidShelf, Trick, funded, open, pair, tokens,
 };
 
 const QUARTER: u64 = EPOCH_SECONDS as u64 / 4;
@@ -162,6 +162,20 @@ async fn what_a_new_epoch_moves_anyway_is_gathered_for_nothing() {
     provider.insert(pair(1).0, pair(1).1).await.expect("enough");
     assert_eq!(shelf.performed(Op::Transfer), 0);
     assert_eq!(tokens(&provider), 32 - INSERT);
+}
+
+#[tokio::test]
+async fn a_request_that_cannot_be_settled_does_not_keep_the_others_from_being_moved() {
+    let shelf = PaidShelf::new();
+    let (provider, _) = funded(&shelf, 500).await;
+    shelf.tricks(Some(Trick::GivesBack(1)));
+    assert!(provider.insert(pair(1).0, pair(1).1).await.is_err());
+    shelf.tricks(None);
+    shelf.next_epoch();
+    shelf.next_epoch();
+    let result = provider.upkeep(1_000).await;
+    assert!(matches!(result, Err(RecoveryError::Misbehaved(_))));
+    assert_eq!(shelf.performed(Op::Reissue), 9);
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ fn is_paid(n: u64) -> bool {
 
 /// Whether an epoch is entered before number `n` is begun.
 fn begins_an_epoch(n: u64) -> bool {
-    n % 48 == 0
+    n.is_multiple_of(48)
 }
 
 /// The process to kill; it ends by being killed, or when its parent is gone.

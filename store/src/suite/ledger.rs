@@ -290,6 +290,13 @@ pub fn tokens_out_of_nothing_halt_issuance(open: Open) {
     assert_eq!(commit(&*engine, opened), Outcome::Opened);
     let purchase = Effect::paid(Change::None, scene.purchase(1).entry);
     assert_eq!(commit(&*engine, purchase), halted);
+    // Closing every epoch in which it can have been forged ends the alarm.
+    enter(&*engine, 9, NOW);
+    drop(engine);
+    let engine = open(folder.path());
+    assert_eq!(engine.supply().unwrap(), Supply::default());
+    let purchase = Effect::paid(Change::None, Scene::new(9).purchase(1).entry);
+    assert_eq!(commit(&*engine, purchase), Outcome::Settled);
 }
 
 /// Epochs only move forward, by any stride, and are counted; their terms stay.

@@ -1,0 +1,97 @@
+//! The timer: each epoch is entered when the one before is over.
+
+use std::sync::Weak;
+use std::time::Duration;
+
+use crate::desk::Desk;
+
+/// How long the end of an epoch is waited for at once: a machine that slept, or whose clock was
+/// set, notices by then.
+const NAP: Duration = Duration::from_secs(60 * 60);
+
+/// How soon an epoch that could not be entered is tried again.
+const RETRY: Duration = Duration::from_secs(60);
+
+/// Enters each epoch when it is due, for as long as the desk is there.
+pub(crate) async fn keep_epochs(desk: Weak<Desk>) {
+    let Some(mut terms) = desk.upgrade().map(|desk| desk.watch_terms()) else {
+        return;
+    };
+    loop {
+        let Some(desk) = desk.upgrade() else { return };
+        let Some(end) = terms.borrow_and_update().end else {
+            return;
+        };
+        let left = Duration::from_secs(end.saturating_sub(desk.clock.now()));
+        let nap = if left.is_zero() {
+            let entered = tokio::task::spawn_blocking(move || desk.enter_if_due()).await;
+            match entered {
+                Ok(Ok(())) => Duration::ZERO,
+                Ok(Err(error)) => {
+                    tracing::error!("the next epoch was not entered: {error}");
+                    RETRY
+                }
+                Err(_) => RETRY,
+            }
+        } else {
+            drop(desk);
+            left.min(NAP)
+        };
+        // Whoever enters an epoch by hand wakes us, and so does the end of the node.
+        if let Ok(Err(_)) = tokio::time::timeout(nap, terms.changed()).await {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::node::{open_folder, sale};
+    use crate::{Config, Identity};
+
+    /// The time of the runtime, which a test lets run when nothing else does.
+    struct Runtime(Instant);
+
+    impl Clock for Runtime {
+        fn now(&self) -> u64 {
+            1_800_000_000 + self.0.elapsed().as_secs()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_epoch_is_entered_when_the_one_before_is_over_and_not_earlier() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::load(None, Some(folder.path()), []).unwrap();
+        config.free_space_floor = 0;
+        let (engine, identity) = open_folder(&config, Identity::load_or_create).unwrap();
+        let sale = sale(&config, &identity);
+        let start = Instant::now();
+        let desk = Desk::open(engine, identity, sale, Arc::new(Runtime(start))).unwrap();
+        let keeping = tokio::spawn(keep_epochs(Arc::downgrade(&desk)));
+        let mut terms = desk.watch_terms();
+        let week = Duration::from_secs(config.offer.epoch_seconds.into());
+        for number in 2..5 {
+            let before = Instant::now();
+            terms.changed().await.unwrap();
+            assert_eq!(terms.borrow_and_update().epoch, number);
+            let lasted = before.elapsed();
+            assert!(lasted >= week && lasted < week + NAP, "{lasted:?}");
+        }
+        // One that was entered by hand lasts as long as any other.
+        tokio::time::sleep(week / 2).await;
+        desk.enter_next_epoch().unwrap();
+        let before = Instant::now();
+        assert_eq!(terms.borrow_and_update().epoch, 5);
+        terms.changed().await.unwrap();
+        assert!(before.elapsed() >= week);
+        drop((desk, terms));
+        // With the desk it ends.
+        keeping.await.unwrap();
+    }
+}

@@ -1,0 +1,75 @@
+//! One request to a storage node and the answer to it, as bytes in envelopes.
+
+use larder_protocol::{
+    Call, Done, Nonce, Payment, Record, Refusal, Reply, Request, ServerKey, SignedRecord,
+    SizeClass, envelope,
+};
+use rand::CryptoRng;
+
+use crate::provider::unexpected;
+use crate::terms::keys;
+use crate::{RecoveryError, Transport};
+
+/// Asks for the terms and checks who signed them.
+pub(crate) async fn info(
+    request: &Request,
+    server: &ServerKey,
+    transport: &dyn Transport,
+    compact: bool,
+) -> Result<(SignedRecord, Record), RecoveryError> {
+    match exchange(request, transport, compact).await?.outcome {
+        Ok(Done::Info(signed)) => {
+            let record = signed
+                .verified(server)
+                .cloned()
+                .ok_or(RecoveryError::Misbehaved(
+                    "its terms are not signed by the key in its address",
+                ))?;
+            keys(&record)?;
+            Ok((*signed, record))
+        }
+        other => Err(unexpected(other)),
+    }
+}
+
+/// Sends a request and reads its answer.
+pub(crate) async fn exchange(
+    request: &Request,
+    transport: &dyn Transport,
+    compact: bool,
+) -> Result<Reply, RecoveryError> {
+    let body = request.encode();
+    // The answer comes in the class of its request, and that of a look-up may be a blob. With a
+    // payment nothing is small.
+    let small = matches!(request.call, Call::Info | Call::Delete(_));
+    if compact && small && request.payment == Payment::None {
+        let reply = send(&body, SizeClass::Small, transport).await?;
+        if reply.outcome != Err(Refusal::WrongSizeClass) {
+            return Ok(reply);
+        }
+    }
+    send(&body, SizeClass::Big, transport).await
+}
+
+async fn send(
+    body: &[u8],
+    class: SizeClass,
+    transport: &dyn Transport,
+) -> Result<Reply, RecoveryError> {
+    #[expect(
+        clippy::expect_used,
+        reason = "every request fits its class, see `envelope`"
+    )]
+    let contents = envelope::wrap(body, class).expect("a request fits");
+    let answer = transport.exchange(contents).await?;
+    envelope::unwrap(&answer)
+        .and_then(Reply::decode)
+        .map_err(|_| RecoveryError::Misbehaved("its answer cannot be read"))
+}
+
+/// A nonce that was never used.
+pub(crate) fn nonce(rng: &mut impl CryptoRng) -> Nonce {
+    let mut nonce = Nonce([0; 32]);
+    rng.fill_bytes(&mut nonce.0);
+    nonce
+}

@@ -1,0 +1,68 @@
+//! When credentials of older epochs are moved into the current one.
+
+use larder_protocol::{Call, Nonce};
+
+use super::held::Held;
+use super::requests::Lease;
+use super::{Inner, Purse, choice, slot};
+use crate::schedule::hmac_sha256;
+use crate::{Purpose, RecoveryError};
+
+impl Purse {
+    /// A request that moves a pair into the current epoch, if one is due, or when the next
+    /// one is.
+    pub(crate) fn reissue(
+        &self,
+        now: u64,
+        nonce: Nonce,
+    ) -> Result<Result<Lease<'_>, Option<u64>>, RecoveryError> {
+        let mut inner = self.lock();
+        let due = inner.due(self);
+        let Some((at, two)) = due else {
+            return Ok(Err(None));
+        };
+        if at > now {
+            return Ok(Err(Some(at)));
+        }
+        let (id, request) = inner.spend(self, two, &Call::Reissue, nonce, choice::evenly)?;
+        Ok(Ok(self.lease(&mut inner, id, request)))
+    }
+
+    /// How long after an epoch was first seen an old credential is to be moved: at a time of its
+    /// own in the first quarter, which nobody else can tell.
+    fn delay(&self, held: &Held, epoch_seconds: u32) -> u64 {
+        let secret = self.schedule.secret(&slot(Purpose::Credential, 1)).bytes();
+        let draw = hmac_sha256(&secret, &[b"larder/reissue/1", &held.serial.0]);
+        let (first, _) = draw.split_at(8);
+        let draw = first
+            .iter()
+            .fold(0, |n: u64, byte| n << 8 | u64::from(*byte));
+        draw % (u64::from(epoch_seconds) / 4 + 1)
+    }
+}
+
+impl Inner {
+    /// The pair of an older epoch that is to be moved first, and when.
+    fn due(&self, purse: &Purse) -> Option<(u64, [usize; 2])> {
+        let terms = self.book.now()?;
+        let (current, oldest) = (terms.credentials.current(), terms.oldest());
+        let seen = self.book.seen.get(&terms.record.epoch).copied()?;
+        let mut old: Vec<_> = (0..self.book.idle.len())
+            .map(|at| (&self.book.idle[at], at))
+            .filter(|(held, _)| held.epoch < current)
+            .map(|(held, at)| {
+                // The next epoch may begin at any time, and then the oldest one is over.
+                let delay = match held.epoch == oldest {
+                    true => 0,
+                    false => purse.delay(held, terms.record.epoch_seconds),
+                };
+                (held.epoch, seen.saturating_add(delay), at)
+            })
+            .collect();
+        old.sort_unstable();
+        let pairs = old.windows(2).filter(|two| two[0].0 == two[1].0);
+        pairs
+            .map(|two| (two[0].1, [two[0].2, two[1].2]))
+            .min_by_key(|(at, _)| *at)
+    }
+}
