@@ -6,13 +6,12 @@
 //! nothing that was paid for. [`Provider::collect`] takes a purchase on from wherever it was.
 
 use std::fmt;
-use std::future::poll_fn;
 
 use futures_util::future::try_join_all;
 use larder_protocol::{Call, Done, Quote, Quoted, Refusal, Voucher};
 
 use crate::paying::{Conclusion, exchanged};
-use crate::purse::{Order, Purse};
+use crate::purse::{Next, Order, Purse};
 use crate::{Provider, RecoveryError};
 
 /// What pays for tokens.
@@ -203,13 +202,15 @@ impl Provider {
 
     /// Collects one claim that is paid.
     async fn claim(&self, purse: &Purse, order: u64, which: u8) -> Result<(), RecoveryError> {
-        let nonce = self.nonce();
-        let lease = poll_fn(|cx| purse.poll_collect(order, which, nonce, cx)).await?;
-        let Some(mut lease) = lease else {
-            return Ok(());
+        let mut lease = loop {
+            match purse.collect(order, which, self.nonce())? {
+                Some(Next::Send(lease, _)) => break lease,
+                Some(Next::Wait(exchanges)) => self.lend_a_hand(purse, exchanges).await?,
+                None => return Ok(()),
+            }
         };
         loop {
-            let reply = self.send(lease.request()).await?;
+            let reply = self.exchange(&lease).await?;
             match self.conclude(purse, &mut lease, &reply).await? {
                 Conclusion::Performed => return exchanged(&reply.outcome),
                 Conclusion::Renewed => {}

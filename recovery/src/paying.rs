@@ -1,12 +1,15 @@
 //! Paying for an operation: what happens between a call and its answer when tokens are asked for.
 
-use std::future::poll_fn;
-
+use futures_util::future::{FutureExt, select_all};
 use larder_protocol::{BlobHash, Call, Done, Refusal, Reply};
 
+use crate::exchange::exchange;
 use crate::provider::Outcome;
-use crate::purse::{Lease, Next, Purse, Role, Verdict, is_stale};
+use crate::purse::{Exchange, Lease, Next, Purse, Role, Verdict, is_stale};
 use crate::{Provider, RecoveryError};
+
+/// How often the terms are asked for that a refusal speaks of, before it is somebody's fault.
+const PATIENCE: u32 = 3;
 
 /// What an answer means, once the request has been built again if it had to be.
 pub(crate) enum Conclusion {
@@ -40,7 +43,7 @@ impl Provider {
                 None => self.fund(purse, call).await?,
             };
             loop {
-                let reply = self.send(lease.request()).await?;
+                let reply = self.exchange(&lease).await?;
                 // What is not proven does not count: it stays in flight.
                 let evidence = self.evidence(lease.request(), &reply, stored).await?;
                 match self.conclude(purse, &mut lease, &reply).await? {
@@ -57,11 +60,14 @@ impl Provider {
     /// the tokens it needs.
     async fn fund<'p>(&self, purse: &'p Purse, call: &Call) -> Result<Lease<'p>, RecoveryError> {
         loop {
-            let nonce = self.nonce();
-            let Next { lease, role } = poll_fn(|cx| purse.poll_pay(call, nonce, cx)).await?;
-            if role == Role::Call {
-                return Ok(lease);
-            }
+            let (lease, role) = match purse.next(call, self.nonce())? {
+                Next::Send(lease, Role::Call) => return Ok(lease),
+                Next::Send(lease, role) => (lease, role),
+                Next::Wait(exchanges) => {
+                    self.lend_a_hand(purse, exchanges).await?;
+                    continue;
+                }
+            };
             // An orphan that was refused has given its tokens back; a gathering has not.
             if let Some(refusal) = self.drive(purse, &lease).await?
                 && role == Role::Gathering
@@ -71,6 +77,41 @@ impl Provider {
         }
     }
 
+    /// Waits until one of these exchanges is answered, and settles it if its own driver does
+    /// not: that one may not be polled before this one is done.
+    pub(crate) async fn lend_a_hand(
+        &self,
+        purse: &Purse,
+        exchanges: Vec<(u64, Exchange)>,
+    ) -> Result<(), RecoveryError> {
+        if exchanges.is_empty() {
+            return Ok(());
+        }
+        let answers = exchanges
+            .into_iter()
+            .map(|(id, exchange)| exchange.map(move |reply| (id, reply)));
+        match select_all(answers).await.0 {
+            // To be sent again by whoever needs it.
+            (id, Err(_)) => purse.abandon(id),
+            (id, Ok(reply)) => {
+                if let Some(lease) = purse.take_over(id) {
+                    self.settle_unheard(purse, &lease, &reply).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The exchange of a request of the purse's.
+    pub(crate) fn exchange(&self, lease: &Lease<'_>) -> Exchange {
+        lease.exchange(|request| {
+            let transport = self.transport.clone();
+            async move { exchange(&request, transport.as_ref(), false).await }
+                .boxed()
+                .shared()
+        })
+    }
+
     /// Sends a request whose call nobody waits for, to learn what became of its credentials.
     /// Returns the refusal, if there was one.
     pub(crate) async fn drive(
@@ -78,11 +119,21 @@ impl Provider {
         purse: &Purse,
         lease: &Lease<'_>,
     ) -> Result<Option<Refusal>, RecoveryError> {
-        let reply = self.send(lease.request()).await?;
+        let reply = self.exchange(lease).await?;
+        self.settle_unheard(purse, lease, &reply).await
+    }
+
+    /// Judges an answer that the caller of its operation does not hear.
+    async fn settle_unheard(
+        &self,
+        purse: &Purse,
+        lease: &Lease<'_>,
+        reply: &Reply,
+    ) -> Result<Option<Refusal>, RecoveryError> {
         if is_stale(&reply.outcome) {
-            self.catch_up(purse, lease).await?;
+            self.catch_up(purse, lease, reply).await?;
         }
-        match purse.settle(lease, &reply, false)? {
+        match purse.settle(lease, reply, false)? {
             Verdict::Refused(refusal) if purse.is_in_flight(lease) => {
                 Err(RecoveryError::Refused(refusal))
             }
@@ -98,7 +149,7 @@ impl Provider {
         lease: &mut Lease<'_>,
         reply: &Reply,
     ) -> Result<Conclusion, RecoveryError> {
-        if is_stale(&reply.outcome) && self.catch_up(purse, lease).await? {
+        if is_stale(&reply.outcome) && self.catch_up(purse, lease, reply).await? {
             return Ok(match purse.renew(lease, self.nonce())? {
                 true => Conclusion::Renewed,
                 false => Conclusion::Again,
@@ -113,18 +164,29 @@ impl Provider {
 
     /// Learns the terms that a request in flight was refused for. `false` when it is not in
     /// flight.
-    async fn catch_up(&self, purse: &Purse, lease: &Lease<'_>) -> Result<bool, RecoveryError> {
+    async fn catch_up(
+        &self,
+        purse: &Purse,
+        lease: &Lease<'_>,
+        reply: &Reply,
+    ) -> Result<bool, RecoveryError> {
         let Some(epoch) = purse.epoch_of(lease) else {
             return Ok(false);
         };
-        self.refresh().await?;
-        if purse.current() == Some(epoch) {
-            return Err(RecoveryError::Misbehaved(
-                "it refuses the terms that it publishes",
-            ));
+        for _ in 0..PATIENCE {
+            self.refresh().await?;
+            if purse.current() > Some(epoch) {
+                // It may have been of an epoch that is over altogether.
+                return Ok(purse.is_in_flight(lease));
+            }
         }
-        // It may have been of an epoch that is over altogether.
-        Ok(purse.is_in_flight(lease))
+        Err(match reply.outcome {
+            // It has closed an epoch and not published the next one yet.
+            Err(Refusal::WrongEpoch { current, .. }) if current > epoch.0 => {
+                RecoveryError::Refused(Refusal::Busy)
+            }
+            _ => RecoveryError::Misbehaved("it refuses the terms that it publishes"),
+        })
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{RecoveryError, Transport, Unreachable};
 /// A storage node whose terms are known and verified.
 pub struct Provider {
     server_key: ServerKey,
-    transport: Arc<dyn Transport>,
+    pub(crate) transport: Arc<dyn Transport>,
     terms: RwLock<Terms>,
     /// The newest terms as they were signed, for the purse to keep.
     signed: SignedRecord,
@@ -305,7 +305,7 @@ impl Provider {
     }
 
     /// Sends a request and waits for its answer.
-    pub(crate) async fn send(&self, request: &Request) -> Result<Reply, RecoveryError> {
+    async fn send(&self, request: &Request) -> Result<Reply, RecoveryError> {
         exchange(request, self.transport.as_ref(), self.compact).await
     }
 

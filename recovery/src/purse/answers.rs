@@ -65,7 +65,6 @@ impl Inner {
     pub(super) fn release(&mut self, id: u64) -> Result<(), RecoveryError> {
         self.record(Event::Released { id })?;
         self.built.remove(&id);
-        self.wake();
         Ok(())
     }
 
@@ -95,7 +94,6 @@ impl Inner {
             Ok(Settled::Performed(replaced)) => {
                 let pair = Held::of(&replaced.pair);
                 self.record(Event::Settled { id, unheard, pair })?;
-                self.wake();
                 Ok(())
             }
             Ok(Settled::Overtaken { .. }) => Err(RecoveryError::Misbehaved(
@@ -139,7 +137,6 @@ impl Inner {
             gained.extend(self.open(purse, row)?.into_iter().flatten());
         }
         self.record(Event::Healed { id, spent, gained })?;
-        self.wake();
         Ok(())
     }
 

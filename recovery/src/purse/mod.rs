@@ -12,8 +12,8 @@
 //!   replaced by what replaced them, and the operation is done with others.
 //!
 //! The number of pairs is the number of operations that can be under way at once; others wait
-//! for their turn. A future of [`Provider`](crate::Provider) holds a pair from the sending of its
-//! request to its answer: one that is neither polled nor dropped keeps others waiting.
+//! for their turn, and drive on what is under way, so that a future which nobody polls keeps
+//! nobody waiting.
 //!
 //! How it fails: [`OutOfTokens`](RecoveryError::OutOfTokens) says what is missing. An answer
 //! that is not exactly as published is [`Misbehaved`](RecoveryError::Misbehaved): the request
@@ -41,10 +41,9 @@ mod held;
 mod requests;
 mod rules;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
 
 use larder_credentials::{ClaimSecret, Epoch, InFlight, Root};
 use larder_protocol::{Record, ServerKey, SignedRecord};
@@ -58,7 +57,7 @@ use crate::{Lane, Purpose, RecoveryError, RootKey, Schedule, Slot};
 
 pub(crate) use self::answers::{Verdict, is_stale};
 pub(crate) use self::book::Order;
-pub(crate) use self::requests::{Lease, Next, Role};
+pub(crate) use self::requests::{Exchange, Lease, Next, Role};
 
 /// Bytes a journal may grow by before it is rewritten, if its state is smaller.
 const GROWTH: usize = 1 << 20;
@@ -75,9 +74,8 @@ struct Inner {
     journal: Box<dyn Journal>,
     /// Requests in flight that were built by this process; others are built again when needed.
     built: HashMap<u64, InFlight>,
-    /// Requests that somebody waits for.
-    driven: HashSet<u64>,
-    waiting: Vec<Waker>,
+    /// Requests that somebody waits for, with their exchanges once those have begun.
+    driven: HashMap<u64, Option<Exchange>>,
     /// Bytes appended since the journal was last rewritten, and how many it had then.
     grown: usize,
     base: usize,
@@ -139,8 +137,7 @@ impl Purse {
             book,
             journal: Box::new(journal),
             built: HashMap::new(),
-            driven: HashSet::new(),
-            waiting: Vec::new(),
+            driven: HashMap::new(),
             grown: 0,
             base: entries.iter().map(|entry| entry.len()).sum(),
         };
@@ -212,7 +209,6 @@ impl Purse {
             .is_none_or(|now| now.record.epoch < record.epoch);
         if newer && record.tariff.is_some() {
             inner.record(Event::Terms(Box::new(signed.clone())))?;
-            inner.wake();
         }
         Ok(())
     }
@@ -311,10 +307,6 @@ impl Inner {
         self.base = snapshot.iter().map(|entry| entry.len()).sum();
         self.grown = 0;
         Ok(())
-    }
-
-    fn wake(&mut self) {
-        self.waiting.drain(..).for_each(Waker::wake);
     }
 }
 

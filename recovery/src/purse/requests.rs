@@ -9,13 +9,14 @@
 //!
 //! While somebody waits for the answer the request is *driven*, which the [`Lease`] stands for.
 //! When that one gives up, it stays in flight: whoever makes the same call again, or is short of
-//! tokens, drives it on.
+//! tokens, drives it on. Whoever is short of tokens while all requests are driven polls their
+//! exchanges too, and settles the first that is answered: its driver may be a future that nobody
+//! polls, such as a look-up of a walk between two steps.
 
-use std::task::{Context, Poll};
-
+use futures_util::future::{BoxFuture, Shared};
 use larder_credentials::Epoch;
 use larder_protocol::extension::Extension;
-use larder_protocol::{Call, Key, Nonce, Op, Payment, Refusal, Request};
+use larder_protocol::{Call, Key, Nonce, Op, Payment, Refusal, Reply, Request};
 
 use super::book::{Asked, Sent, Terms};
 use super::build::build;
@@ -32,25 +33,37 @@ pub(crate) struct Lease<'p> {
     request: Request,
 }
 
+/// A request under way, for all who wait for its answer.
+pub(crate) type Exchange = Shared<BoxFuture<'static, Result<Reply, RecoveryError>>>;
+
 impl Lease<'_> {
     /// What to send; the same bytes each time.
     pub(crate) fn request(&self) -> &Request {
         &self.request
     }
+
+    /// The exchange of this request, begun if it is not.
+    pub(crate) fn exchange(&self, begin: impl FnOnce(Request) -> Exchange) -> Exchange {
+        let mut inner = self.purse.lock();
+        let exchange = inner.driven.entry(self.id).or_default();
+        exchange
+            .get_or_insert_with(|| begin(self.request.clone()))
+            .clone()
+    }
 }
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        let mut inner = self.purse.lock();
-        inner.driven.remove(&self.id);
-        inner.wake();
+        self.purse.abandon(self.id);
     }
 }
 
-/// What to send next on the way to a call.
-pub(crate) struct Next<'p> {
-    pub(crate) lease: Lease<'p>,
-    pub(crate) role: Role,
+/// What to do next on the way to a call.
+pub(crate) enum Next<'p> {
+    /// Send this.
+    Send(Lease<'p>, Role),
+    /// Wait until one of these is answered.
+    Wait(Vec<(u64, Exchange)>),
 }
 
 /// What a request is to the call that needs tokens.
@@ -75,7 +88,7 @@ impl Purse {
         let sent = book.sent.iter().map(|(id, sent)| (*id, &sent.asked));
         let all = sent.chain(book.kept.iter().map(|(id, asked)| (*id, asked)));
         let (id, request) = all
-            .filter(|(id, asked)| asked.digest == *digest && !inner.driven.contains(id))
+            .filter(|(id, asked)| asked.digest == *digest && !inner.driven.contains_key(id))
             .map(|(id, asked)| (id, asked.request.clone()))
             .next()?;
         Some(self.lease(&mut inner, id, request))
@@ -93,7 +106,7 @@ impl Purse {
         let other = |asked: &Asked| asked.is_about(key) && asked.digest != *digest;
         let kept = inner.book.kept.iter();
         let stale: Vec<u64> = kept
-            .filter(|(id, asked)| other(asked) && !inner.driven.contains(id))
+            .filter(|(id, asked)| other(asked) && !inner.driven.contains_key(id))
             .map(|(id, _)| *id)
             .collect();
         for id in stale {
@@ -114,25 +127,33 @@ impl Purse {
     }
 
     /// Chooses credentials for a call and writes its request down; or says what has to be
-    /// settled first; or waits for what others have in flight.
-    pub(crate) fn poll_pay(
-        &self,
-        call: &Call,
-        nonce: Nonce,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Next<'_>, RecoveryError>> {
+    /// settled first.
+    pub(crate) fn next(&self, call: &Call, nonce: Nonce) -> Result<Next<'_>, RecoveryError> {
         let mut inner = self.lock();
-        match inner.next(self, call, nonce) {
-            Ok(Some((role, (id, request)))) => {
-                let lease = self.lease(&mut inner, id, request);
-                Poll::Ready(Ok(Next { lease, role }))
+        Ok(match inner.next(self, call, nonce)? {
+            Some((role, (id, request))) => Next::Send(self.lease(&mut inner, id, request), role),
+            None => {
+                let driven = inner.driven.iter();
+                let exchanges = driven.filter_map(|(id, exchange)| Some((*id, exchange.clone()?)));
+                Next::Wait(exchanges.collect())
             }
-            Ok(None) => {
-                inner.wait(cx);
-                Poll::Pending
-            }
-            Err(error) => Poll::Ready(Err(error)),
-        }
+        })
+    }
+
+    /// A request in flight whose answer has come to somebody who is short of tokens.
+    pub(crate) fn take_over(&self, id: u64) -> Option<Lease<'_>> {
+        let inner = self.lock();
+        let request = inner.book.sent.get(&id)?.asked.request.clone();
+        Some(Lease {
+            purse: self,
+            id,
+            request,
+        })
+    }
+
+    /// Nobody waits for the answer to this request any more.
+    pub(crate) fn abandon(&self, id: u64) {
+        self.lock().driven.remove(&id);
     }
 
     /// A request that gathers credentials, when an insert could not be paid without one and
@@ -150,41 +171,34 @@ impl Purse {
     }
 
     /// The request that collects a claim, new or in flight; `None` when it was collected.
-    pub(crate) fn poll_collect(
+    pub(crate) fn collect(
         &self,
         order: u64,
         which: u8,
         nonce: Nonce,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Lease<'_>>, RecoveryError>> {
+    ) -> Result<Option<Next<'_>>, RecoveryError> {
         let mut inner = self.lock();
         let open = inner.book.orders.get(&order);
         let Some(each) = open.filter(|o| !o.is_collected(which)).map(|o| o.each) else {
-            return Poll::Ready(Ok(None));
+            return Ok(None);
         };
-        let known = inner.book.sent.iter().find_map(|(id, sent)| {
-            let this = matches!(sent.inputs, Inputs::Claim { order: o, which: w } if (o, w) == (order, which));
-            this.then(|| (*id, sent.asked.request.clone()))
+        let known = inner.book.sent.iter().find(|(_, sent)| {
+            matches!(sent.inputs, Inputs::Claim { order: o, which: w } if (o, w) == (order, which))
         });
-        let sent = match known {
-            Some((id, _)) if inner.driven.contains(&id) => {
-                inner.wait(cx);
-                return Poll::Pending;
+        let (id, request) = match known.map(|(id, sent)| (*id, sent.asked.request.clone())) {
+            Some((id, request)) => {
+                if let Some(Some(exchange)) = inner.driven.get(&id) {
+                    return Ok(Some(Next::Wait(vec![(id, exchange.clone())])));
+                }
+                (id, request)
             }
-            Some(sent) => Ok(sent),
             None => {
-                let inputs = Inputs::Claim { order, which };
-                inner.send(
-                    self,
-                    inputs,
-                    choice::evenly(each),
-                    &Call::Purchase,
-                    nonce,
-                    None,
-                )
+                let (inputs, outputs) = (Inputs::Claim { order, which }, choice::evenly(each));
+                inner.send(self, inputs, outputs, &Call::Purchase, nonce, None)?
             }
         };
-        Poll::Ready(sent.map(|(id, request)| Some(self.lease(&mut inner, id, request))))
+        let lease = self.lease(&mut inner, id, request);
+        Ok(Some(Next::Send(lease, Role::Call)))
     }
 
     /// The epoch that a request was built for.
@@ -219,6 +233,7 @@ impl Purse {
         inner.built.remove(&lease.id);
         let outputs = choice::evenly(left);
         let sent = inner.send(self, inputs, outputs, &call, nonce, Some(lease.id))?;
+        inner.driven.insert(lease.id, None);
         lease.request = sent.1;
         Ok(true)
     }
@@ -229,7 +244,7 @@ impl Purse {
     }
 
     pub(super) fn lease(&self, inner: &mut Inner, id: u64, request: Request) -> Lease<'_> {
-        inner.driven.insert(id);
+        inner.driven.insert(id, None);
         Lease {
             purse: self,
             id,
@@ -288,14 +303,8 @@ impl Inner {
     /// The first request in flight that nobody waits for.
     fn orphan(&self, wanted: impl Fn(&Sent) -> bool) -> Option<Numbered> {
         let mut sent = self.book.sent.iter();
-        sent.find(|(id, sent)| !self.driven.contains(id) && wanted(sent))
+        sent.find(|(id, sent)| !self.driven.contains_key(id) && wanted(sent))
             .map(|(id, sent)| (*id, sent.asked.request.clone()))
-    }
-
-    fn wait(&mut self, cx: &Context<'_>) {
-        if !self.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            self.waiting.push(cx.waker().clone());
-        }
     }
 
     /// Spends two idle credentials on a call.

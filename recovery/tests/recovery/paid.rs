@@ -187,10 +187,23 @@ impl PaidShelf {
     }
 
     pub(crate) fn next_epoch(&self) {
+        self.enters_epoch();
+        self.publishes();
+    }
+
+    /// Enters the next epoch, which its terms do not say yet.
+    pub(crate) fn enters_epoch(&self) {
         self.with(|state| {
             let issuer = issuer(&state.record, state.record.epoch + 1);
-            publish(&mut state.record, &issuer);
             state.ledger.enter(issuer).expect("the next epoch");
+        });
+    }
+
+    /// Publishes the terms of the epoch that it has entered.
+    pub(crate) fn publishes(&self) {
+        self.with(|state| {
+            let State { record, ledger, .. } = state;
+            publish(record, ledger.issuer());
         });
     }
 
@@ -323,20 +336,25 @@ impl State {
             if !voucher.genuine(&VOUCHER_KEY) || voucher.tokens != worth {
                 return Err(Refusal::BadVoucher);
             }
-            let tags = self.vouchers.entry(voucher.id);
-            if *tags.or_insert_with(|| quote.tags.clone()) != quote.tags {
+            let used = self.vouchers.get(&voucher.id);
+            if used.is_some_and(|tags| *tags != quote.tags) {
                 return Err(Refusal::VoucherUsed);
             }
         }
         if !self.quotes.contains_key(&quote.tags) {
+            // All of them or none, like the real store.
+            let mut known = self.quotes.keys().flatten();
+            if known.any(|tag| quote.tags.contains(tag)) {
+                return Err(Refusal::AlreadyClaimed);
+            }
             for tag in &quote.tags {
-                match self.ledger.open_claim(tag, [9; 32], quote.tokens) {
-                    Ok(()) => {}
-                    Err(LedgerError::Refused(_)) => return Err(Refusal::AlreadyClaimed),
-                    Err(error) => panic!("{error}"),
-                }
+                let opened = self.ledger.open_claim(tag, [9; 32], quote.tokens);
+                opened.expect("a tag that is new");
             }
             self.quotes.insert(quote.tags.clone(), false);
+            let voucher = voucher.iter().map(|voucher| voucher.id);
+            self.vouchers
+                .extend(voucher.map(|id| (id, quote.tags.clone())));
         }
         let paid = self.quotes.get_mut(&quote.tags).expect("inserted above");
         if voucher.is_some() {

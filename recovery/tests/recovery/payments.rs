@@ -7,8 +7,8 @@ use futures_util::future::join_all;
 use larder_protocol::{Op, Payment, Refusal};
 use larder_recovery::walk::Found;
 use larder_recovery::{
-    Holdings, Looked, MemoryJournal, Price, Provider, RecoveryError, Removed, Sequence, Written,
-    price,
+    Holdings, Looked, MemoryJournal, Price, Provider, RecoveryError, Removed, Sequence, Walk,
+    Written, price,
 };
 
 use crate::paid::{
@@ -302,6 +302,67 @@ async fn one_who_stops_waiting_leaves_nothing_stuck() {
     assert_eq!(provider.lookup(pair(2).0).await, Ok(Looked::Absent));
     assert_eq!(tokens(&provider), 50 - INSERT - LOOKUP);
     assert_eq!(shelf.outstanding(), tokens(&provider));
+}
+
+#[tokio::test]
+async fn one_who_is_not_polled_keeps_nobody_waiting() {
+    for lost in [0, 20, 40] {
+        let shelf = PaidShelf::new();
+        let (provider, _) = funded(&shelf, 50).await;
+        let (key, blob) = pair(1);
+        let mut insert = Box::pin(provider.insert(key, blob.clone()));
+        let polled = insert
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()));
+        assert!(polled.is_pending());
+        shelf.loses_answers(lost);
+        // There is one pair, and the insert has it.
+        let looked = provider.lookup(pair(2).0).await;
+        if lost > 20 {
+            assert!(matches!(looked, Err(RecoveryError::Unreachable(_))));
+        } else {
+            assert_eq!(looked, Ok(Looked::Absent));
+        }
+        let written = insert.await;
+        match lost {
+            0 => assert_eq!(written, Ok(Written::New)),
+            _ => assert!(matches!(written, Err(RecoveryError::Unreachable(_)))),
+        }
+        if lost > 0 {
+            assert_eq!(provider.insert(key, blob).await, Ok(Written::New));
+        }
+        let looked = if lost > 20 { 0 } else { LOOKUP };
+        assert_eq!(tokens(&provider), 50 - INSERT - looked);
+        assert_eq!(shelf.outstanding(), tokens(&provider));
+        assert_eq!(shelf.performed(Op::Insert), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_walk_and_what_is_done_between_its_steps_share_one_pair() {
+    let shelf = PaidShelf::new();
+    let (provider, _) = funded(&shelf, 500).await;
+    let mut sequence = Sequence::start(&root(1), provider.clone());
+    for value in 0..3 {
+        sequence.append(&[value]).await.expect("enough");
+    }
+    // In a new epoch, five hundred tokens come in one pair only.
+    shelf.with_record(|record| {
+        record.tariff.as_mut().expect("prices").denominations = vec![500];
+    });
+    shelf.next_epoch();
+    let restored = open(&shelf, MemoryJournal::new(), 9).await.expect("honest");
+    let means = larder_recovery::Means::Voucher(shelf.voucher(2, 500));
+    let bought = restored.buy(500, means).await;
+    assert_eq!(bought.map(|purchase| purchase.pairs), Ok(1));
+    let mut walk = Walk::new(Sequence::start(&root(1), restored.clone()));
+    let mut counters = 0;
+    while let Some(step) = walk.next().await.expect("honest") {
+        assert_eq!(step.counter, counters);
+        counters += 1;
+        assert_eq!(restored.lookup(pair(9).0).await, Ok(Looked::Absent));
+    }
+    assert_eq!(counters, 3);
 }
 
 #[tokio::test]

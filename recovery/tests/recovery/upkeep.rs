@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use larder_protocol::{Call, Op, issuer_commitment};
+use larder_protocol::{Call, Op, Refusal, issuer_commitment};
 use larder_recovery::{Looked, MemoryJournal, RecoveryError, Upkeep, Written};
 
 use crate::paid::{
@@ -93,6 +93,20 @@ async fn an_epoch_that_changes_under_a_request_costs_nothing_and_shows_no_other_
         .collect();
     assert_eq!(serials.len(), 2);
     assert_eq!(serials[0], serials[1]);
+}
+
+#[tokio::test]
+async fn a_storage_node_between_two_epochs_is_busy_and_not_dishonest() {
+    let shelf = PaidShelf::new();
+    let (provider, _) = funded(&shelf, 50).await;
+    let (key, blob) = pair(1);
+    shelf.enters_epoch();
+    let written = provider.insert(key, blob.clone()).await;
+    assert_eq!(written, Err(RecoveryError::Refused(Refusal::Busy)));
+    shelf.publishes();
+    assert_eq!(provider.insert(key, blob).await, Ok(Written::New));
+    assert_eq!(tokens(&provider), 50 - INSERT);
+    assert_eq!(shelf.outstanding(), tokens(&provider));
 }
 
 #[tokio::test]
