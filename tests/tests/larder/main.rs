@@ -8,6 +8,7 @@
 )]
 
 mod attacker;
+mod bare;
 mod by_hand;
 mod by_hand_files;
 mod by_hand_killed;
@@ -19,6 +20,8 @@ mod flood;
 mod histories;
 mod hostile;
 mod kill;
+mod paid_hostile;
 mod privacy;
 mod processes;
+mod rollover;
 mod wallet;
