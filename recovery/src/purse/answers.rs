@@ -131,11 +131,13 @@ impl Inner {
                 return Err(refuted(rejected.error));
             }
         };
-        let (mut spent, mut gained) = (Vec::new(), Vec::new());
+        let (mut spent, mut gained) = (Vec::new(), Vec::<Held>::new());
         for row in &rows {
             spent.extend(row.references().iter());
             gained.extend(self.open(purse, row)?.into_iter().flatten());
         }
+        // One row may hold what another one has consumed.
+        gained.retain(|held| !spent.contains(&held.serial));
         self.record(Event::Healed { id, spent, gained })?;
         Ok(())
     }

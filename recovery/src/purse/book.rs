@@ -341,3 +341,63 @@ impl Book {
         events.iter().map(Event::encode).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use secp256k1::{Keypair, SECP256K1, SecretKey};
+
+    use super::*;
+
+    fn book() -> Option<Book> {
+        let secret = SecretKey::from_slice(&[1; 32]).ok()?;
+        let server = Keypair::from_secret_key(SECP256K1, &secret).public_key();
+        Some(Book::new(server.into(), [0; 16]))
+    }
+
+    #[test]
+    fn a_credential_that_is_gained_twice_is_there_once() -> Result<(), &'static str> {
+        let mut book = book().ok_or("a key")?;
+        let held = Held::worth(Epoch(1), 5);
+        for _ in 0..2 {
+            book.apply(Event::Held(held.clone())).ok_or("it fits")?;
+        }
+        assert_eq!(book.idle.len(), 1);
+        book.spend(&[held.serial]);
+        assert!(book.idle.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn a_snapshot_remembers_which_claims_were_collected() -> Result<(), &'static str> {
+        let mut before = book().ok_or("a key")?;
+        let (order, claims, each) = (3, 2, 50);
+        let ordered = Event::Ordered {
+            order,
+            claims,
+            each,
+            voucher: None,
+        };
+        before.apply(ordered).ok_or("it fits")?;
+        before
+            .apply(Event::Collected {
+                order,
+                claims: 0b10,
+            })
+            .ok_or("it fits")?;
+        let mut after = book().ok_or("a key")?;
+        for entry in before.snapshot() {
+            let event = Event::decode(&entry).ok_or("it is one")?;
+            after.apply(event).ok_or("it fits")?;
+        }
+        let open: Vec<u8> = after.orders[&order].open().collect();
+        assert_eq!((open, after.next_claim), (vec![0], 5));
+        // The last one ends the order.
+        let collected = Event::Collected {
+            order,
+            claims: 0b01,
+        };
+        after.apply(collected).ok_or("it fits")?;
+        assert!(after.orders.is_empty());
+        Ok(())
+    }
+}

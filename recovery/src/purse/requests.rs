@@ -88,7 +88,7 @@ impl Purse {
         let sent = book.sent.iter().map(|(id, sent)| (*id, &sent.asked));
         let all = sent.chain(book.kept.iter().map(|(id, asked)| (*id, asked)));
         let (id, request) = all
-            .filter(|(id, asked)| asked.digest == *digest && !inner.driven.contains_key(id))
+            .filter(|(id, asked)| asked.digest == *digest && !inner.is_driven(*id))
             .map(|(id, asked)| (id, asked.request.clone()))
             .next()?;
         Some(self.lease(&mut inner, id, request))
@@ -106,7 +106,7 @@ impl Purse {
         let other = |asked: &Asked| asked.is_about(key) && asked.digest != *digest;
         let kept = inner.book.kept.iter();
         let stale: Vec<u64> = kept
-            .filter(|(id, asked)| other(asked) && !inner.driven.contains_key(id))
+            .filter(|(id, asked)| other(asked) && !inner.is_driven(**id))
             .map(|(id, _)| *id)
             .collect();
         for id in stale {
@@ -119,11 +119,15 @@ impl Purse {
     /// All requests in flight that nobody waits for.
     pub(crate) fn orphans(&self) -> Vec<Lease<'_>> {
         let mut inner = self.lock();
-        let mut leases = Vec::new();
-        while let Some((id, request)) = inner.orphan(|_| true) {
-            leases.push(self.lease(&mut inner, id, request));
-        }
+        let sent = inner.book.sent.iter();
+        let orphans: Vec<Numbered> = sent
+            .filter(|(id, _)| !inner.is_driven(**id))
+            .map(|(id, sent)| (*id, sent.asked.request.clone()))
+            .collect();
+        let leases = orphans.into_iter();
         leases
+            .map(|(id, request)| self.lease(&mut inner, id, request))
+            .collect()
     }
 
     /// Chooses credentials for a call and writes its request down; or says what has to be
@@ -300,10 +304,16 @@ impl Inner {
         Ok((choose(&self.book.idle, current, price, fee), held))
     }
 
+    /// Whether the exchange of a request has begun. One that has not may be begun by anybody; its
+    /// holder then shares it.
+    fn is_driven(&self, id: u64) -> bool {
+        matches!(self.driven.get(&id), Some(Some(_)))
+    }
+
     /// The first request in flight that nobody waits for.
     fn orphan(&self, wanted: impl Fn(&Sent) -> bool) -> Option<Numbered> {
         let mut sent = self.book.sent.iter();
-        sent.find(|(id, sent)| !self.driven.contains_key(id) && wanted(sent))
+        sent.find(|(id, sent)| !self.is_driven(**id) && wanted(sent))
             .map(|(id, sent)| (*id, sent.asked.request.clone()))
     }
 

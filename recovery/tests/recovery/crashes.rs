@@ -360,6 +360,20 @@ async fn two_devices_with_one_root_lose_no_token_to_one_another() {
 }
 
 #[tokio::test]
+async fn what_is_done_after_a_backup_is_done_now_and_not_remembered() {
+    let shelf = PaidShelf::new();
+    let (provider, journal) = funded(&shelf, 100).await;
+    let backup = copy(&journal);
+    provider.lookup(pair(1).0).await.expect("enough");
+    drop(provider);
+    // The same call with the same pair: a retry of the first one would be free, and old.
+    let provider = open(&shelf, backup, 7).await.expect("honest");
+    assert_eq!(provider.lookup(pair(1).0).await, Ok(Looked::Absent));
+    assert_eq!(shelf.performed(Op::Lookup), 2);
+    assert_eq!(shelf.outstanding(), 100 - 2 * LOOKUP);
+}
+
+#[tokio::test]
 async fn rows_that_come_in_any_order_are_counted_once() {
     let shelf = PaidShelf::new();
     let (provider, journal) = funded(&shelf, 100).await;

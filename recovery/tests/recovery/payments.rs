@@ -335,6 +335,36 @@ async fn one_who_is_not_polled_keeps_nobody_waiting() {
         assert_eq!(tokens(&provider), 50 - INSERT - looked);
         assert_eq!(shelf.outstanding(), tokens(&provider));
         assert_eq!(shelf.performed(Op::Insert), 1);
+        if lost == 0 {
+            let inserts = shelf.log().into_iter().map(|request| request.call.op());
+            assert_eq!(inserts.filter(|op| *op == Op::Insert).count(), 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_upkeep_that_is_not_polled_keeps_nobody_waiting() {
+    for polls in 1..12 {
+        let shelf = PaidShelf::new();
+        let (provider, _) = funded(&shelf, 100).await;
+        for n in 1..=2 {
+            shelf.loses_requests(20);
+            assert!(provider.insert(pair(n).0, pair(n).1).await.is_err());
+        }
+        assert_eq!(holdings(&provider).in_flight, 100);
+        let mut upkeep = Box::pin(provider.upkeep(1_000));
+        for _ in 0..polls {
+            let mut cx = Context::from_waker(Waker::noop());
+            if upkeep.as_mut().poll(&mut cx).is_ready() {
+                return;
+            }
+        }
+        for _ in 0..3 {
+            assert_eq!(provider.lookup(pair(3).0).await, Ok(Looked::Absent));
+        }
+        assert!(upkeep.await.is_ok());
+        assert_eq!(tokens(&provider), 100 - 2 * INSERT - 3 * LOOKUP, "{polls}");
+        assert_eq!(shelf.outstanding(), tokens(&provider));
     }
 }
 
