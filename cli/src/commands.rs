@@ -1,10 +1,13 @@
 //! One file per command.
 
+pub(crate) mod buy;
 pub(crate) mod delete;
 pub(crate) mod demo;
 pub(crate) mod get;
 pub(crate) mod init;
 pub(crate) mod list;
+pub(crate) mod price;
+pub(crate) mod purse;
 pub(crate) mod put;
 pub(crate) mod relay;
 pub(crate) mod restore;

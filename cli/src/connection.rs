@@ -1,31 +1,66 @@
-//! A connection to a storage node: circuits through the LSPs, and the provider behind them.
+//! A connection to a storage node: circuits through the LSPs, the provider behind them, and the
+//! purse that pays it.
 
 use std::sync::Arc;
 
 use larder_onion::{Circuits, CircuitsConfig};
 use larder_protocol::Address;
-use larder_recovery::{OnionTransport, Provider};
+use larder_recovery::{Holdings, OnionTransport, Provider, Purse, Upkeep};
 
 use crate::error::CliError;
+use crate::output::{count, merged};
+use crate::payer::{Payer, now};
 
 /// A storage node that has answered. No two connections share a node id.
 pub(crate) struct Connection {
     circuits: Arc<Circuits>,
     pub(crate) transport: Arc<OnionTransport>,
     pub(crate) provider: Arc<Provider>,
+    /// What the purse needed, when there is one.
+    pub(crate) upkeep: Upkeep,
+    held: u64,
 }
 
 impl Connection {
     /// Connects; when this returns, the storage node has answered with terms that are its own.
-    pub(crate) async fn open(config: CircuitsConfig, address: Address) -> Result<Self, CliError> {
+    ///
+    /// If it asks for tokens, the purse is open, and whatever was due for it is done: requests that
+    /// a crash left in flight, tokens that would expire. A storage node that serves for free
+    /// never touches the purse.
+    pub(crate) async fn open(
+        config: CircuitsConfig,
+        address: Address,
+        payer: Option<&Payer>,
+    ) -> Result<Self, CliError> {
         let circuits = Arc::new(Circuits::start(config)?);
         let transport = Arc::new(OnionTransport::new(circuits.clone(), &address));
-        let provider = Arc::new(Provider::connect(address, transport.clone()).await?);
+        let mut provider = Provider::connect(address, transport.clone()).await?;
+        let (mut upkeep, mut held) = (Upkeep::default(), 0);
+        if let Some(payer) = payer
+            && provider.record().tariff.is_some()
+        {
+            let purse = payer.open(provider.server_key())?;
+            held = purse.holdings().tokens;
+            provider = provider.with_purse(purse)?;
+            upkeep = provider.tend(now()).await?;
+        }
         Ok(Connection {
             circuits,
             transport,
-            provider,
+            provider: Arc::new(provider),
+            upkeep,
+            held,
         })
+    }
+
+    /// What the purse holds; `None` where nothing is to be paid.
+    pub(crate) fn holdings(&self) -> Option<Holdings> {
+        self.provider.purse().map(Purse::holdings)
+    }
+
+    /// What all of this has cost so far.
+    pub(crate) fn bill(&self) -> Bill {
+        Bill(self.holdings().map(|holdings| (self.held, holdings.tokens)))
     }
 
     /// Leaves the network.
@@ -34,11 +69,45 @@ impl Connection {
             circuits,
             transport,
             provider,
+            ..
         } = self;
         drop((transport, provider));
         // A sequence that is still there holds the circuits, too; then they end with it.
         if let Ok(circuits) = Arc::try_unwrap(circuits).map_err(drop) {
             circuits.shutdown().await;
+        }
+    }
+}
+
+/// Tokens before and after; none where nothing is to be paid.
+pub(crate) struct Bill(Option<(u64, u64)>);
+
+impl Bill {
+    /// A result, with what it has cost.
+    pub(crate) fn on(&self, result: serde_json::Value) -> serde_json::Value {
+        let Some((before, after)) = self.0 else {
+            return result;
+        };
+        // Below zero when a refund was more than the price.
+        let spent = i128::from(before) - i128::from(after);
+        let more = serde_json::json!({ "tokens_spent": spent as i64, "tokens_left": after });
+        merged(result, more)
+    }
+
+    /// The end of a line.
+    pub(crate) fn text(&self) -> String {
+        match self.0 {
+            None => String::new(),
+            Some((before, after)) if after > before => format!(
+                "; {} tokens came back, {} left",
+                count(after - before),
+                count(after)
+            ),
+            Some((before, after)) => format!(
+                "; {} tokens spent, {} left",
+                count(before - after),
+                count(after)
+            ),
         }
     }
 }

@@ -1,7 +1,7 @@
-//! The tool `larder`: store, read, delete and restore by hand, and the demo.
+//! The tool `larder`: store, read, delete and restore by hand, pay for it, and the demo.
 //!
 //! One file per command under `commands`; `wallet` is what they work on, `connection` the way to
-//! its storage node. Results go to standard output, everything else to standard error; `--json`
+//! its storage node, `payer` the purse that pays. Results go to standard output, everything else to standard error; `--json`
 //! makes every result, errors included, exactly one JSON object. Exit codes: 0 done, 1 failed, 2 usage,
 //! 3 out of tokens, 4 conflict, 5 unreachable.
 
@@ -10,8 +10,10 @@ mod connection;
 mod durable;
 mod error;
 mod output;
+mod payer;
 mod progress;
 mod secret_file;
+mod tokens;
 mod wallet;
 
 use std::ffi::OsString;
@@ -21,7 +23,9 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{delete, demo, get, init, list, put, relay, restore, status};
+use crate::commands::{
+    buy, delete, demo, get, init, list, price, purse, put, relay, restore, status,
+};
 use crate::error::CliError;
 use crate::output::Output;
 use crate::wallet::Folder;
@@ -73,6 +77,12 @@ enum Command {
     Restore(restore::Args),
     /// Say how the wallet and its storage node are
     Status,
+    /// Say what storing, reading and deleting so much costs
+    Price(price::Args),
+    /// Get tokens; without arguments, go on with purchases that were cut short
+    Buy(buy::Args),
+    /// Say what the purse holds
+    Purse,
     /// Run a relay on loopback that plays the LSP, to try things out
     Relay(relay::Args),
 }
@@ -119,6 +129,9 @@ async fn perform(args: Args, output: &Output) -> Result<(), CliError> {
         Command::List => list::run(&wallet, output),
         Command::Restore(restore) => Box::pin(restore::run(restore, &wallet, output)).await,
         Command::Status => Box::pin(status::run(&wallet, output)).await,
+        Command::Price(price) => Box::pin(price::run(price, &wallet, output)).await,
+        Command::Buy(buy) => Box::pin(buy::run(buy, &wallet, output)).await,
+        Command::Purse => Box::pin(purse::run(&wallet, output)).await,
         Command::Relay(relay) => Box::pin(relay::run(relay, output)).await,
     }
 }

@@ -35,11 +35,11 @@ impl Output {
     /// Prints a result that falls short, which is one JSON object all the same; always an error.
     pub(crate) fn shortfall(
         &self,
-        mut json: Value,
+        json: Value,
         text: impl FnOnce() -> String,
         error: CliError,
     ) -> Result<(), CliError> {
-        merge(&mut json, error_object(&error));
+        let json = merged(json, error_object(&error));
         self.result(&json, text)?;
         match self.json {
             true => Err(CliError::Told(Box::new(error))),
@@ -85,13 +85,21 @@ fn note(text: &str) {
 }
 
 fn error_object(error: &CliError) -> Value {
-    json!({ "error": error.to_string(), "exit_code": error.exit_code() })
+    let object = json!({ "error": error.to_string(), "exit_code": error.exit_code() });
+    match error {
+        CliError::OutOfTokens { needed, held } => {
+            merged(object, json!({ "needed": needed, "held": held }))
+        }
+        _ => object,
+    }
 }
 
-fn merge(object: &mut Value, more: Value) {
-    if let (Value::Object(object), Value::Object(more)) = (object, more) {
+/// One object with the members of both.
+pub(crate) fn merged(mut object: Value, more: Value) -> Value {
+    if let (Value::Object(object), Value::Object(more)) = (&mut object, more) {
         object.extend(more);
     }
+    object
 }
 
 /// Bytes in the unit that a person reads them in.

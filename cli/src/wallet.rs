@@ -13,16 +13,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use larder_recovery::{
-    Found, Lane, Position, Purpose, RecoveryError, RootKey, Sequence, Step, Walk,
+    Found, Holdings, Lane, Position, Purpose, RecoveryError, Sequence, Step, Walk,
 };
 
 pub(crate) use folder::Folder;
 pub(crate) use index::Index;
 pub(crate) use settings::Settings;
-pub(crate) use value::{check_name, pack, unpack};
+pub(crate) use value::{HEADER_MAX, check_name, pack, unpack};
 
 use crate::connection::Connection;
 use crate::error::CliError;
+use crate::payer::Payer;
 
 /// After so many steps of a walk the index is saved: writing it all down takes longer the longer
 /// it is.
@@ -33,7 +34,7 @@ const ROUNDS: u32 = 8;
 
 /// An open wallet; nobody else writes to its folder.
 pub(crate) struct Wallet {
-    root: RootKey,
+    payer: Payer,
     settings: Settings,
     pub(crate) index: Index,
     index_file: PathBuf,
@@ -43,10 +44,10 @@ pub(crate) struct Wallet {
 
 impl Wallet {
     pub(crate) fn open(folder: &Folder) -> Result<Self, CliError> {
-        let root = folder.root()?;
+        let payer = folder.payer()?;
         let lock = folder.lock()?;
         Ok(Wallet {
-            root,
+            payer,
             settings: folder.settings()?,
             index: folder.index()?,
             index_file: folder.index_file(),
@@ -60,9 +61,15 @@ impl Wallet {
         self.index.save(&self.index_file)
     }
 
-    /// Goes online; the storage node has answered when this returns.
+    /// Goes online; the storage node has answered when this returns, and the purse is in order.
     pub(crate) async fn connect(&self) -> Result<Connection, CliError> {
-        self.settings.connect(self.patience).await
+        let payer = Some(&self.payer);
+        self.settings.connect(self.patience, payer).await
+    }
+
+    /// What the purse held when it was last used; `None` if there is none.
+    pub(crate) fn last_held(&self) -> Result<Option<Holdings>, CliError> {
+        self.payer.last_held(self.settings.provider.server_key())
     }
 
     /// Walks from where the index ends: other devices' writes, and what a crash kept out of it.
@@ -165,7 +172,13 @@ impl Wallet {
 
     pub(crate) fn sequence(&self, connection: &Connection, from: Position) -> Sequence {
         let provider = connection.provider.clone();
-        Sequence::resume(&self.root, provider, Purpose::Main, Lane::default(), from)
+        Sequence::resume(
+            &self.payer.root,
+            provider,
+            Purpose::Main,
+            Lane::default(),
+            from,
+        )
     }
 }
 

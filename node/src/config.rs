@@ -160,7 +160,8 @@ impl Config {
     }
 
     /// Where the seed is.
-    pub(crate) fn seed_path(&self) -> PathBuf {
+    #[must_use]
+    pub fn seed_path(&self) -> PathBuf {
         self.data_dir.join("seed")
     }
 

@@ -92,7 +92,9 @@ impl Identity {
         self.keypair("larder/node/receipt-key")
     }
 
-    pub(crate) fn onion_seed(&self) -> Zeroizing<[u8; 32]> {
+    /// What the Lightning node id is made from.
+    #[must_use]
+    pub fn onion_seed(&self) -> Zeroizing<[u8; 32]> {
         self.derive("larder/node/onion-seed")
     }
 

@@ -229,6 +229,15 @@ impl Node {
         Ok(self.pipeline.desk.engine.usage()?)
     }
 
+    /// Tokens that clients can have, whether they still do or not: what was sold, less what was
+    /// spent, plus what was refunded. None on a node that serves for free.
+    ///
+    /// # Errors
+    /// [`NodeError::Store`].
+    pub fn outstanding(&self) -> Result<u128, NodeError> {
+        Ok(self.pipeline.desk.engine.supply()?.outstanding)
+    }
+
     /// Enters the next epoch at once; nothing on a node that serves for free.
     ///
     /// # Errors

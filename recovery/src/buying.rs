@@ -60,7 +60,8 @@ pub enum Stage {
 
 impl Provider {
     /// Buys tokens. A voucher, or a storage node that asks for nothing, is collected at once;
-    /// otherwise show the payment request and [collect](Provider::collect) until it is paid.
+    /// otherwise show the payment request and [collect](Provider::collect) until it is paid. With
+    /// the voucher of a purchase that was cut short, that one is taken on.
     ///
     /// # Errors
     /// [`RecoveryError::NoPurse`]; [`RecoveryError::NotSold`] with what is; `Refused(BadVoucher)`
@@ -84,6 +85,13 @@ impl Provider {
                 denominations,
             });
         };
+        let begun = purse
+            .orders()
+            .into_iter()
+            .find(|(_, order)| voucher.is_some() && order.voucher == voucher);
+        if let Some((order, known)) = begun {
+            return self.go_on(purse, order, tokens, known.claims).await;
+        }
         let order = purse.order(claims, each, voucher)?;
         self.go_on(purse, order, tokens, claims).await
     }

@@ -29,9 +29,18 @@ impl Provider {
     /// [`RecoveryError::NoPurse`], and those of any operation; calling it again is safe. All that
     /// can be done is done, even when a request from before cannot be settled.
     pub async fn upkeep(&self, now: u64) -> Result<Upkeep, RecoveryError> {
+        self.refresh().await?;
+        self.tend(now).await
+    }
+
+    /// The same under the terms as of the last answer, for whoever has just connected: when
+    /// nothing is due, nothing is sent.
+    ///
+    /// # Errors
+    /// As [`Provider::upkeep`].
+    pub async fn tend(&self, now: u64) -> Result<Upkeep, RecoveryError> {
         let purse = self.purse.as_ref().ok_or(RecoveryError::NoPurse)?;
         let mut done = Upkeep::default();
-        self.refresh().await?;
         purse.see(now)?;
         // One that cannot be settled must not keep the others from being moved in time.
         let mut failed = None;

@@ -184,7 +184,8 @@ impl Walk {
         let mut at = 0;
         while self.in_flight.len() < WINDOW && waiting <= WAITING {
             if at == self.values.len() {
-                if at == AHEAD {
+                // No further than to where the walk ends if all of it is absent: look-ups cost.
+                if at + self.absent >= AHEAD {
                     return;
                 }
                 let index = self.next + at as u64;

@@ -23,10 +23,13 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
     for counter in &counters {
         blobs += wallet.delete(&connection, *counter).await?;
     }
+    let bill = connection.bill();
     connection.close().await;
     if counters.is_empty() {
         return Err(CliError::NothingUnder(args.name));
     }
-    let json = json!({ "name": args.name, "blobs": blobs });
-    output.result(&json, || format!("deleted {}, {blobs} blob(s)", args.name))
+    let json = bill.on(json!({ "name": args.name, "blobs": blobs }));
+    output.result(&json, || {
+        format!("deleted {}, {blobs} blob(s){}", args.name, bill.text())
+    })
 }

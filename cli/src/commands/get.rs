@@ -31,6 +31,7 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
     wallet.index.require_complete()?;
     let connection = wallet.connect().await?;
     let read = newest(&mut wallet, &connection, &args.name).await;
+    let bill = connection.bill();
     connection.close().await;
     // What another device changed is known now, whatever came of it.
     wallet.save()?;
@@ -42,8 +43,9 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
     durable::replace(&args.file, content).map_err(CliError::file("write", &args.file))?;
     let size = content.len() as u64;
     let json = json!({ "name": args.name, "bytes": size, "file": args.file.display().to_string() });
-    output.result(&json, || {
-        format!("wrote {}, {}", args.file.display(), bytes(size))
+    output.result(&bill.on(json), || {
+        let file = args.file.display();
+        format!("wrote {file}, {}{}", bytes(size), bill.text())
     })
 }
 

@@ -19,6 +19,10 @@ pub(crate) struct Args {
     /// The file, or - for standard input
     #[arg(default_value = "-")]
     file: PathBuf,
+    /// Go on with a put that was cut short: most of it is stored and paid for, so do not ask
+    /// for tokens for all of it
+    #[arg(long)]
+    go_on: bool,
 }
 
 pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), CliError> {
@@ -29,6 +33,9 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
     let size = unpack(&value).map_or(0, |(_, content)| content.len() as u64);
 
     let connection = wallet.connect().await?;
+    if !args.go_on {
+        require_tokens(&connection, value.len() as u64)?;
+    }
     let bar = progress::bar(
         "storing",
         value.len().div_ceil(BODY_MAX) as u64,
@@ -50,21 +57,34 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
                 args.name
             )
         });
-    let spent = connection.transport.spent();
+    let (spent, bill) = (connection.transport.spent(), connection.bill());
     connection.close().await;
 
     if let Some(warning) = &warning {
         output.say(warning);
     }
-    let json = json!({
+    let json = bill.on(json!({
         "name": args.name,
         "bytes": size,
         "counter": counter,
         "round_trips": spent.round_trips,
         "retries": spent.retries,
         "warning": warning,
-    });
-    output.result(&json, || format!("stored {}, {}", args.name, bytes(size)))
+    }));
+    output.result(&json, || {
+        format!("stored {}, {}{}", args.name, bytes(size), bill.text())
+    })
+}
+
+/// Whoever cannot pay for all of it is told before the first token is spent.
+fn require_tokens(connection: &Connection, bytes: u64) -> Result<(), CliError> {
+    let price = larder_recovery::price(&connection.provider.record(), bytes);
+    let needed = price.map_or(0, |price| price.store);
+    let held = connection.holdings().map_or(0, |held| held.tokens);
+    match needed <= held {
+        true => Ok(()),
+        false => Err(CliError::OutOfTokens { needed, held }),
+    }
 }
 
 /// Only when the new value is durable may the old ones go.

@@ -46,14 +46,14 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
         export.complete(&mut wallet, &connection).await?;
     }
     wallet.save()?;
-    let spent = connection.transport.spent();
+    let (spent, bill) = (connection.transport.spent(), connection.bill());
     connection.close().await;
 
     let values = wallet.index.newest();
     let total: u64 = values.values().map(|(_, entry)| entry.bytes).sum();
     let damaged = wallet.index.damaged();
     let unwritten = export.map(|export| export.failed).unwrap_or_default();
-    let json = json!({
+    let json = bill.on(json!({
         "restored": restored,
         "values": values.len(),
         "bytes": total,
@@ -61,12 +61,13 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
         "unwritten": unwritten,
         "round_trips": spent.round_trips,
         "retries": spent.retries,
-    });
+    }));
     let text = || {
         format!(
-            "restored {} value(s), {} in all",
+            "restored {} value(s), {} in all{}",
             values.len(),
-            bytes(total)
+            bytes(total),
+            bill.text()
         )
     };
     for (counter, reason) in damaged {

@@ -5,7 +5,8 @@ use std::time::Instant;
 use serde_json::json;
 
 use crate::error::CliError;
-use crate::output::{Output, bytes};
+use crate::output::{Output, bytes, merged};
+use crate::tokens::Tokens;
 use crate::wallet::Folder;
 
 pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError> {
@@ -15,28 +16,39 @@ pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError
     let complete = index.is_complete();
     let damaged = index.damaged();
 
+    // The purse belongs to whoever works with the wallet right now.
+    let lock = folder.lock_if_free()?;
+    let payer = lock.is_some().then(|| folder.payer()).transpose()?;
     let begun = Instant::now();
-    let (answer, problem) = match settings.connect(folder.patience).await {
+    let connected = settings.connect(folder.patience, payer.as_ref()).await;
+    let (mut tokens, mut answer, mut problem) = (None, None, None);
+    match connected {
         Ok(connection) => {
-            let record = connection.provider.record();
             let milliseconds = begun.elapsed().as_millis() as u64;
+            tokens = Tokens::of(&connection);
+            answer = Some((connection.provider.record(), milliseconds));
             connection.close().await;
-            (Some((record, milliseconds)), None)
         }
-        Err(error) => (None, Some(error)),
-    };
+        Err(error) => problem = Some(error),
+    }
     let answer = answer.as_ref();
+    let paid = answer.map(|(record, _)| record.tariff.is_some());
+    let in_use = lock.is_none() && paid == Some(true);
     let json = json!({
         "provider": settings.provider.to_string(),
         "reachable": answer.is_some(),
         "connected_in_ms": answer.map(|(_, milliseconds)| milliseconds),
         "epoch": answer.map(|(record, _)| record.epoch),
-        "paid": answer.map(|(record, _)| record.tariff.is_some()),
+        "paid": paid,
         "complete": complete,
         "values": values.len(),
         "bytes": total,
         "damaged": damaged,
     });
+    let json = match &tokens {
+        Some(tokens) => merged(json, tokens.json()),
+        None => json,
+    };
     let text = || {
         let node = match answer {
             Some((_, milliseconds)) => format!("answers ({milliseconds} ms to connect)"),
@@ -50,12 +62,20 @@ pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError
             0 => String::new(),
             count => format!("; {count} could not be read"),
         };
+        let purse = match &tokens {
+            Some(tokens) => format!("\npurse         {}", tokens.text()),
+            None if in_use => "\npurse         another larder is using it".to_owned(),
+            None => String::new(),
+        };
         format!(
-            "storage node  {node}\nstored        {} value(s), {}{known}{damage}",
+            "storage node  {node}\nstored        {} value(s), {}{known}{damage}{purse}",
             values.len(),
             bytes(total)
         )
     };
+    for warning in tokens.iter().flat_map(Tokens::warnings) {
+        output.say(&warning);
+    }
     match problem {
         None => output.result(&json, text),
         Some(error) => output.shortfall(json, text, error),

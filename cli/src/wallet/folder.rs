@@ -5,9 +5,10 @@
 //! | `root.key` | the root key, 64 hexadecimal digits, readable by its owner only: the one thing that cannot be restored. A folder without it is no wallet |
 //! | `wallet.toml` | the storage node's address and the LSPs to reach it through |
 //! | `index.json` | which names are at which counters; `larder restore` makes it anew |
+//! | `purse/` | the tokens, if the storage node takes any: the journal of [`larder_recovery::purse`] |
 //! | `lock` | keeps a second `larder` from writing |
 //!
-//! Every file is replaced whole, so whoever only reads needs no lock.
+//! Every file but the purse is replaced whole, so whoever only reads needs no lock.
 
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
@@ -19,6 +20,7 @@ use larder_recovery::RootKey;
 
 use super::{Index, Settings};
 use crate::error::CliError;
+use crate::payer::Payer;
 use crate::{durable, secret_file};
 
 /// Where a wallet is, and how long it keeps trying to reach its storage node.
@@ -58,7 +60,7 @@ impl Folder {
         })
     }
 
-    pub(crate) fn root(&self) -> Result<RootKey, CliError> {
+    fn root(&self) -> Result<RootKey, CliError> {
         let path = self.root_key();
         let text = secret_file::read(&path)?.ok_or_else(|| self.is_no_wallet())?;
         text.parse()
@@ -75,17 +77,29 @@ impl Folder {
         Index::load(&self.index_file())
     }
 
+    /// The root key, and the purse that goes with it.
+    pub(crate) fn payer(&self) -> Result<Payer, CliError> {
+        Ok(Payer {
+            root: self.root()?,
+            folder: self.path.join("purse"),
+        })
+    }
+
     /// Keeps others from writing for as long as the file is open.
     pub(crate) fn lock(&self) -> Result<File, CliError> {
+        self.lock_if_free()?.ok_or_else(|| {
+            CliError::Failed(format!("another larder is using {}", self.path.display()))
+        })
+    }
+
+    /// The same; `None` while another process has the lock.
+    pub(crate) fn lock_if_free(&self) -> Result<Option<File>, CliError> {
         self.require_wallet()?;
         let path = self.path.join("lock");
         let lock = File::create(&path).map_err(CliError::file("create", &path))?;
         match lock.try_lock() {
-            Ok(()) => Ok(lock),
-            Err(TryLockError::WouldBlock) => Err(CliError::Failed(format!(
-                "another larder is using {}",
-                self.path.display()
-            ))),
+            Ok(()) => Ok(Some(lock)),
+            Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(CliError::file("lock", &path)(error)),
         }
     }

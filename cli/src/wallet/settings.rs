@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::connection::Connection;
 use crate::error::CliError;
+use crate::payer::Payer;
 
 /// How a wallet reaches its storage node.
 #[derive(Clone)]
@@ -67,12 +68,16 @@ impl Settings {
     }
 
     /// Goes online; no request is waited for longer than `patience`.
-    pub(crate) async fn connect(&self, patience: Duration) -> Result<Connection, CliError> {
+    pub(crate) async fn connect(
+        &self,
+        patience: Duration,
+        payer: Option<&Payer>,
+    ) -> Result<Connection, CliError> {
         let config = CircuitsConfig {
             relays: self.relays.clone(),
             deadline: patience,
             ..CircuitsConfig::new(self.lsps.clone())
         };
-        Connection::open(config, self.provider.clone()).await
+        Connection::open(config, self.provider.clone(), payer).await
     }
 }

@@ -15,6 +15,9 @@ use crate::error::CliError;
 /// The longest name, bytes: what common file systems take.
 const NAME_MAX: usize = 255;
 
+/// The most bytes that a name adds to its content.
+pub(crate) const HEADER_MAX: u64 = 2 + NAME_MAX as u64;
+
 /// Names become file names when everything is restored into a folder, and are shown on
 /// terminals.
 pub(crate) fn check_name(name: &str) -> Result<(), CliError> {

@@ -1,5 +1,5 @@
 //! What the README says, typed by hand: a relay, a storage node, a wallet that only knows the
-//! relay, total loss, and everything back.
+//! relay, tokens for a voucher, total loss, and everything back.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -13,7 +13,10 @@ use rand::{RngCore, SeedableRng};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::processes::{NodeProcess, Process, RelayProcess, larder, larderd, relay, run, succeed};
+use crate::processes::{
+    NodeProcess, Process, RelayProcess, larder, larderd, larderd_command, relay, run, start,
+    succeed,
+};
 
 pub(crate) struct Set {
     pub(crate) folder: tempfile::TempDir,
@@ -22,15 +25,36 @@ pub(crate) struct Set {
 }
 
 impl Set {
+    /// A storage node that takes tokens.
     pub(crate) fn start() -> Self {
+        Set::with("credentials")
+    }
+
+    /// One that serves for free.
+    pub(crate) fn unpaid() -> Self {
+        Set::with("none")
+    }
+
+    fn with(payment: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let relay = relay();
-        let node = larderd(&folder.path().join("node"), &[relay.peer]);
+        let node = paid_as(payment, &folder.path().join("node"), relay.peer);
         Set {
             folder,
             relay,
             node,
         }
+    }
+
+    /// The code of a new voucher.
+    pub(crate) fn voucher(&self, tokens: u64) -> String {
+        voucher(&self.folder.path().join("node"), tokens)
+    }
+
+    /// Makes a wallet with tokens in it.
+    pub(crate) fn open(&self, wallet: &Path, more: &[&str]) {
+        self.init(wallet, more);
+        succeed(larder(wallet).args(["buy", "--voucher", &self.voucher(16_000)]));
     }
 
     pub(crate) fn init(&self, wallet: &Path, more: &[&str]) {
@@ -41,6 +65,25 @@ impl Set {
             .args(more);
         succeed(&mut command);
     }
+}
+
+/// `larderd` that is paid like this, whatever other tests have it do.
+pub(crate) fn paid_as(payment: &str, data: &Path, lsp: PeerAddress) -> NodeProcess {
+    start(larderd_command(data, &[lsp]).env("LARDERD_PAYMENT", payment))
+}
+
+/// What the operator types beside a running storage node.
+pub(crate) fn voucher(data: &Path, tokens: u64) -> String {
+    let mut create = larderd_command(data, &[]);
+    create.env("LARDERD_PAYMENT", "credentials");
+    let code = succeed(create.args(["voucher", "create", "--tokens", &tokens.to_string()]));
+    code.trim().to_owned()
+}
+
+/// The one object that a command prints.
+pub(crate) fn json_of(wallet: &Path, args: &[&str]) -> Value {
+    let printed = succeed(larder(wallet).arg("--json").args(args));
+    serde_json::from_str(&printed).expect("JSON")
 }
 
 pub(crate) fn random(len: usize, seed: u64) -> Vec<u8> {
@@ -61,11 +104,31 @@ pub(crate) fn folder_names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn put_get_delete_and_restore_after_total_loss() {
-    let set = Set::start();
+fn buy_put_get_delete_and_restore_after_total_loss() {
+    journey(&Set::start(), true);
+}
+
+#[test]
+fn a_storage_node_that_serves_for_free_needs_no_purse() {
+    let set = Set::unpaid();
+    journey(&set, false);
+    let wallet = set.folder.path().join("new-wallet");
+    assert!(!wallet.join("purse").exists());
+    assert_eq!(json_of(&wallet, &["price", "1MB"])["paid"], false);
+    assert_eq!(json_of(&wallet, &["purse"])["paid"], false);
+    let refused = run(larder(&wallet).args(["buy", "1000"]));
+    assert_eq!(refused.status.code(), Some(2));
+}
+
+/// The README from "A wallet" on.
+fn journey(set: &Set, paid: bool) {
     let path = |name: &str| set.folder.path().join(name);
     let (wallet, kept) = (path("wallet"), path("kept"));
-    set.init(&wallet, &[]);
+    let open = |wallet: &Path, more: &[&str]| match paid {
+        true => set.open(wallet, more),
+        false => set.init(wallet, more),
+    };
+    open(&wallet, &[]);
 
     let files = [
         ("large", random(1_500_000, 1)),
@@ -86,7 +149,7 @@ fn put_get_delete_and_restore_after_total_loss() {
     fs::copy(wallet.join("root.key"), &kept).expect("copied");
     fs::remove_dir_all(&wallet).expect("lost");
     let new = path("new-wallet");
-    set.init(&new, &["--root-file", kept.to_str().expect("text")]);
+    open(&new, &["--root-file", kept.to_str().expect("text")]);
     let refused = run(larder(&new).args(["put", "small"]).arg(&kept));
     assert_eq!(
         refused.status.code(),
@@ -116,6 +179,28 @@ fn put_get_delete_and_restore_after_total_loss() {
     let list: Value =
         serde_json::from_str(&succeed(larder(&new).args(["--json", "list"]))).expect("JSON");
     assert_eq!(list["entries"][1]["name"], "small");
+    if !paid {
+        return;
+    }
+    // What was spent and what is left is what was bought, to the token.
+    let mut held = json_of(&new, &["purse"])["tokens"]
+        .as_i64()
+        .expect("a number");
+    for args in [&["price", "300k"][..], &["status"]] {
+        assert_eq!(json_of(&new, args)["tokens"], held);
+    }
+    for (args, least) in [
+        // An insert; then the look-ups of a walk and a delete, less a refund.
+        (&["put", "other", "/dev/null"][..], 16),
+        (&["delete", "none"], 2),
+    ] {
+        let done = json_of(&new, args);
+        let spent = done["tokens_spent"].as_i64().expect("a number");
+        assert!(spent >= least, "{done}");
+        held -= spent;
+        assert_eq!(done["tokens_left"], held);
+        assert_eq!(json_of(&new, &["purse"])["tokens"], held);
+    }
 }
 
 #[test]
@@ -123,9 +208,9 @@ fn a_second_device_finds_what_the_first_one_wrote_and_goes_on_behind_it() {
     let set = Set::start();
     let path = |name: &str| set.folder.path().join(name);
     let (one, two) = (path("one"), path("two"));
-    set.init(&one, &[]);
+    set.open(&one, &[]);
     let root = one.join("root.key");
-    set.init(&two, &["--root-file", root.to_str().expect("text")]);
+    set.open(&two, &["--root-file", root.to_str().expect("text")]);
     succeed(larder(&two).arg("restore"));
     for (wallet, name) in [(&one, "a"), (&two, "b"), (&one, "c"), (&two, "d")] {
         fs::write(path("file"), name).expect("a file");
@@ -144,7 +229,7 @@ fn a_restore_that_was_cut_short_goes_on() {
     let set = Set::start();
     let path = |name: &str| set.folder.path().join(name);
     let wallet = path("wallet");
-    set.init(&wallet, &[]);
+    set.open(&wallet, &[]);
     for name in ["a", "b", "c"] {
         fs::write(path("file"), name).expect("a file");
         succeed(larder(&wallet).args(["put", name]).arg(path("file")));
@@ -186,7 +271,7 @@ fn a_restore_that_reaches_nobody_leaves_what_is_known() {
     let set = Set::start();
     let path = |name: &str| set.folder.path().join(name);
     let wallet = path("wallet");
-    set.init(&wallet, &[]);
+    set.open(&wallet, &[]);
     succeed(larder(&wallet).args(["put", "a", "/dev/null"]));
     set.node.process.kill();
     for more in ["--to=all", "--from-start"] {
@@ -205,14 +290,14 @@ fn what_another_device_replaced_or_deleted_is_not_read_from_an_old_index() {
     let set = Set::start();
     let path = |name: &str| set.folder.path().join(name);
     let (one, two) = (path("one"), path("two"));
-    set.init(&one, &[]);
+    set.open(&one, &[]);
     let put = |wallet: &Path, content: &str| {
         fs::write(path("file"), content).expect("a file");
         succeed(larder(wallet).args(["put", "a"]).arg(path("file")));
     };
     put(&one, "old");
     let root = one.join("root.key");
-    set.init(&two, &["--root-file", root.to_str().expect("text")]);
+    set.open(&two, &["--root-file", root.to_str().expect("text")]);
     succeed(larder(&two).arg("restore"));
     put(&two, "new");
     assert_eq!(succeed(larder(&one).args(["get", "a"])), "new");
@@ -277,6 +362,9 @@ fn exit_codes_say_what_kind_of_failure_it_was() {
         Some(2)
     );
     set.init(&wallet, &[]);
+    assert_eq!(code(&["put", "name", "/dev/null"]), Some(3), "no tokens");
+    assert_eq!(code(&["buy", "--voucher", &set.voucher(1_000)]), Some(0));
+    assert_eq!(code(&["buy", "999"]), Some(2), "not sold");
     assert_eq!(code(&["get", "nothing"]), Some(1));
     assert_eq!(code(&["put", "a/b"]), Some(2), "no name for a file");
     assert_eq!(code(&["put", "name", "/nowhere/file"]), Some(1));
@@ -320,13 +408,22 @@ fn the_demo_restores_a_real_file_byte_for_byte() {
     assert_eq!(names, ["stored", "restored", "deleted"]);
     assert_eq!(phases[1]["bytes"], 10_000_000);
     assert_eq!(phases[0]["blobs"], phases[1]["blobs"]);
+    let tokens = &report["demo"]["tokens"];
+    let number = |value: &Value| value.as_u64().expect("a number");
+    let (held, lost) = (number(&tokens["held"]), number(&tokens["lost"]));
+    assert_eq!(number(&tokens["outstanding"]), held + lost);
+    assert_eq!(lost, number(&phases[0]["tokens_left"]));
+    let blobs = number(&phases[0]["blobs"]);
+    assert!(number(&phases[0]["tokens_spent"]) >= 16 * blobs);
+    let refunded = number(&phases[2]["tokens_refunded"]);
+    assert_eq!(refunded, 8 * number(&phases[2]["blobs"]));
 }
 
 #[test]
 fn the_demo_without_a_file_makes_its_own_states() {
     let folder = tempfile::tempdir().expect("a folder");
     let text = succeed(larder(folder.path()).arg("demo"));
-    for part in ["restored", "relay saw", "storage node"] {
+    for part in ["restored", "relay saw", "storage node", "outstanding"] {
         assert!(text.contains(part), "{text}");
     }
 }

@@ -21,7 +21,7 @@ fn get_and_restore_write_the_files_they_are_asked_for_and_no_others() {
     let here = set.folder.path().join("here");
     let wallet = set.folder.path().join("wallet");
     fs::create_dir(&here).expect("a folder");
-    set.init(&wallet, &[]);
+    set.open(&wallet, &[]);
     let larder = || {
         let mut command = larder(&wallet);
         command.current_dir(&here);
@@ -59,7 +59,7 @@ fn one_file_that_cannot_be_written_keeps_no_other_back() {
     let set = Set::start();
     let path = |name: &str| set.folder.path().join(name);
     let (wallet, all) = (path("wallet"), path("all"));
-    set.init(&wallet, &[]);
+    set.open(&wallet, &[]);
     let long = "n".repeat(255);
     for name in ["in the way", &long] {
         fs::write(path("file"), name).expect("a file");
@@ -92,7 +92,7 @@ fn an_init_that_was_cut_short_can_be_done_again() {
     fs::remove_file(wallet.join("root.key")).expect("removed");
     let (code, text) = complaint(&run(larder(&wallet).arg("list")));
     assert_eq!(code, Some(2), "{text}");
-    set.init(&wallet, &[]);
+    set.open(&wallet, &[]);
     succeed(larder(&wallet).args(["put", "a", "/dev/null"]));
 
     let root = fs::read(wallet.join("root.key")).expect("a root key");
@@ -110,7 +110,7 @@ fn an_init_that_was_cut_short_can_be_done_again() {
 fn a_root_key_that_others_can_read_is_refused() {
     let set = Set::start();
     let wallet = set.folder.path().join("wallet");
-    set.init(&wallet, &[]);
+    set.open(&wallet, &[]);
     let root = wallet.join("root.key");
     let mode = || fs::metadata(&root).expect("there").permissions().mode();
     assert_eq!(mode() & 0o777, 0o600);
@@ -126,12 +126,14 @@ fn a_root_key_that_others_can_read_is_refused() {
 fn status_and_list_work_while_another_larder_writes() {
     let set = Set::start();
     let wallet = set.folder.path().join("wallet");
-    set.init(&wallet, &[]);
+    set.open(&wallet, &[]);
     succeed(larder(&wallet).args(["put", "a", "/dev/null"]));
     let lock = File::open(wallet.join("lock")).expect("there");
     lock.lock().expect("nobody has it");
     assert!(succeed(larder(&wallet).arg("list")).contains("1 value(s)"));
-    assert!(succeed(larder(&wallet).arg("status")).contains("answers"));
+    let status = succeed(larder(&wallet).arg("status"));
+    assert!(status.contains("answers"), "{status}");
+    assert!(status.contains("another larder is using it"), "{status}");
     let (code, text) = complaint(&run(larder(&wallet).args(["put", "b", "/dev/null"])));
     assert_eq!(code, Some(1));
     assert!(text.contains("another larder is using"), "{text}");
@@ -142,7 +144,7 @@ fn an_output_that_nobody_reads_is_no_failure_and_a_full_disk_is_one() {
     let set = Set::start();
     let path = |name: &str| set.folder.path().join(name);
     let wallet = path("wallet");
-    set.init(&wallet, &[]);
+    set.open(&wallet, &[]);
     fs::write(path("file"), random(1_000_000, 6)).expect("a file");
     succeed(larder(&wallet).args(["put", "a"]).arg(path("file")));
     let commands: [&[&str]; 3] = [&["list"], &["--json", "status"], &["get", "a"]];

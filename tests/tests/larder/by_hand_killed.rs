@@ -12,8 +12,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
 
-use crate::by_hand::{folder_names, random};
-use crate::processes::{larder, larderd, run, succeed};
+use crate::by_hand::{folder_names, paid_as, random, voucher};
+use crate::processes::{larder, run, succeed};
 use crate::wallet::runtime;
 
 /// Messages that passed the relay so far.
@@ -48,7 +48,7 @@ fn whatever_is_killed_what_was_acknowledged_is_there_and_the_wallet_works() {
         .expect("a port");
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name);
-    let node = larderd(&path("node"), &[relay.address()]);
+    let node = paid_as("credentials", &path("node"), relay.address());
     let init = |wallet: &str, more: &[&str]| {
         let mut command = larder(&path(wallet));
         command
@@ -56,6 +56,8 @@ fn whatever_is_killed_what_was_acknowledged_is_there_and_the_wallet_works() {
             .args(["--lsp", &relay.address().to_string()])
             .args(more);
         succeed(&mut command);
+        let code = voucher(&path("node"), 160_000);
+        succeed(larder(&path(wallet)).args(["buy", "--voucher", &code]));
     };
     let wallet = path("wallet");
     init("wallet", &[]);

@@ -10,6 +10,7 @@
 mod attacker;
 mod bare;
 mod by_hand;
+mod by_hand_buying;
 mod by_hand_files;
 mod by_hand_killed;
 mod by_hand_lied_to;

@@ -1,8 +1,10 @@
 //! The three parties of the demo, each on sockets of its own.
 
-use larder_node::config::Payment;
+use std::path::PathBuf;
+
 use larder_node::{Config, Node};
 use larder_onion::{CircuitsConfig, Relay, RelayConfig};
+use larder_recovery::RootKey;
 use rand::RngCore;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -10,11 +12,13 @@ use tempfile::TempDir;
 
 use crate::connection::Connection;
 use crate::error::CliError;
+use crate::payer::Payer;
 
 /// Relay and storage node, and how a wallet joins them.
 pub(crate) struct Parties {
     pub(crate) relay: Relay,
     pub(crate) node: Node,
+    pub(crate) config: Config,
     folder: TempDir,
 }
 
@@ -28,9 +32,8 @@ impl Parties {
         StdRng::from_os_rng().fill_bytes(&mut seed);
         let relay = Relay::start(RelayConfig::loopback(seed)).await?;
         // The defaults, whatever the environment of whoever tries the demo says.
-        let mut config = Config::load(None, Some(folder.path()), [])?;
+        let mut config = Config::load(None, Some(&folder.path().join("node")), [])?;
         config.lsps = vec![relay.address()];
-        config.payment = Payment::None;
         // The demo cleans up after itself and needs no reserve.
         config.free_space_floor = 0;
         let node = Node::start(&config).await?;
@@ -38,14 +41,29 @@ impl Parties {
         Ok(Parties {
             relay,
             node,
+            config,
             folder,
         })
     }
 
-    /// The connection of a wallet without a past.
-    pub(crate) async fn wallet(&self) -> Result<Connection, CliError> {
+    /// The connection of a wallet that has this root key, and whatever is in its folder.
+    pub(crate) async fn wallet(&self, root: RootKey) -> Result<Connection, CliError> {
         let circuits = CircuitsConfig::new(vec![self.relay.address()]);
-        Connection::open(circuits, self.node.address().clone()).await
+        let payer = Payer {
+            root,
+            folder: self.wallet_folder(),
+        };
+        Connection::open(circuits, self.node.address().clone(), Some(&payer)).await
+    }
+
+    /// Total loss: everything that a wallet keeps on its disk.
+    pub(crate) fn lose_wallet(&self) -> Result<(), CliError> {
+        let folder = self.wallet_folder();
+        std::fs::remove_dir_all(&folder).map_err(CliError::file("remove", &folder))
+    }
+
+    fn wallet_folder(&self) -> PathBuf {
+        self.folder.path().join("wallet")
     }
 
     pub(crate) async fn shutdown(self) {

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::commands::demo::Phase;
 use crate::commands::demo::parties::Parties;
+use crate::commands::demo::{Books, Phase};
 use crate::error::CliError;
 use crate::output::count;
 
@@ -12,6 +12,7 @@ const ONION: u64 = 32_834;
 
 pub(crate) struct Table {
     phases: Vec<Phase>,
+    books: Books,
     relay_peers: u64,
     relay_messages: u64,
     inserts: u64,
@@ -22,11 +23,12 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(crate) fn new(phases: &[Phase], parties: &Parties) -> Result<Self, CliError> {
+    pub(crate) fn new(phases: &[Phase], books: Books, parties: &Parties) -> Result<Self, CliError> {
         let received = parties.relay.received();
         let (seen, usage) = (parties.node.seen(), parties.node.usage()?);
         Ok(Table {
             phases: phases.to_vec(),
+            books,
             relay_peers: received.len() as u64,
             relay_messages: received.iter().map(|(_, messages)| messages).sum(),
             inserts: seen.inserts,
@@ -41,6 +43,12 @@ impl Table {
         json!({
             "phases": self.phases.iter().map(Phase::json).collect::<Vec<_>>(),
             "relay": { "node_ids": self.relay_peers, "messages": self.relay_messages },
+            "tokens": {
+                "bought": self.books.bought,
+                "lost": self.books.lost,
+                "held": self.books.held,
+                "outstanding": self.books.outstanding,
+            },
             "storage_node": {
                 "inserts": self.inserts,
                 "lookups": self.lookups,
@@ -52,15 +60,25 @@ impl Table {
     }
 
     pub(crate) fn text(&self) -> String {
-        let mut rows =
-            vec![["", "blobs", "bytes", "round trips", "retries", "time"].map(str::to_owned)];
+        let heads = [
+            "",
+            "blobs",
+            "bytes",
+            "round trips",
+            "retries",
+            "tokens",
+            "refunded",
+            "left",
+            "time",
+        ];
+        let mut rows = vec![heads.map(str::to_owned)];
         rows.extend(self.phases.iter().map(Phase::cells));
         let mut text = String::new();
         for row in rows {
             for (at, cell) in row.iter().enumerate() {
                 text += &match at {
                     0 => format!("{cell:<10}"),
-                    _ => format!("{cell:>13}"),
+                    _ => format!("{cell:>12}"),
                 };
             }
             text.push('\n');
@@ -90,6 +108,22 @@ impl Table {
                 count(self.lookups),
                 count(self.deletes),
                 count(self.blobs_left),
+            ),
+        );
+        let Books {
+            bought,
+            lost,
+            held,
+            outstanding,
+        } = self.books;
+        text += &saw(
+            "its books",
+            format!(
+                "{} tokens sold; {} outstanding: {} in the wallet, {} lost with the first one",
+                count(bought.iter().sum()),
+                count(outstanding),
+                count(held),
+                count(lost),
             ),
         );
         text.pop();

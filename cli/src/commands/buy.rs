@@ -1,0 +1,209 @@
+//! `larder buy`: tokens, for a voucher or a payment.
+//!
+//! A purchase is in the purse's journal before the storage node hears of it. So it may be cut
+//! short at any moment; `larder buy` without arguments goes on with it.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use larder_protocol::{Refusal, Voucher};
+use larder_recovery::{Means, Provider, Purchase, RecoveryError, Stage};
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use crate::error::CliError;
+use crate::output::{Output, count};
+use crate::payer::now;
+use crate::wallet::{Folder, Wallet};
+
+/// How often to ask whether a payment has arrived.
+const ASK_EVERY: Duration = Duration::from_secs(3);
+
+/// The longest file that could be a voucher, bytes.
+const VOUCHER_FILE_MAX: u64 = 1_000;
+
+#[derive(clap::Args)]
+#[group(id = "what", multiple = false)]
+pub(crate) struct Args {
+    /// How many, for a payment that the storage node asks for
+    #[arg(group = "what")]
+    tokens: Option<u64>,
+    /// The code of a voucher, which says how many
+    #[arg(long, value_name = "CODE", group = "what")]
+    voucher: Option<Voucher>,
+    /// Take the code from this file (- for standard input), which no shell history remembers
+    #[arg(long, value_name = "FILE", group = "what")]
+    from: Option<PathBuf>,
+    /// Print the payment request and end; `larder buy` collects what was paid for. With --json
+    /// that is always so
+    #[arg(long)]
+    no_wait: bool,
+}
+
+pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), CliError> {
+    let wait = !args.no_wait && !output.json;
+    let wanted = wanted(args)?;
+    let wallet = Wallet::open(folder)?;
+    let connection = wallet.connect().await?;
+    let provider = &connection.provider;
+    if provider.purse().is_none() {
+        return Err(CliError::Usage(
+            "this storage node serves for free: there is nothing to buy".to_owned(),
+        ));
+    }
+    let mut done = Vec::new();
+    let mut failed = None;
+    match wanted {
+        Some((tokens, means)) => {
+            let bought = provider.buy(tokens, means.clone()).await;
+            done.push(bought.map_err(|error| explain(error, &means))?);
+        }
+        None => {
+            // One that failed keeps no other one back.
+            for purchase in provider.purchases() {
+                match provider.collect(&purchase).await {
+                    Ok(purchase) => done.push(purchase),
+                    Err(error) => failed = Some(explain(error, &Means::Lightning)),
+                }
+            }
+        }
+    }
+    if wait {
+        for purchase in &mut done {
+            settle(provider, purchase, output).await?;
+        }
+    }
+    let held = connection.holdings().unwrap_or_default().tokens;
+    connection.close().await;
+
+    let collected = done
+        .iter()
+        .filter(|bought| bought.stage == Stage::Collected);
+    let bought: u64 = collected.map(|bought| bought.tokens).sum();
+    let json = json!({
+        "bought": bought,
+        "tokens": held,
+        "purchases": done.iter().map(json).collect::<Vec<_>>(),
+    });
+    let text = || text(&done, bought, held);
+    match failed {
+        None => output.result(&json, text),
+        Some(error) => output.shortfall(json, text, error),
+    }
+}
+
+/// How many tokens and how they are paid for; `None` to go on with what was begun.
+fn wanted(args: Args) -> Result<Option<(u64, Means)>, CliError> {
+    let voucher = match (args.voucher, &args.from) {
+        (Some(voucher), _) => voucher,
+        (None, Some(path)) => read(path)?,
+        (None, None) => return Ok(args.tokens.map(|tokens| (tokens, Means::Lightning))),
+    };
+    Ok(Some((voucher.tokens, Means::Voucher(voucher))))
+}
+
+fn read(path: &Path) -> Result<Voucher, CliError> {
+    let mut text = Zeroizing::new(String::new());
+    let read = match path.to_str() {
+        Some("-") => std::io::stdin()
+            .take(VOUCHER_FILE_MAX)
+            .read_to_string(&mut text),
+        _ => std::fs::File::open(path)
+            .and_then(|file| file.take(VOUCHER_FILE_MAX).read_to_string(&mut text)),
+    };
+    read.map_err(CliError::file("read", path))?;
+    let wrong = |error| CliError::Usage(format!("{}: {error}", path.display()));
+    text.trim().parse().map_err(wrong)
+}
+
+/// Waits until a purchase is paid and collected.
+async fn settle(
+    provider: &Provider,
+    purchase: &mut Purchase,
+    output: &Output,
+) -> Result<(), CliError> {
+    if let Stage::Unpaid { request, expires } = &purchase.stage {
+        let minutes = expires.saturating_sub(now()).div_ceil(60);
+        output.say(&format!(
+            "pay this within {} minute(s), for {} tokens:\n{request}\n\
+             waiting for it; ended before, `larder buy` collects them",
+            count(minutes),
+            count(purchase.tokens)
+        ));
+    }
+    while purchase.stage != Stage::Collected {
+        tokio::time::sleep(ASK_EVERY).await;
+        let asked = provider.collect(purchase).await;
+        *purchase = asked.map_err(|error| explain(error, &Means::Lightning))?;
+    }
+    Ok(())
+}
+
+/// What a refusal means to whoever typed the command.
+fn explain(error: RecoveryError, means: &Means) -> CliError {
+    let RecoveryError::Refused(refusal) = &error else {
+        return error.into();
+    };
+    let told = match (refusal, means) {
+        (Refusal::NotOffered, Means::Voucher(_)) => {
+            "this storage node takes no vouchers: `larder buy TOKENS`"
+        }
+        (Refusal::NotOffered, Means::Lightning) => {
+            "this storage node gives tokens for vouchers only: get a code from its operator, then \
+             `larder buy --voucher CODE`"
+        }
+        (Refusal::BadVoucher, Means::Voucher(voucher)) if voucher.expires <= now() => {
+            "this voucher has expired: ask whoever gave it to you for another"
+        }
+        // The code has a checksum, and the amount is its own.
+        (Refusal::BadVoucher, _) => {
+            "this voucher is not of this storage node: ask whoever gave it to you where it is from"
+        }
+        (Refusal::UnknownClaim, _) => "a purchase was not paid in time and is over: buy anew",
+        _ => return error.into(),
+    };
+    CliError::Failed(told.to_owned())
+}
+
+/// A purchase, as results show it.
+pub(crate) fn json(purchase: &Purchase) -> Value {
+    let (stage, request, expires) = match &purchase.stage {
+        Stage::Begun => ("begun", None, None),
+        Stage::Unpaid { request, expires } => ("unpaid", Some(request), Some(expires)),
+        Stage::Paid => ("paid", None, None),
+        Stage::Collected => ("collected", None, None),
+    };
+    json!({
+        "tokens": purchase.tokens,
+        "pairs": purchase.pairs,
+        "stage": stage,
+        "request": request,
+        "expires": expires,
+    })
+}
+
+fn text(done: &[Purchase], bought: u64, held: u64) -> String {
+    let mut lines = Vec::new();
+    for purchase in done {
+        if let Stage::Unpaid { request, .. } = &purchase.stage {
+            lines.push(format!(
+                "pay this for {} tokens, then run `larder buy`:\n{request}",
+                count(purchase.tokens)
+            ));
+        }
+    }
+    lines.push(match (bought, done.is_empty()) {
+        (0, true) => format!(
+            "no purchase is open; the purse holds {} tokens. Buy with --voucher CODE, --from FILE \
+             or TOKENS",
+            count(held)
+        ),
+        _ => format!(
+            "bought {} tokens; the purse holds {}",
+            count(bought),
+            count(held)
+        ),
+    });
+    lines.join("\n")
+}

@@ -1,0 +1,99 @@
+//! What the tokens of a wallet are good for, as results say it.
+
+use larder_recovery::Holdings;
+use serde_json::{Value, json};
+
+use crate::connection::Connection;
+use crate::output::count;
+use crate::payer::now;
+
+const DAY: u64 = 24 * 60 * 60;
+
+/// What a purse holds, under the terms of its storage node.
+pub(crate) struct Tokens {
+    pub(crate) holdings: Holdings,
+    /// Unix seconds, when this was so.
+    pub(crate) now: u64,
+    inserts: u64,
+    lookups: u64,
+    /// Of an epoch that ends with the current one.
+    ending: u64,
+    /// For how many seconds they are safe, if nobody looks after them; unknown while a storage
+    /// node is too young to show how long it accepts them.
+    safe_for: Option<u64>,
+}
+
+impl Tokens {
+    /// `None` where nothing is to be paid.
+    pub(crate) fn of(connection: &Connection) -> Option<Self> {
+        let holdings = connection.holdings()?;
+        let record = connection.provider.record();
+        let tariff = record.tariff?;
+        // Issuers of epochs in a row, up to the current one.
+        let earlier = tariff.issuers.len().saturating_sub(1) as u32;
+        let oldest = record.epoch.saturating_sub(earlier);
+        let ending = holdings.by_epoch.get(&oldest).copied();
+        // The current epoch may end at any time.
+        let epochs = holdings
+            .by_epoch
+            .keys()
+            .next()
+            .map(|held| held.saturating_sub(oldest));
+        Some(Tokens {
+            now: now(),
+            inserts: holdings.suffice_for(tariff.prices.insert),
+            lookups: holdings.suffice_for(tariff.prices.lookup),
+            ending: ending.filter(|_| earlier > 0).unwrap_or(0),
+            safe_for: epochs
+                .filter(|epochs| *epochs > 0)
+                .map(|epochs| u64::from(epochs) * u64::from(record.epoch_seconds)),
+            holdings,
+        })
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        json!({
+            "tokens": self.holdings.tokens,
+            "suffice_for": { "inserts": self.inserts, "lookups": self.lookups },
+            "safe_until": self.safe_for.map(|seconds| self.now + seconds),
+            "ending": self.ending,
+            "expired": self.holdings.expired,
+        })
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let safe = match self.safe_for {
+            Some(seconds) if seconds >= DAY => {
+                format!(
+                    "; run larder again within {} day(s) to keep them",
+                    seconds / DAY
+                )
+            }
+            Some(seconds) => format!("; run larder again within {seconds} seconds to keep them"),
+            None => String::new(),
+        };
+        format!(
+            "{} tokens: enough to store {} blob(s) or to read {}{safe}",
+            count(self.holdings.tokens),
+            count(self.inserts),
+            count(self.lookups)
+        )
+    }
+
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.ending > 0 {
+            warnings.push(format!(
+                "{} tokens expire when the storage node's epoch ends: run larder again soon",
+                count(self.ending)
+            ));
+        }
+        if self.holdings.expired > 0 {
+            warnings.push(format!(
+                "{} tokens have expired, because larder had not run for too long",
+                count(self.holdings.expired)
+            ));
+        }
+        warnings
+    }
+}
