@@ -104,7 +104,8 @@ fn a_spent_pair_shows_its_row_to_its_owner_and_nothing_to_who_knows_its_serials(
         let other = paid(&owner.pay(&spent, &second, INSERT));
         assert_eq!(rows(&refusal(&client, second.clone(), other).await), 1);
 
-        // With the serials alone: the same bytes, spent or not, for this call or another.
+        // With the serials alone, at the published price: the same bytes, spent or not, for this
+        // call or another. At another price the node checks the price of an unspent pair first.
         let stranger = |pair: &Unspent, call: &Call| {
             let payment = forged(&owner.pay(pair, call, INSERT));
             contents(call.clone(), payment)
