@@ -38,10 +38,7 @@ impl Provider {
             }
         }
         loop {
-            let mut lease = match purse.adopt(&digest) {
-                Some(lease) => lease,
-                None => self.fund(purse, call).await?,
-            };
+            let mut lease = self.fund(purse, call, &digest).await?;
             loop {
                 let reply = self.exchange(&lease).await?;
                 // What is not proven does not count: it stays in flight.
@@ -56,10 +53,19 @@ impl Provider {
         }
     }
 
-    /// Finds credentials for a call and writes its request down, settling first whatever holds
-    /// the tokens it needs.
-    async fn fund<'p>(&self, purse: &'p Purse, call: &Call) -> Result<Lease<'p>, RecoveryError> {
+    /// Adopts the request of an equal call; or finds credentials for this one and writes its
+    /// request down, settling first whatever holds the tokens it needs. Meanwhile somebody else
+    /// may let go of an equal one, so it looks for that each time.
+    async fn fund<'p>(
+        &self,
+        purse: &'p Purse,
+        call: &Call,
+        digest: &[u8; 32],
+    ) -> Result<Lease<'p>, RecoveryError> {
         loop {
+            if let Some(lease) = purse.adopt(digest) {
+                return Ok(lease);
+            }
             let (lease, role) = match purse.next(call, self.nonce())? {
                 Next::Send(lease, Role::Call) => return Ok(lease),
                 Next::Send(lease, role) => (lease, role),

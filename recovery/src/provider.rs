@@ -21,7 +21,7 @@ use secp256k1::Keypair;
 use crate::exchange::{exchange, info, nonce};
 use crate::purse::{Purse, is_stale};
 use crate::terms::{Terms, may_follow};
-use crate::{RecoveryError, Transport};
+use crate::{RecoveryError, Transport, Unreachable};
 
 /// A storage node whose terms are known and verified.
 pub struct Provider {
@@ -288,9 +288,8 @@ impl Provider {
             Some(key) => key,
             None => {
                 self.refresh().await?;
-                self.receipt_key(&receipt).ok_or(RecoveryError::Misbehaved(
-                    "its receipt names terms it does not publish",
-                ))?
+                let key = self.receipt_key(&receipt);
+                key.ok_or_else(|| self.unknown_terms(&receipt))?
             }
         };
         if !receipt.proves(&receipt_key, &finding) {
@@ -320,6 +319,18 @@ impl Provider {
         let terms = self.terms.read().unwrap_or_else(PoisonError::into_inner);
         let record = terms.with_hash(receipt.record)?;
         (record.epoch == receipt.epoch).then_some(record.receipt_key)
+    }
+
+    /// Why terms that a receipt names are not known. An epoch that began and ended while the answer
+    /// was under way was never seen: that answer proves nothing, and the next one will.
+    fn unknown_terms(&self, receipt: &Receipt) -> RecoveryError {
+        let terms = self.terms.read().unwrap_or_else(PoisonError::into_inner);
+        match terms.skipped(receipt.epoch) {
+            true => RecoveryError::Unreachable(Unreachable {
+                advice: "two epochs began while its answer was under way: ask again".to_owned(),
+            }),
+            false => RecoveryError::Misbehaved("its receipt names terms it does not publish"),
+        }
     }
 
     /// Draws from the provider's randomness; never across an await.

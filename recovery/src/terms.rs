@@ -33,6 +33,12 @@ impl Terms {
         }
     }
 
+    /// Whether an epoch lies between the newest terms and those before them.
+    pub(crate) fn skipped(&self, epoch: u32) -> bool {
+        let before = self.before.as_ref().map(|(record, _)| record.epoch);
+        before.is_some_and(|before| before < epoch) && epoch < self.now.epoch
+    }
+
     /// Takes newer terms. An answer that was overtaken by a newer one changes nothing.
     pub(crate) fn take(&mut self, record: Record) -> Result<(), RecoveryError> {
         if record.epoch < self.now.epoch {

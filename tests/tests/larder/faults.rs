@@ -8,7 +8,7 @@ use larder_onion::{CircuitsConfig, FaultCounts};
 use larder_protocol::Key;
 use larder_recovery::{Looked, Removed, Written};
 
-use crate::processes::{faulty_relay, field, larderd, relay};
+use crate::processes::{faulty_relay, field, larderd, paid_larderd, relay};
 use crate::wallet::{Client, blob, patient, runtime};
 
 /// Inserts, deletes a half and looks everything up, `at_once` at a time; nothing may be lost.
@@ -72,7 +72,7 @@ struct Ran {
 fn through(relay_args: &[&str], count: u64) -> Ran {
     let folder = tempfile::tempdir().expect("a folder");
     let relay = faulty_relay(relay_args);
-    let node = larderd(folder.path(), &[relay.peer]);
+    let node = paid_larderd(folder.path(), &[relay.peer]);
     let (sent, retries, round_trip) = runtime().block_on(async {
         let client = Client::connect(patient(relay.peer), &node.address).await;
         let sent = work(&client, count, 8).await;
@@ -84,7 +84,15 @@ fn through(relay_args: &[&str], count: u64) -> Ran {
     let (_, log) = node.process.terminate();
     assert_eq!(field(&log, "blobs"), count / 2, "{log}");
     assert_eq!(field(&log, "tombstones"), count.div_ceil(2), "{log}");
-    let served = ["info", "inserts", "deletes", "lookups"];
+    let served = [
+        "info",
+        "inserts",
+        "deletes",
+        "lookups",
+        "quotes",
+        "purchases",
+        "exchanges",
+    ];
     Ran {
         sent,
         retries,

@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::Notify;
 
-use crate::processes::{field, larderd, relay};
+use crate::processes::{field, paid_larderd, relay};
 use crate::wallet::{Client, blob, patient, runtime};
 
 const KILLS: usize = 20;
@@ -88,7 +88,7 @@ async fn load(client: Arc<Client>, ledger: Arc<Ledger>, worker: u64) {
 fn every_acknowledged_insert_and_delete_survives_twenty_kills() {
     let folder = tempfile::tempdir().expect("a folder");
     let relay = relay();
-    let mut node = larderd(folder.path(), &[relay.peer]);
+    let mut node = paid_larderd(folder.path(), &[relay.peer]);
     let address = node.address.clone();
     let mut rng = StdRng::seed_from_u64(20);
     runtime().block_on(async {
@@ -102,7 +102,7 @@ fn every_acknowledged_insert_and_delete_survives_twenty_kills() {
             // Any moment between two acknowledgements, and any step of a commit.
             tokio::time::sleep(rng.random_range(Duration::ZERO..Duration::from_millis(50))).await;
             node.process.kill();
-            node = larderd(folder.path(), &[relay.peer]);
+            node = paid_larderd(folder.path(), &[relay.peer]);
             assert_eq!(node.address, address);
         }
         ledger.wait_for(WORKERS).await;
@@ -115,7 +115,7 @@ fn every_acknowledged_insert_and_delete_survives_twenty_kills() {
             );
         }
 
-        let node = larderd(folder.path(), &[relay.peer]);
+        let node = paid_larderd(folder.path(), &[relay.peer]);
         let client = Client::connect(patient(relay.peer), &node.address).await;
         let acknowledged = ledger.acknowledged.lock().expect("no panic").clone();
         let deleting = ledger.deleting.lock().expect("no panic").clone();

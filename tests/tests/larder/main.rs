@@ -8,6 +8,7 @@
 )]
 
 mod attacker;
+mod bare;
 mod by_hand;
 mod by_hand_buying;
 mod by_hand_files;
@@ -17,8 +18,13 @@ mod corruption;
 mod daemon;
 mod faults;
 mod flood;
+mod histories;
 mod hostile;
 mod kill;
+mod paid_hostile;
+mod paid_kills;
 mod privacy;
 mod processes;
+mod rollover;
+mod unlinkable;
 mod wallet;

@@ -162,9 +162,18 @@ pub(crate) struct NodeProcess {
     pub(crate) peer: PeerAddress,
 }
 
-/// `larderd` on a data folder, connected to these LSPs.
+/// `larderd` on a data folder, connected to these LSPs, that serves for free.
 pub(crate) fn larderd(folder: &Path, lsps: &[PeerAddress]) -> NodeProcess {
     start(&mut larderd_command(folder, lsps))
+}
+
+/// The same where everybody pays, with tokens that are given away.
+pub(crate) fn paid_larderd(folder: &Path, lsps: &[PeerAddress]) -> NodeProcess {
+    start(
+        larderd_command(folder, lsps)
+            .env("LARDERD_PAYMENT", "credentials")
+            .env("LARDERD_CREDENTIALS_TILL", "instant"),
+    )
 }
 
 /// Starts a `larderd` and reads how to reach it.

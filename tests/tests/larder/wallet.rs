@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use larder_onion::{Circuits, CircuitsConfig, Destination, PeerAddress};
 use larder_protocol::{Address, BLOB_LEN, Blob, Reply, envelope};
-use larder_recovery::{Lane, OnionTransport, Provider, Purpose, RootKey, Schedule, Slot};
+use larder_recovery::{
+    Lane, Means, MemoryJournal, OnionTransport, Provider, Purpose, Purse, RootKey, Schedule, Slot,
+    Stage,
+};
 use rand::rngs::StdRng;
-use rand::{RngCore, SeedableRng};
+use rand::{Rng, RngCore, SeedableRng};
 use secp256k1::Keypair;
 use tokio::runtime::Runtime;
 
@@ -34,8 +37,29 @@ pub(crate) fn patient(first_hop: PeerAddress) -> CircuitsConfig {
     }
 }
 
+/// Tokens that a client has: as many pairs as one payment can buy.
+pub(crate) const TOKENS: u64 = 160_000;
+
 impl Client {
+    /// Connects, and gets [`TOKENS`] where they are asked for.
     pub(crate) async fn connect(config: CircuitsConfig, address: &Address) -> Self {
+        let mut client = Client::connect_without_tokens(config, address).await;
+        if client.provider.record().tariff.is_some() {
+            let provider = Provider::connect(address.clone(), client.transport.clone()).await;
+            let root = RootKey::from_bytes(rand::rng().random());
+            let purse = Purse::open(&root, address.server_key(), MemoryJournal::new());
+            let provider = provider
+                .expect("the storage node answers")
+                .with_purse(purse.expect("a new purse"))
+                .expect("its terms");
+            let bought = provider.buy(TOKENS, Means::Lightning).await.expect("sold");
+            assert_eq!(bought.stage, Stage::Collected);
+            client.provider = Arc::new(provider);
+        }
+        client
+    }
+
+    pub(crate) async fn connect_without_tokens(config: CircuitsConfig, address: &Address) -> Self {
         let circuits = Arc::new(Circuits::start(config).expect("a first hop"));
         let transport = Arc::new(OnionTransport::new(circuits.clone(), address));
         let provider = Provider::connect(address.clone(), transport.clone()).await;
