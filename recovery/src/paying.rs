@@ -93,17 +93,18 @@ impl Provider {
         if exchanges.is_empty() {
             return Ok(());
         }
-        let answers = exchanges
-            .into_iter()
-            .map(|(id, exchange)| exchange.map(move |reply| (id, reply)));
-        match select_all(answers).await.0 {
-            // To be sent again by whoever needs it.
-            (id, Err(_)) => purse.abandon(id),
-            (id, Ok(reply)) => {
-                if let Some(lease) = purse.take_over(id) {
-                    self.settle_unheard(purse, &lease, &reply).await?;
-                }
-            }
+        let answers = exchanges.into_iter().map(|(id, exchange)| {
+            let answered = (id, exchange.clone());
+            exchange.map(move |reply| (answered, reply))
+        });
+        let ((id, exchange), reply) = select_all(answers).await.0;
+        // It may have been built again meanwhile; then this says nothing of what is in flight.
+        let Some(lease) = purse.take_over(id, &exchange) else {
+            return Ok(());
+        };
+        // One that failed is to be sent again by whoever needs it.
+        if let Ok(reply) = reply {
+            self.settle_unheard(purse, &lease, &reply).await?;
         }
         Ok(())
     }

@@ -115,7 +115,7 @@ pub fn walk<E>(
     let mut pair = start;
     let mut aside = Aside::default();
     for steps in 0..=longest {
-        // A pair that is spent shows its row whatever it offers to pay.
+        // One that holds less was refused by the issuer, or is the tip: nothing costs less.
         let affordable = u64::try_from(pair.total()).map_or(fee, |total| total.min(fee));
         let transfer = Spending::transfer(affordable).with_entropy(entropy);
         let in_flight = match pair.spend(root, record, &transfer) {

@@ -94,10 +94,13 @@ impl<T: Tariff> Teller<T> {
             .map_err(LedgerError::Storage)?
         {
             Some(reply @ Reply::Performed { .. }) => return Ok(Admitted::Answered(reply)),
-            // Whether the sender possesses the pair, the proof will show.
-            Some(Reply::NotPerformed(_)) if request.in_epoch().is_some() => {}
-            Some(Reply::NotPerformed(_)) => return Err(Refusal::AlreadyClaimed.into()),
-            None => self.check_terms(reads, &request)?,
+            Some(Reply::NotPerformed(_)) if request.in_epoch().is_none() => {
+                return Err(Refusal::AlreadyClaimed.into());
+            }
+            // Spent or not, the terms come first: otherwise a stranger who knows a serial could
+            // learn by a wrong price or a garbled proof which of the two it is. Whether the
+            // sender possesses the pair, the proof will show.
+            Some(Reply::NotPerformed(_)) | None => self.check_terms(reads, &request)?,
         }
         Ok(Admitted::Unverified(Box::new(request)))
     }

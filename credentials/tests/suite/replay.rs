@@ -109,6 +109,34 @@ fn a_thief_without_the_mac_learns_nothing_of_a_spent_pair() {
 }
 
 #[test]
+fn whoever_knows_only_the_serials_is_refused_alike_whether_they_are_spent_or_not() {
+    let (mut ledger, root) = (ledger(), root());
+    let [spent, unspent] = [0, 1].map(|index| buy(&ledger, &root, index, 100));
+    let record = ledger.issuer().record().clone();
+    let first = spend(&spent, &root, &record, Spending::transfer(FEE));
+    ledger.process(first.core(), never).unwrap();
+    let garbled = |pair: &Unspent, fee| {
+        let mut core = spend(pair, &root, &record, Spending::transfer(fee))
+            .core()
+            .to_vec();
+        // In the responses, which the length of no parameters follows.
+        let last = core.len() - 5;
+        core[last] ^= 1;
+        core
+    };
+    let told = |ledger: &TestLedger, fee| {
+        [&spent, &unspent].map(|pair| refusal(ledger.process(&garbled(pair, fee), never)))
+    };
+    assert_eq!(told(&ledger, FEE), [Refusal::BadProof; 2]);
+    let price = FEE as i64;
+    assert_eq!(told(&ledger, FEE + 1), [Refusal::WrongPrice { price }; 2]);
+    next_epoch(&mut ledger);
+    let [of_spent, of_unspent] = told(&ledger, FEE);
+    assert!(matches!(of_spent, Refusal::WrongEpoch { .. }));
+    assert_eq!(of_spent, of_unspent);
+}
+
+#[test]
 fn of_two_concurrent_requests_with_one_pair_exactly_one_is_performed() {
     let (ledger, root) = (ledger(), root());
     let record = ledger.issuer().record();

@@ -1,8 +1,10 @@
 //! A walk loses nothing, however pairs were mixed and wherever it stops (§8.3).
 
 use larder_credentials::holder::{Interrupted, Stop};
+use larder_credentials::ledger::LedgerError;
 use larder_credentials::{
-    Epoch, Fault, HolderError, Record, Reference, Reply, Root, Row, Spending, Unspent, walk,
+    Epoch, Fault, HolderError, Record, Reference, Refusal, Reply, Root, Row, Spending, Unspent,
+    walk,
 };
 
 use crate::fixture::*;
@@ -119,22 +121,40 @@ fn a_walk_that_loses_its_connection_hands_back_what_it_had_passed() {
 
 #[test]
 fn rows_that_do_not_open_are_handed_back_with_what_is_unspent() {
-    let (mut ledger, root) = (ledger(), root());
+    let (ledger, root, theirs) = (ledger(), root(), Root::from_bytes([3; 32]));
     let (lost, kept) = (buy(&ledger, &root, 0, 30), buy(&ledger, &root, 1, 12));
-    let stale = ledger.issuer().record().clone();
-    next_epoch(&mut ledger);
-    // The row belongs to an epoch that the holder's record does not know.
-    lose(&ledger, &lost, &root);
+    let record = ledger.issuer().record();
+    // Somebody else has taken the pair over: the row is theirs.
+    lose(&ledger, &lost, &theirs);
     let exchange = |core: &[u8]| ledger.process(core, never);
     let start = mixed(&lost, &kept);
-    let stopped = walk(start, &root, &stale, FEE, &[1; 32], 9, exchange).unwrap_err();
+    let stopped = walk(start, &root, record, FEE, &[1; 32], 9, exchange).unwrap_err();
     let Interrupted { at, stop, aside } = *stopped;
     assert!(at.is_none());
-    let unknown = HolderError::UnknownEpoch(Epoch(EPOCH.0 + 1));
-    assert!(matches!(stop, Stop::Holder(error) if error == unknown));
+    assert!(matches!(stop, Stop::Holder(HolderError::NotOurs)));
     assert_eq!(serials(&aside.unspent), [kept.credentials()[0].serial()]);
-    // With a newer record it opens.
-    assert_eq!(opened(&aside.rows, &root, ledger.issuer().record()), [29]);
+    // With their root it opens.
+    assert_eq!(opened(&aside.rows, &theirs, record), [29]);
+}
+
+#[test]
+fn a_walk_with_a_stale_record_is_told_so_and_hands_its_pair_back() {
+    let (mut ledger, root) = (ledger(), root());
+    let lost = buy(&ledger, &root, 0, 30);
+    let stale = ledger.issuer().record().clone();
+    next_epoch(&mut ledger);
+    lose(&ledger, &lost, &root);
+    let exchange = |core: &[u8]| ledger.process(core, never);
+    let stopped = walk(copy(&lost), &root, &stale, FEE, &[1; 32], 9, exchange).unwrap_err();
+    let refused = LedgerError::Refused(Refusal::WrongEpoch {
+        current: Epoch(EPOCH.0 + 1),
+        oldest: ledger.issuer().oldest(),
+    });
+    assert!(matches!(&stopped.stop, Stop::Exchange(error) if *error == refused));
+    let record = ledger.issuer().record();
+    let start = stopped.at.unwrap();
+    let walked = walk(start, &root, record, FEE, &[1; 32], 9, exchange).unwrap();
+    assert_eq!((walked.steps, walked.tip.pair.total()), (1, 28));
 }
 
 #[test]

@@ -147,11 +147,13 @@ impl Purse {
         })
     }
 
-    /// A request in flight whose answer has come to somebody who is short of tokens.
-    pub(crate) fn take_over(&self, id: u64) -> Option<Lease<'_>> {
+    /// The request in flight that this exchange is of, when its answer has come to somebody who
+    /// is short of tokens.
+    pub(crate) fn take_over(&self, id: u64, exchange: &Exchange) -> Option<Lease<'_>> {
         let inner = self.lock();
+        let known = inner.driven.get(&id)?.as_ref()?;
         let request = inner.book.sent.get(&id)?.asked.request.clone();
-        Some(Lease {
+        known.ptr_eq(exchange).then_some(Lease {
             purse: self,
             id,
             request,
@@ -159,7 +161,7 @@ impl Purse {
     }
 
     /// Nobody waits for the answer to this request any more.
-    pub(crate) fn abandon(&self, id: u64) {
+    fn abandon(&self, id: u64) {
         self.lock().driven.remove(&id);
     }
 

@@ -88,10 +88,13 @@ pub(crate) fn paid(in_flight: &InFlight) -> Payment {
     Payment::Credentials(in_flight.core().to_vec())
 }
 
-/// The same with the last byte of its proofs changed.
+/// The same with the last byte of its proofs changed. Behind them are the length of the
+/// parameters, 4 bytes, and the parameters.
 pub(crate) fn forged(in_flight: &InFlight) -> Payment {
     let mut core = in_flight.core().to_vec();
-    *core.last_mut().expect("proofs") ^= 1;
+    let behind = 4 + in_flight.request().parameters().len();
+    let last = core.len() - behind - 1;
+    core[last] ^= 1;
     Payment::Credentials(core)
 }
 

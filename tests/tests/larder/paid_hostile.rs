@@ -104,21 +104,24 @@ fn a_spent_pair_shows_its_row_to_its_owner_and_nothing_to_who_knows_its_serials(
         let other = paid(&owner.pay(&spent, &second, INSERT));
         assert_eq!(rows(&refusal(&client, second.clone(), other).await), 1);
 
-        // With the serials alone, at the published price: the same bytes, spent or not, for this
-        // call or another. At another price the node checks the price of an unspent pair first.
-        let stranger = |pair: &Unspent, call: &Call| {
-            let payment = forged(&owner.pay(pair, call, INSERT));
-            contents(call.clone(), payment)
-        };
-        let mut answers = Vec::new();
-        for pair in [&spent, &unspent] {
-            for call in [&first, &second] {
-                answers.push(client.send_for_contents(&stranger(pair, call)).await);
+        // With the serials alone: the same bytes, spent or not, for this call or another, at the
+        // published price and at any other.
+        for (price, answer) in [
+            (INSERT, Refusal::BadProof),
+            (INSERT + 1, Refusal::WrongPrice { price: INSERT }),
+        ] {
+            let mut answers = Vec::new();
+            for pair in [&spent, &unspent] {
+                for call in [&first, &second] {
+                    let payment = forged(&owner.pay(pair, call, price));
+                    let contents = contents(call.clone(), payment);
+                    answers.push(client.send_for_contents(&contents).await);
+                }
             }
+            let bare = larder_protocol::envelope::unwrap(&answers[0]).expect("an answer");
+            assert_eq!(Reply::decode(bare), Ok(Reply::bare(Err(answer))));
+            assert!(answers.windows(2).all(|two| two[0] == two[1]));
         }
-        let bare = larder_protocol::envelope::unwrap(&answers[0]).expect("an answer");
-        assert_eq!(Reply::decode(bare), Ok(Reply::bare(Err(Refusal::BadProof))));
-        assert!(answers.windows(2).all(|two| two[0] == two[1]));
 
         // With another wallet's pair in its hands, a serial of this one buys nothing either.
         let mut thief = Bare::new(&client, 2);
