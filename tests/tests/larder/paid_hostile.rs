@@ -5,7 +5,7 @@ use std::path::Path;
 
 use larder_credentials::ledger::Supply;
 use larder_credentials::{
-    Epoch, InFlight, IssuerKey, MasterSecret, Record as Terms, Reply as Replacement, Unspent,
+    Epoch, InFlight, IssuerKey, MasterSecret, Record as Terms, Reply as Replacement,
 };
 use larder_protocol::insert::Insert;
 use larder_protocol::lookup::Lookup;
