@@ -82,12 +82,13 @@ impl Succession {
     ) -> Result<Terms, NodeError> {
         let stored = self.engine.epochs()?;
         // What was closed stays closed, whatever this configuration accepts.
-        let oldest = stored.map_or(oldest, |epochs| epochs.floor.oldest.max(oldest));
+        let closed = stored.as_ref().map(|epochs| epochs.floor.oldest);
+        let oldest = closed.map_or(oldest, |closed| closed.max(oldest));
         let floor = Floor { oldest, current };
         let next = Enter {
             floor,
             since: self.clock.now(),
-            terms: record_for(&self.identity, offer, floor).encode(),
+            terms: record_for(&self.identity, offer, stored.as_ref(), floor).encode(),
             // A tombstone outlives the credentials of the epoch in which it was made.
             tombstones_before: (ordinal + 1).saturating_sub(offer.earlier_epochs),
         };

@@ -83,18 +83,41 @@ impl Terms {
         })
     }
 
-    /// Whether the epoch has what the operator asks for now.
+    /// The ordinal to store with a blob: 0 says that nothing was paid for it.
+    pub(crate) fn paid_ordinal(&self) -> u32 {
+        self.teller.as_ref().map_or(0, |_| self.ordinal)
+    }
+
+    /// What comes back for the removal of a blob that was stored with this ordinal.
+    pub(crate) fn refund(&self, ordinal: u32) -> u64 {
+        match &self.teller {
+            Some(teller) if ordinal > 0 => {
+                teller.tariff().refund(self.ordinal.saturating_sub(ordinal))
+            }
+            _ => 0,
+        }
+    }
+
+    /// Whether the epoch has what the operator asks for now, as far as it can have: refunds and
+    /// earlier epochs come with time.
     pub(crate) fn are_those_of(&self, offer: &Offer) -> bool {
         self.teller.as_ref().is_some_and(|teller| {
             let Tariff {
+                issuers,
                 prices,
                 refunds,
                 denominations,
                 ..
             } = teller.tariff().published();
+            let offered = |age: usize| offer.refunds.get(age).copied().unwrap_or_default();
+            let accepted = offer.earlier_epochs.min(self.ordinal.saturating_sub(1));
             *prices == offer.prices
-                && *refunds == offer.refunds
+                && teller.tariff().refund(0) == offered(0)
+                && (0..)
+                    .zip(refunds)
+                    .all(|(age, refund)| *refund <= offered(age))
                 && *denominations == offer.denominations
+                && issuers.len() == accepted as usize + 1
                 && self.epoch_seconds == offer.epoch_seconds
         })
     }
@@ -138,9 +161,16 @@ pub(crate) fn refusal(refusal: Refusal, class: SizeClass) -> Vec<u8> {
 }
 
 /// The record to publish for the epoch that this floor opens, in the form in which the store
-/// keeps it: whole and signed, so that no restart can publish another one for it.
-pub(crate) fn record_for(identity: &Identity, offer: &Offer, floor: Floor) -> SignedRecord {
+/// keeps it: whole and signed, so that no restart can publish another one for it. `previous` is
+/// the epoch that it follows.
+pub(crate) fn record_for(
+    identity: &Identity,
+    offer: &Offer,
+    previous: Option<&Epochs>,
+    floor: Floor,
+) -> SignedRecord {
     let unpaid = unpaid_record(identity);
+    let promised = previous.map_or_else(Vec::new, |epochs| refunds_of(epochs, &unpaid.server_key));
     let service = unpaid.service();
     let issuer = issuer(identity, service, floor);
     let next = Epoch(floor.current.0.saturating_add(1));
@@ -152,7 +182,7 @@ pub(crate) fn record_for(identity: &Identity, offer: &Offer, floor: Floor) -> Si
             issuers: issuer.record().live().map(|live| live.encode()).collect(),
             next_issuer: issuer_commitment(&next.parameters().encode()),
             prices: offer.prices,
-            refunds: offer.refunds.clone(),
+            refunds: offer.refunds_after(&promised),
             denominations: offer.denominations.clone(),
             breakglass_seconds: BREAKGLASS_SECONDS,
         }),
@@ -162,6 +192,17 @@ pub(crate) fn record_for(identity: &Identity, offer: &Offer, floor: Floor) -> Si
     let signed = record.sign(&server);
     server.non_secure_erase();
     signed
+}
+
+/// The refunds that were published for an epoch. One of which that cannot be said any more has
+/// promised none.
+fn refunds_of(epochs: &Epochs, server_key: &ServerKey) -> Vec<u64> {
+    let signed = SignedRecord::decode(&epochs.terms).ok();
+    let record = signed
+        .as_ref()
+        .and_then(|signed| signed.verified(server_key));
+    let tariff = record.and_then(|record| record.tariff.as_ref());
+    tariff.map_or_else(Vec::new, |tariff| tariff.refunds.clone())
 }
 
 /// Who the node is, and no more.

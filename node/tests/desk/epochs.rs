@@ -142,7 +142,7 @@ fn a_store_beside_another_seed_is_not_served_from() {
 }
 
 #[test]
-fn a_node_that_becomes_free_keeps_what_is_stored_and_ages_go_on_when_it_sells_again() {
+fn a_node_that_becomes_free_keeps_what_is_stored_and_refunds_only_what_was_paid_for() {
     let (scene, mut wallet) = (scene(), Wallet::new(2));
     let pair = wallet.buy(&scene, 100);
     let pair = wallet.perform(&scene, &pair, insert(1, 1)).pair;
@@ -157,7 +157,55 @@ fn a_node_that_becomes_free_keeps_what_is_stored_and_ages_go_on_when_it_sells_ag
     assert_eq!(scene.record().epoch, 2);
     let first = wallet.perform(&scene, &pair, delete(&scene, 1));
     let second = wallet.perform(&scene, &first.pair, delete(&scene, 2));
-    assert_eq!((first.adjust, second.adjust), (6, 8));
+    assert_eq!((first.adjust, second.adjust), (6, 0));
+}
+
+#[test]
+fn what_was_free_from_the_beginning_gives_nothing_back_when_the_node_sells() {
+    let scene = scene_without_sale();
+    assert_eq!(scene.free(insert(1, 1)), Ok(Done::Inserted));
+    let scene = scene.restarted(Some(sale(offer()))).unwrap();
+    let mut wallet = Wallet::new(2);
+    let pair = wallet.buy(&scene, 100);
+    let removed = wallet.perform(&scene, &pair, delete(&scene, 1));
+    assert_eq!((removed.outcome, removed.adjust), (Ok(Done::Removed), 0));
+}
+
+/// Otherwise whoever stores before a rise and deletes after it makes tokens.
+#[test]
+fn a_rise_of_prices_does_not_raise_the_refund_for_what_is_stored_and_a_fall_lowers_it() {
+    let dear = |factor| {
+        let mut offer = offer();
+        offer.prices.insert *= factor;
+        offer
+            .refunds
+            .iter_mut()
+            .for_each(|refund| *refund *= factor);
+        Some(sale(offer))
+    };
+    let (scene, mut wallet) = (scene(), Wallet::new(2));
+    let mut pair = wallet.buy(&scene, 1_000);
+    for number in 1..=3 {
+        pair = wallet.perform(&scene, &pair, insert(number, 1)).pair;
+    }
+    let scene = scene.restarted(dear(10)).unwrap();
+    scene.next_epoch();
+    assert_eq!(scene.record().tariff.unwrap().refunds, [80, 8]);
+    let removed = wallet.perform(&scene, &pair, delete(&scene, 1));
+    assert_eq!(removed.adjust, 8);
+    // Stored at the high price, and worth what a fall leaves of it.
+    let pair = wallet.perform(&scene, &removed.pair, insert(4, 1)).pair;
+    scene.next_epoch();
+    assert_eq!(scene.record().tariff.unwrap().refunds, [80, 60, 8]);
+    let removed = wallet.perform(&scene, &pair, delete(&scene, 2));
+    assert_eq!(removed.adjust, 8);
+    let scene = scene.restarted(dear(1)).unwrap();
+    scene.next_epoch();
+    assert_eq!(scene.record().tariff.unwrap().refunds, [8, 6, 4]);
+    let first = wallet.perform(&scene, &removed.pair, delete(&scene, 4));
+    // Three epochs old, which nothing is given for.
+    let second = wallet.perform(&scene, &first.pair, delete(&scene, 3));
+    assert_eq!((first.adjust, second.adjust), (4, 0));
 }
 
 #[test]

@@ -68,6 +68,11 @@ pub(crate) fn scene() -> Scene {
     Scene::of(options(), sale(offer()))
 }
 
+/// A node that serves everybody for free.
+pub(crate) fn scene_without_sale() -> Scene {
+    Scene::open(options(), None)
+}
+
 pub(crate) fn sale(offer: Offer) -> Sale {
     let till: Arc<dyn Till> = Arc::new(Giveaway);
     Sale { offer, till }
@@ -90,11 +95,15 @@ fn open(folder: &TempDir, options: Options) -> Arc<SledEngine> {
 
 impl Scene {
     pub(crate) fn of(options: Options, sale: Sale) -> Self {
+        Self::open(options, Some(sale))
+    }
+
+    fn open(options: Options, sale: Option<Sale>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let clock = Arc::new(Still(AtomicU64::new(START)));
         let engine = open(&folder, options);
         let identity = Identity::from_seed(SEED);
-        let desk = Desk::open(engine.clone(), identity, Some(sale), clock.clone());
+        let desk = Desk::open(engine.clone(), identity, sale, clock.clone());
         Scene {
             desk: desk.expect("a desk"),
             engine,
