@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use larder_credentials::ledger::Claim;
-use larder_credentials::{ClaimTag, Reference};
+use larder_credentials::{ClaimTag, Reference, References, Row};
 
 use crate::ledger_record::Tags;
 use crate::overlay::Overlay;
@@ -70,7 +70,7 @@ pub(crate) fn refuse_to_open(
     }
     let mut distinct = HashSet::new();
     for tag in tags {
-        let used = overlay.claim(tag)?.is_some() || overlay.row(&Reference(tag.0))?.is_some();
+        let used = overlay.claim(tag)?.is_some() || purchase(overlay, tag)?.is_some();
         if used || !distinct.insert(tag) {
             return Ok(Some(Outcome::TagUsed));
         }
@@ -157,7 +157,7 @@ pub(crate) fn drop_used(
     };
     let claims = claims(overlay, &tags)?;
     for (tag, opened) in &claims {
-        let row = overlay.row(&Reference(tag.0))?;
+        let row = purchase(overlay, tag)?;
         let live = row.is_some_and(|row| row.out_epoch().0 >= oldest);
         if !opened.claim.consumed || opened.expires >= now || live {
             return Ok(());
@@ -167,6 +167,13 @@ pub(crate) fn drop_used(
         overlay.remove(Table::Claims, &tag.0)?;
     }
     overlay.remove(Table::Payments, payment)
+}
+
+/// The row of the purchase against a claim. One that a pair with this serial left behind is none:
+/// whoever asks for a tag must not learn what was spent.
+fn purchase(overlay: &Overlay<'_>, tag: &ClaimTag) -> Result<Option<Row>, StoreError> {
+    let row = overlay.row(&Reference(tag.0))?;
+    Ok(row.filter(|row| matches!(row.references(), References::Claim(_))))
 }
 
 /// Tokens of each claim.

@@ -266,6 +266,23 @@ pub fn a_payment_opens_claims_once(open: Open) {
     );
 }
 
+/// Whether a serial was spent is its holder's secret: as a tag it is like any other.
+pub fn a_tag_does_not_tell_whether_a_serial_is_spent(open: Open) {
+    let folder = folder();
+    let engine = open(folder.path());
+    let scene = Scene::new(1);
+    enter(&*engine, 1, NOW);
+    let bought = buy(&*engine, &scene, 0);
+    let spent = scene.spend(&bought.pair, 0);
+    let entry = Effect::paid(Change::None, spent.entry.clone());
+    assert_eq!(commit(&*engine, entry), Outcome::Settled);
+    for (number, serial) in (1..).zip(spent.references()) {
+        assert!(engine.row(&serial).unwrap().is_some());
+        let opened = open_claims(payment(number, &[ClaimTag(serial.0)], false));
+        assert_eq!(commit(&*engine, opened), Outcome::Opened);
+    }
+}
+
 /// Tokens that nobody bought show that a credential was forged: issuance stops, also after
 /// reopening, and what was to be done for them is not.
 pub fn tokens_out_of_nothing_halt_issuance(open: Open) {
