@@ -131,7 +131,7 @@ async fn many_requests_at_once_and_pairs_used_twice_end_as_if_each_had_come_alon
     }
 
     node.enter_next_epoch().await.unwrap();
-    assert_eq!(client.terms().await.current().0, 2);
+    assert_eq!(client.terms().await.current().0, terms.current().0 + 1);
     let stopped = node.shutdown().await;
     let (seen, usage) = (stopped.seen, stopped.usage.unwrap());
     assert_eq!((usage.blobs, usage.tombstones), (0, PAIRS.into()));
