@@ -3,6 +3,9 @@
 use std::sync::Weak;
 use std::time::Duration;
 
+use larder_store::StoreError;
+
+use crate::NodeError;
 use crate::desk::Desk;
 
 /// How long the end of an epoch is waited for at once: a machine that slept, or whose clock was
@@ -11,6 +14,9 @@ const NAP: Duration = Duration::from_secs(60 * 60);
 
 /// How soon an epoch that could not be entered is tried again.
 const RETRY: Duration = Duration::from_secs(60);
+
+/// The same on a full disk, which it takes a person to mend.
+const RETRY_WHEN_FULL: Duration = Duration::from_secs(10 * 60);
 
 /// Enters each epoch when it is due, for as long as the desk is there.
 pub(crate) async fn keep_epochs(desk: Weak<Desk>) {
@@ -29,7 +35,7 @@ pub(crate) async fn keep_epochs(desk: Weak<Desk>) {
                 Ok(Ok(())) => Duration::ZERO,
                 Ok(Err(error)) => {
                     tracing::error!("the next epoch was not entered: {error}");
-                    RETRY
+                    retry_after(&error)
                 }
                 Err(_) => RETRY,
             }
@@ -41,6 +47,13 @@ pub(crate) async fn keep_epochs(desk: Weak<Desk>) {
         if let Ok(Err(_)) = tokio::time::timeout(nap, terms.changed()).await {
             return;
         }
+    }
+}
+
+fn retry_after(error: &NodeError) -> Duration {
+    match error {
+        NodeError::Store(StoreError::NoRoom { .. }) => RETRY_WHEN_FULL,
+        _ => RETRY,
     }
 }
 
@@ -62,6 +75,13 @@ mod tests {
         fn now(&self) -> u64 {
             1_800_000_000 + self.0.elapsed().as_secs()
         }
+    }
+
+    #[test]
+    fn a_full_disk_is_not_tried_again_every_minute() {
+        let full = NodeError::Store(StoreError::NoRoom { missing: 1 });
+        assert!(retry_after(&full) >= Duration::from_secs(600));
+        assert_eq!(retry_after(&NodeError::Stopped), RETRY);
     }
 
     #[tokio::test(start_paused = true)]

@@ -63,11 +63,11 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Enters another epoch, durably: raises the floor, forgets the rows below it, the
     /// tombstones and claims whose time is over, and gives their room back. Commits wait
-    /// meanwhile, reads go on; the disk needs room for the index a second time. [`Past`] when the epoch is not later than the present one;
-    /// then nothing was done.
+    /// meanwhile, reads go on; the disk needs room for the index a second time, which inserts
+    /// leave. [`Past`] when the epoch is not later than the present one; then nothing was done.
     ///
     /// # Errors
-    /// [`StoreError::TermsTooLong`]. After any other, ask [`Engine::epochs`] which epoch
+    /// [`StoreError::TermsTooLong`] and [`StoreError::NoRoom`], which change nothing. After any other, ask [`Engine::epochs`] which epoch
     /// it is; if the next commit fails with [`StoreError::Stopped`], only the next opening
     /// knows.
     fn enter(&self, next: Enter) -> Result<Result<Epochs, Past>, StoreError>;
