@@ -2,9 +2,11 @@
 //!
 //! | a payment | how it ends |
 //! | --- | --- |
-//! | not paid | forgotten once it expired, when room is needed or an epoch is entered |
+//! | not paid | forgotten a day after it expired when an epoch is entered; earlier, once it expired, for others that need the room, the oldest first |
 //! | paid | kept until all its claims are used |
 //! | used | kept until it expired **and** the rows of its purchases are gone: so a voucher cannot be used again while it is valid, nor a purchase be answered wrongly |
+//!
+//! A payment that was made in time may be reported late: hence the day.
 //!
 //! Claims that wait for their payment cost nothing to open, so their number is bounded, and
 //! with it what is kept of them in memory.
@@ -20,6 +22,9 @@ use crate::record::damaged;
 use crate::table::Table;
 use crate::view::View;
 use crate::{OpenedClaim, Outcome, Payment, StoreError};
+
+/// For how long after its expiry an unpaid claim is kept for a late report, in seconds.
+pub(crate) const GRACE: u64 = 24 * 60 * 60;
 
 /// The claims that wait for their payment.
 #[derive(Debug, Clone, Default)]
@@ -45,7 +50,7 @@ impl Unpaid {
         self.claims -= claims.unwrap_or_default();
     }
 
-    /// A payment that expired by now.
+    /// The payment that expired first, if it has by now.
     fn expired(&self, now: u64) -> Option<[u8; 32]> {
         let ((expires, payment), _) = self.payments.first_key_value()?;
         (*expires < now).then_some(*payment)
@@ -75,12 +80,16 @@ pub(crate) fn refuse_to_open(
             return Ok(Some(Outcome::TagUsed));
         }
     }
-    if payment.paid || unpaid.claims + tags.len() <= most {
+    if payment.paid {
         return Ok(None);
     }
-    drop_expired(overlay, unpaid, now)?;
-    let room = unpaid.claims + tags.len() <= most;
-    Ok((!room).then_some(Outcome::TooManyClaims))
+    while unpaid.claims + tags.len() > most {
+        let Some(expired) = unpaid.expired(now) else {
+            return Ok(Some(Outcome::TooManyClaims));
+        };
+        drop_unpaid(overlay, unpaid, &expired)?;
+    }
+    Ok(None)
 }
 
 /// Opens claims that were not refused.
@@ -126,22 +135,31 @@ pub(crate) fn mark_paid(
     Ok(())
 }
 
-/// Forgets unpaid claims that expired.
+/// Forgets unpaid claims that expired a [`GRACE`] ago.
 pub(crate) fn drop_expired(
     overlay: &mut Overlay<'_>,
     unpaid: &mut Unpaid,
     now: u64,
 ) -> Result<(), StoreError> {
-    while let Some(payment) = unpaid.expired(now) {
-        let tags = overlay.payment(&payment)?;
-        let tags = tags.ok_or_else(|| damaged("a claim names a payment that is not there"))?;
-        for (tag, opened) in claims(overlay, &tags)? {
-            unpaid.remove(opened.expires, payment);
-            overlay.remove(Table::Claims, &tag.0)?;
-        }
-        overlay.remove(Table::Payments, &payment)?;
+    while let Some(payment) = unpaid.expired(now.saturating_sub(GRACE)) {
+        drop_unpaid(overlay, unpaid, &payment)?;
     }
     Ok(())
+}
+
+/// Forgets a payment that did not arrive, and its claims.
+fn drop_unpaid(
+    overlay: &mut Overlay<'_>,
+    unpaid: &mut Unpaid,
+    payment: &[u8; 32],
+) -> Result<(), StoreError> {
+    let tags = overlay.payment(payment)?;
+    let tags = tags.ok_or_else(|| damaged("a claim names a payment that is not there"))?;
+    for (tag, opened) in claims(overlay, &tags)? {
+        unpaid.remove(opened.expires, *payment);
+        overlay.remove(Table::Claims, &tag.0)?;
+    }
+    overlay.remove(Table::Payments, payment)
 }
 
 /// Forgets a payment whose claims are all used, once it expired and their rows are of epochs

@@ -141,7 +141,7 @@ pub enum Change {
     OpenClaims {
         /// The payment and its claims.
         payment: Payment,
-        /// Unix seconds: unpaid claims that expired by now give way.
+        /// Unix seconds: unpaid claims that expired by now give way if there are too many.
         now: u64,
     },
     /// Notes that a payment has arrived, so that its claims can be purchased against.
@@ -160,8 +160,8 @@ pub struct Payment {
     pub tags: Vec<ClaimTag>,
     /// Tokens of each claim.
     pub amount: u64,
-    /// Unix seconds. An unpaid claim is forgotten afterwards; the payment cannot open
-    /// claims again before.
+    /// Unix seconds. An unpaid claim is forgotten a day afterwards, or earlier if others need
+    /// its place; the payment cannot open claims again before.
     pub expires: u64,
     /// Whether it has arrived already.
     pub paid: bool,
