@@ -143,7 +143,15 @@ impl Desk {
     /// Enters the next epoch if it is due.
     pub(crate) fn enter_if_due(&self) -> Result<(), NodeError> {
         let now = self.clock.now();
-        self.enter(|terms| terms.end.is_some_and(|end| end <= now))
+        self.enter(|terms| {
+            if terms.entered_ahead_of(now) {
+                tracing::warn!(
+                    "the present epoch was entered by a clock that ran ahead, so the next one is \
+                     entered now: see that this machine's time is right"
+                );
+            }
+            terms.left(now) == Some(0)
+        })
     }
 
     fn enter(&self, due: impl FnOnce(&Terms) -> bool) -> Result<(), NodeError> {

@@ -25,10 +25,10 @@ pub(crate) async fn keep_epochs(desk: Weak<Desk>) {
     };
     loop {
         let Some(desk) = desk.upgrade() else { return };
-        let Some(end) = terms.borrow_and_update().end else {
+        let Some(left) = terms.borrow_and_update().left(desk.clock.now()) else {
             return;
         };
-        let left = Duration::from_secs(end.saturating_sub(desk.clock.now()));
+        let left = Duration::from_secs(left);
         let nap = if left.is_zero() {
             let entered = tokio::task::spawn_blocking(move || desk.enter_if_due()).await;
             match entered {
@@ -65,6 +65,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
+    use crate::clock::test::At;
     use crate::node::{open_folder, sale};
     use crate::{Config, Identity};
 
@@ -75,6 +76,31 @@ mod tests {
         fn now(&self) -> u64 {
             1_800_000_000 + self.0.elapsed().as_secs()
         }
+    }
+
+    #[test]
+    fn an_epoch_that_a_clock_ran_ahead_to_is_over_when_the_clock_is_put_right() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::load(None, Some(folder.path()), []).unwrap();
+        config.free_space_floor = 0;
+        let week = u64::from(config.offer.epoch_seconds);
+        let open = |now| {
+            let (engine, identity) = open_folder(&config, Identity::load_or_create).unwrap();
+            let sale = sale(&config, &identity);
+            Desk::open(engine, identity, sale, Arc::new(At(now))).unwrap()
+        };
+        let now = 1_800_000_000;
+        let entered = |desk: &Desk| {
+            desk.enter_if_due().unwrap();
+            desk.terms().ordinal
+        };
+        assert_eq!(entered(&open(now + 2 * week)), 1);
+        // Ahead, but by no more than an epoch: the next one is waited for.
+        assert_eq!(entered(&open(now + week)), 1);
+        assert_eq!(entered(&open(now + week - 1)), 2);
+        // The new one began by the present clock.
+        assert_eq!(entered(&open(now + week)), 2);
+        assert_eq!(entered(&open(now + 2 * week - 1)), 3);
     }
 
     #[test]

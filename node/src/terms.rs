@@ -27,8 +27,8 @@ pub(crate) struct Terms {
     epoch_seconds: u32,
     /// How many epochs were entered; ages of blobs are differences of it.
     pub(crate) ordinal: u32,
-    /// When the next epoch is due, unix seconds; never on an unpaid node.
-    pub(crate) end: Option<u64>,
+    /// When the epoch was entered, unix seconds; an unpaid node has none.
+    since: Option<u64>,
     pub(crate) signed_record: SignedRecord,
     record_hash: RecordHash,
     /// Who takes payment; nobody on an unpaid node.
@@ -46,7 +46,7 @@ impl Terms {
             epoch: record.epoch,
             epoch_seconds: record.epoch_seconds,
             ordinal,
-            end: None,
+            since: None,
             record_hash: record.hash(),
             signed_record: record.sign(&server),
             teller: None,
@@ -76,11 +76,25 @@ impl Terms {
             epoch: record.epoch,
             epoch_seconds: record.epoch_seconds,
             ordinal: epochs.ordinal,
-            end: Some(epochs.since.saturating_add(record.epoch_seconds.into())),
+            since: Some(epochs.since),
             record_hash: record.hash(),
             teller: Some(Teller::new(issuer, PriceList::new(tariff.clone()))),
             signed_record,
         })
+    }
+
+    /// Seconds until the next epoch is due; it never is on an unpaid node.
+    pub(crate) fn left(&self, now: u64) -> Option<u64> {
+        let end = self.since?.saturating_add(self.epoch_seconds.into());
+        let left = end.saturating_sub(now);
+        Some(if self.entered_ahead_of(now) { 0 } else { left })
+    }
+
+    /// Whether the epoch was entered by a clock that ran ahead by more than an epoch. Nobody is
+    /// to wait until the time catches up with it.
+    pub(crate) fn entered_ahead_of(&self, now: u64) -> bool {
+        let latest = now.saturating_add(self.epoch_seconds.into());
+        self.since.is_some_and(|since| since > latest)
     }
 
     /// The ordinal to store with a blob: 0 says that nothing was paid for it.

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | not paid | forgotten a day after it expired when an epoch is entered; earlier, once it expired, for others that need the room, the oldest first |
 //! | paid | kept until all its claims are used |
-//! | used | kept until it expired **and** the rows of its purchases are gone: so a voucher cannot be used again while it is valid, nor a purchase be answered wrongly |
+//! | used | kept until it had expired when the epoch before began, too, **and** the rows of its purchases are gone: so a voucher cannot be used again while it is valid, also after a clock that ran ahead was put right, nor a purchase be answered wrongly |
 //!
 //! A payment that was made in time may be reported late: hence the day.
 //!
@@ -162,8 +162,8 @@ fn drop_unpaid(
     overlay.remove(Table::Payments, payment)
 }
 
-/// Forgets a payment whose claims are all used, once it expired and their rows are of epochs
-/// before `oldest`.
+/// Forgets a payment whose claims are all used, once it expired by `now` and their rows are of
+/// epochs before `oldest`.
 pub(crate) fn drop_used(
     overlay: &mut Overlay<'_>,
     payment: &[u8; 32],

@@ -27,7 +27,7 @@ pub struct Enter {
     /// whatever this says.
     pub floor: Floor,
     /// Unix seconds, now. Unpaid claims that expired a day before go; used ones go when they
-    /// expired and their rows are not live.
+    /// had expired when the present epoch was entered, too, and their rows are not live.
     pub since: u64,
     /// What holds in the epoch, at most [`Enter::MAX_TERMS`] bytes; the store does not look
     /// into it.

@@ -465,7 +465,7 @@ pub fn an_epochs_end_takes_its_rows_and_leaves_the_blobs(open: Open) {
 
 /// An unpaid claim goes a day after it expired, because a payment may be reported late. A paid
 /// one waits for its purchase; a used one stays until it expired and its row is gone, so that
-/// its payment is not used twice.
+/// its payment is not used twice: not even when one epoch was entered by a wrong clock.
 pub fn a_claim_stays_as_long_as_it_can_matter(open: Open) {
     let folder = folder();
     let engine = open(folder.path());
@@ -486,6 +486,11 @@ pub fn a_claim_stays_as_long_as_it_can_matter(open: Open) {
     enter(&*engine, 3, EXPIRES);
     assert_eq!(there(&*engine), [true; 4], "its row is gone");
     enter(&*engine, 4, EXPIRES + 1);
+    assert_eq!(there(&*engine), [true; 4], "by one reading of the clock");
+    enter(&*engine, 5, EXPIRES - 1);
+    assert_eq!(there(&*engine), [true; 4], "that one was wrong");
+    enter(&*engine, 6, EXPIRES + 1);
+    enter(&*engine, 7, EXPIRES + 2);
     assert_eq!(there(&*engine), [false, true, true, true]);
     // Made in time, and told of at last.
     let paid = |number| {
@@ -494,9 +499,9 @@ pub fn a_claim_stays_as_long_as_it_can_matter(open: Open) {
         })
     };
     assert_eq!(commit(&*engine, paid(3)), Outcome::Paid);
-    enter(&*engine, 5, EXPIRES + DAY);
+    enter(&*engine, 8, EXPIRES + DAY);
     assert_eq!(there(&*engine), [false, true, true, true]);
-    enter(&*engine, 6, EXPIRES + DAY + 1);
+    enter(&*engine, 9, EXPIRES + DAY + 1);
     assert_eq!(there(&*engine), [false, false, true, true]);
     drop(engine);
     let engine = open(folder.path());
@@ -504,11 +509,11 @@ pub fn a_claim_stays_as_long_as_it_can_matter(open: Open) {
     assert_eq!(commit(&*engine, paid(1)), Outcome::UnknownPayment);
 
     // Expired, but its row is live.
-    let scene = Scene::new(6);
+    let scene = Scene::new(9);
     let purchase = Effect::paid(Change::None, scene.purchase(2).entry);
     assert_eq!(commit(&*engine, purchase), Outcome::Settled);
-    enter(&*engine, 7, EXPIRES + DAY + 2);
+    enter(&*engine, 10, EXPIRES + DAY + 2);
     assert_eq!(there(&*engine), [false, false, true, true]);
-    enter(&*engine, 8, EXPIRES + DAY + 3);
+    enter(&*engine, 11, EXPIRES + DAY + 3);
     assert_eq!(there(&*engine), [false, false, false, true]);
 }

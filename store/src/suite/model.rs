@@ -240,12 +240,13 @@ impl Model {
         let mut kept = Vec::new();
         for payment in self.payments.clone() {
             let expires = SAMPLE.payments[payment].expires;
+            let before = since - EPOCH;
             let mut needed = false;
             self.each_claim(payment, |ledger, tag, claim| {
                 let claim = claim.expect("it was opened");
                 let Ok(row) = ledger.row(&Reference(tag.0));
                 needed |= match claim.paid {
-                    true => !claim.consumed || row.is_some() || expires >= since,
+                    true => !claim.consumed || row.is_some() || expires >= before,
                     false => expires + GRACE >= since,
                 };
             });
