@@ -239,3 +239,52 @@ fn issuer(identity: &Identity, service: Service, floor: Floor) -> Issuer {
     let earlier = floor.current.0.saturating_sub(floor.oldest.0);
     Issuer::new(&identity.issuer_secret(), service, floor.current, earlier)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::clock::test::At;
+    use crate::node::open_folder;
+    use crate::till::Giveaway;
+    use crate::{Config, Desk, Identity, Offer, Sale};
+
+    #[test]
+    fn an_epoch_has_the_terms_of_its_offer_from_the_first_one_on_and_not_those_of_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::load(None, Some(folder.path()), []).unwrap();
+        config.free_space_floor = 0;
+        let (engine, identity) = open_folder(&config, Identity::load_or_create).unwrap();
+        let offer = config.offer;
+        let sale = Sale {
+            offer: offer.clone(),
+            till: Arc::new(Giveaway),
+        };
+        let desk = Desk::open(engine, identity, Some(sale), Arc::new(At(1_800_000_000))).unwrap();
+        let others: [fn(&mut Offer); 6] = [
+            |offer| offer.prices.insert += 1,
+            |offer| offer.refunds[0] += 1,
+            |offer| offer.refunds.clear(),
+            |offer| offer.denominations[0] += 1,
+            |offer| offer.epoch_seconds += 1,
+            |offer| offer.earlier_epochs = 0,
+        ];
+        for ordinal in 1..5 {
+            let terms = desk.terms();
+            assert!(terms.are_those_of(&offer), "{ordinal}");
+            for (number, change) in others.iter().enumerate() {
+                let mut other = offer.clone();
+                change(&mut other);
+                // Of the first epoch there is no earlier one, whatever is accepted.
+                let same = number == 5 && ordinal == 1;
+                assert_eq!(terms.are_those_of(&other), same, "{ordinal}: {number}");
+            }
+            desk.enter_next_epoch().unwrap();
+        }
+        let wider = Offer {
+            earlier_epochs: offer.earlier_epochs + 1,
+            ..offer
+        };
+        assert!(!desk.terms().are_those_of(&wider));
+    }
+}
