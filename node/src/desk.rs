@@ -26,6 +26,7 @@ use tokio::sync::watch;
 use crate::NodeError;
 use crate::clock::Clock;
 use crate::failure::Failure;
+use crate::fullness::Fullness;
 use crate::identity::Identity;
 use crate::offer::Offer;
 use crate::step::Step;
@@ -54,6 +55,7 @@ pub struct Desk {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tally: Tally,
     pub(crate) failure: Failure,
+    pub(crate) fullness: Fullness,
     alarmed: AtomicBool,
 }
 
@@ -98,6 +100,7 @@ impl Desk {
             clock,
             tally: Tally::default(),
             failure: Failure::new(),
+            fullness: Fullness::default(),
             alarmed: AtomicBool::new(false),
         });
         if desk.engine.supply()?.halted {
