@@ -98,6 +98,12 @@ impl Desk {
         }
         match admitted {
             Admitted::Answered(replacement) => self.replay(&caller, &call.into(), replacement),
+            // Whether or not its key is taken: nobody learns that for nothing.
+            Admitted::Unverified(_)
+                if call.op() == Op::Insert && self.fullness.at(self.clock.now()) =>
+            {
+                caller.refuse(Refusal::StoreFull)
+            }
             Admitted::Unverified(core) => Step::Verify(Box::new(Unverified { caller, call, core })),
         }
     }

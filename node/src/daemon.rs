@@ -184,6 +184,8 @@ fn serve(config: Config) -> Result<(), NodeError> {
             quotes = seen.quotes,
             purchases = seen.purchases,
             verified = seen.verified,
+            batches = seen.batches,
+            batches_at_once = seen.batches_at_once,
             replayed = seen.replayed,
             unpaid = seen.unpaid,
             wrong_price = seen.wrong_price,

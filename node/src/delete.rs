@@ -1,5 +1,5 @@
 //! `Delete`: remove a blob and leave a tombstone. Part of what storing it cost comes back, the
-//! less the older it is.
+//! less the older it is; nothing, if storing it cost nothing.
 
 use larder_protocol::delete::Delete;
 use larder_protocol::{Done, Refusal};
@@ -22,9 +22,7 @@ pub(crate) fn judge(
             Err(Refusal::BadSignature { blob_hash })
         }
         Stat::Present { blob_hash, epoch } => {
-            let age = terms.ordinal.saturating_sub(epoch);
-            let teller = terms.teller.as_ref();
-            adjust = teller.map_or(0, |teller| teller.tariff().refund(age));
+            adjust = terms.refund(epoch);
             stored = Some(blob_hash);
             // What was checked is what is deleted: the commit judges the hash again.
             change = Change::Delete {

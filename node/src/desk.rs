@@ -26,6 +26,7 @@ use tokio::sync::watch;
 use crate::NodeError;
 use crate::clock::Clock;
 use crate::failure::Failure;
+use crate::fullness::Fullness;
 use crate::identity::Identity;
 use crate::offer::Offer;
 use crate::step::Step;
@@ -54,6 +55,7 @@ pub struct Desk {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tally: Tally,
     pub(crate) failure: Failure,
+    pub(crate) fullness: Fullness,
     alarmed: AtomicBool,
 }
 
@@ -98,6 +100,7 @@ impl Desk {
             clock,
             tally: Tally::default(),
             failure: Failure::new(),
+            fullness: Fullness::default(),
             alarmed: AtomicBool::new(false),
         });
         if desk.engine.supply()?.halted {
@@ -143,7 +146,15 @@ impl Desk {
     /// Enters the next epoch if it is due.
     pub(crate) fn enter_if_due(&self) -> Result<(), NodeError> {
         let now = self.clock.now();
-        self.enter(|terms| terms.end.is_some_and(|end| end <= now))
+        self.enter(|terms| {
+            if terms.entered_ahead_of(now) {
+                tracing::warn!(
+                    "the present epoch was entered by a clock that ran ahead, so the next one is \
+                     entered now: see that this machine's time is right"
+                );
+            }
+            terms.left(now) == Some(0)
+        })
     }
 
     fn enter(&self, due: impl FnOnce(&Terms) -> bool) -> Result<(), NodeError> {

@@ -26,7 +26,7 @@ pub(crate) fn judge(
             change: Change::Insert {
                 key,
                 blob,
-                epoch: terms.ordinal,
+                epoch: terms.paid_ordinal(),
             },
             verdict: Verdict {
                 outcome: Ok(Done::Inserted),

@@ -39,6 +39,7 @@ mod epochs;
 mod error;
 mod exchange;
 mod failure;
+mod fullness;
 mod gate;
 mod insert;
 mod lookup;

@@ -73,6 +73,10 @@ pub struct Seen {
     pub purchases: u64,
     /// Payments whose proofs were checked.
     pub verified: u64,
+    /// The batches in which they were checked.
+    pub batches: u64,
+    /// How many batches were being checked at the same time, at most.
+    pub batches_at_once: u64,
     /// Retries of what had been performed.
     pub replayed: u64,
     /// Requests that should have paid and did not try to.
@@ -300,6 +304,8 @@ fn seen(service: &Service, tally: &Tally) -> Seen {
         quotes: tally.quotes.read(),
         purchases: tally.purchases.read(),
         verified: tally.verified.read(),
+        batches: tally.batches.read(),
+        batches_at_once: tally.verifying.most(),
         replayed: tally.replayed.read(),
         unpaid: tally.unpaid.read(),
         wrong_price: tally.wrong_price.read(),

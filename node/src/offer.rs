@@ -24,7 +24,8 @@ pub struct Offer {
     pub earlier_epochs: u32,
     /// Prices in tokens.
     pub prices: Prices,
-    /// Tokens returned for a delete `0, 1, …` epochs after the insert; none after the last.
+    /// Tokens returned for a delete `0, 1, …` epochs after the insert; none after the last, and
+    /// never more than was published for the blob when it was stored.
     pub refunds: Vec<u64>,
     /// Amounts in tokens that can be bought as one pair of credentials.
     pub denominations: Vec<u64>,
@@ -94,6 +95,18 @@ impl Offer {
         None
     }
 
+    /// The refunds to publish for an epoch, after one that published `previous`.
+    ///
+    /// What was stored `age` epochs ago gets no more than was published for it then: an insert
+    /// that was cheap must not become worth more by waiting for dearer times.
+    pub(crate) fn refunds_after(&self, previous: &[u64]) -> Vec<u64> {
+        let Some((first, later)) = self.refunds.split_first() else {
+            return Vec::new();
+        };
+        let later = later.iter().zip(previous).map(|(now, then)| *now.min(then));
+        std::iter::once(*first).chain(later).collect()
+    }
+
     /// Whether one quote can be for so many tokens in all: as many claims as a quote may have,
     /// of one denomination.
     pub(crate) fn sells(&self, tokens: u64) -> bool {
@@ -146,6 +159,18 @@ mod tests {
         ] {
             assert!(fault.contains(part), "{fault}");
         }
+    }
+
+    #[test]
+    fn a_refund_is_never_raised_for_what_is_stored_already() {
+        let mut offer = offer();
+        assert_eq!(offer.refunds_after(&[]), [8]);
+        assert_eq!(offer.refunds_after(&[8]), [8, 6]);
+        assert_eq!(offer.refunds_after(&[8, 6, 4, 2]), [8, 6, 4, 2]);
+        assert_eq!(offer.refunds_after(&[80, 6, 4, 2]), [8, 6, 4, 2]);
+        assert_eq!(offer.refunds_after(&[3, 2, 1]), [8, 3, 2, 1]);
+        offer.refunds.clear();
+        assert_eq!(offer.refunds_after(&[8, 6]), [0; 0]);
     }
 
     #[test]

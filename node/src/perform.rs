@@ -30,7 +30,9 @@ impl Desk {
                 cores.push(next.core);
                 asked.push((next.caller, next.call));
             }
-            for ((caller, call), verified) in asked.into_iter().zip(teller.verify(cores)) {
+            self.tally.batches.one();
+            let verified = self.tally.verifying.with(|| teller.verify(cores));
+            for ((caller, call), verified) in asked.into_iter().zip(verified) {
                 self.tally.verified.one();
                 steps.push(match verified {
                     Ok(payment) => Step::Perform(Box::new(Paid {
@@ -133,7 +135,12 @@ impl Desk {
                 self.failure.tell(&error);
                 return caller.refuse(Refusal::Internal);
             }
-            Ok(Outcome::Settled | Outcome::Inserted | Outcome::Removed | Outcome::Opened) => {
+            Ok(
+                done @ (Outcome::Settled | Outcome::Inserted | Outcome::Removed | Outcome::Opened),
+            ) => {
+                if matches!(done, Outcome::Inserted | Outcome::Removed) {
+                    self.fullness.forget();
+                }
                 return caller.answer(verdict.outcome, verdict.stored, replacement);
             }
             Ok(Outcome::Declined(declined)) => match *declined {
@@ -142,7 +149,10 @@ impl Desk {
                 }
                 Declined::Refused(declined) => return self.decline(&caller, wire(declined)),
             },
-            Ok(Outcome::Full) => return caller.refuse(Refusal::StoreFull),
+            Ok(Outcome::Full) => {
+                self.fullness.note(self.clock.now());
+                return caller.refuse(Refusal::StoreFull);
+            }
             Ok(Outcome::PaymentUsed) => return caller.refuse(Refusal::VoucherUsed),
             Ok(Outcome::TagUsed) => return caller.refuse(Refusal::AlreadyClaimed),
             Ok(Outcome::TooManyClaims) => return caller.refuse(Refusal::Busy),

@@ -6,12 +6,13 @@
 //!
 //! | when | epoch entered | closed |
 //! | --- | --- | --- |
-//! | first start ever | 1 | – |
+//! | a store without any | the unix time | all earlier ones |
 //! | an epoch ends | the next | what is older than the accepted earlier ones |
 //! | `larderd restore` | the unix time, or the next if that is later | all earlier ones |
 //!
 //! An epoch lasts a minute at least, so the time in seconds is later than any epoch that was
-//! entered before a loss, even by a store of which nothing is left.
+//! entered before a loss, even by a store of which nothing is left: one that begins anew beside
+//! a seed that was kept takes nothing that the lost one has issued or taken.
 
 use std::sync::Arc;
 
@@ -43,10 +44,10 @@ impl Succession {
             let ordinal = stored.map_or(0, |epochs| epochs.ordinal);
             return Ok(Terms::unpaid(&self.identity, ordinal));
         };
-        let Some(epochs) = stored else {
-            return self.enter(offer, Epoch(1), Epoch(1), 0);
-        };
-        Terms::of_epoch(&self.identity, &epochs)
+        match stored {
+            Some(epochs) => Terms::of_epoch(&self.identity, &epochs),
+            None => self.close_all(offer),
+        }
     }
 
     /// Enters the next epoch. A node that serves for free has none.
@@ -55,20 +56,20 @@ impl Succession {
             return self.present();
         };
         let next = Epoch(epochs.floor.current.0.saturating_add(1));
-        // Of a first epoch there are no earlier ones, and number 0 is for free service.
-        let oldest = next.oldest_live(offer.earlier_epochs).max(Epoch(1));
+        let oldest = next.oldest_live(offer.earlier_epochs);
         self.enter(offer, next, oldest, epochs.ordinal)
     }
 
     /// Enters an epoch later than any before, those included that this store has forgotten, and
     /// closes all of them.
-    pub(crate) fn after_restore(&self, offer: &Offer) -> Result<Terms, NodeError> {
+    pub(crate) fn close_all(&self, offer: &Offer) -> Result<Terms, NodeError> {
         let stored = self.engine.epochs()?;
         let (reached, ordinal) = match &stored {
             Some(Epochs { floor, ordinal, .. }) => (floor.current.0, *ordinal),
             None => (0, 0),
         };
         let time = u32::try_from(self.clock.now()).unwrap_or(u32::MAX);
+        // Number 0 is for free service.
         let next = Epoch(time.max(reached.saturating_add(1)));
         self.enter(offer, next, next, ordinal)
     }
@@ -82,12 +83,13 @@ impl Succession {
     ) -> Result<Terms, NodeError> {
         let stored = self.engine.epochs()?;
         // What was closed stays closed, whatever this configuration accepts.
-        let oldest = stored.map_or(oldest, |epochs| epochs.floor.oldest.max(oldest));
+        let closed = stored.as_ref().map(|epochs| epochs.floor.oldest);
+        let oldest = closed.map_or(oldest, |closed| closed.max(oldest));
         let floor = Floor { oldest, current };
         let next = Enter {
             floor,
             since: self.clock.now(),
-            terms: record_for(&self.identity, offer, floor).encode(),
+            terms: record_for(&self.identity, offer, stored.as_ref(), floor).encode(),
             // A tombstone outlives the credentials of the epoch in which it was made.
             tombstones_before: (ordinal + 1).saturating_sub(offer.earlier_epochs),
         };

@@ -18,6 +18,28 @@ impl Count {
     }
 }
 
+/// How many do something at the same time, at most.
+#[derive(Default)]
+pub(crate) struct Crowd {
+    now: AtomicU64,
+    most: AtomicU64,
+}
+
+impl Crowd {
+    /// Does the work as one of them.
+    pub(crate) fn with<T>(&self, work: impl FnOnce() -> T) -> T {
+        let now = self.now.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most.fetch_max(now, Ordering::Relaxed);
+        let done = work();
+        self.now.fetch_sub(1, Ordering::Relaxed);
+        done
+    }
+
+    pub(crate) fn most(&self) -> u64 {
+        self.most.load(Ordering::Relaxed)
+    }
+}
+
 /// Requests by what was asked, by why payment was refused, and what was dropped.
 #[derive(Default)]
 pub(crate) struct Tally {
@@ -31,6 +53,8 @@ pub(crate) struct Tally {
     pub(crate) malformed: Count,
     pub(crate) shed: Count,
     pub(crate) verified: Count,
+    pub(crate) batches: Count,
+    pub(crate) verifying: Crowd,
     pub(crate) replayed: Count,
     pub(crate) unpaid: Count,
     pub(crate) wrong_price: Count,

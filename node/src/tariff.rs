@@ -3,7 +3,7 @@
 //! | operation | price | comes back |
 //! | --- | --- | --- |
 //! | insert | insert | nothing; of a refused one all but the price of a look-up |
-//! | delete | delete | the refund for the blob's age, if it was removed |
+//! | delete | delete | the refund for the blob's age, if it was removed and had been paid for |
 //! | look-up | look-up | nothing, whatever is found |
 //! | transfer | transfer | nothing |
 //! | reissue, purchase | nothing | nothing |

@@ -27,8 +27,8 @@ pub(crate) struct Terms {
     epoch_seconds: u32,
     /// How many epochs were entered; ages of blobs are differences of it.
     pub(crate) ordinal: u32,
-    /// When the next epoch is due, unix seconds; never on an unpaid node.
-    pub(crate) end: Option<u64>,
+    /// When the epoch was entered, unix seconds; an unpaid node has none.
+    since: Option<u64>,
     pub(crate) signed_record: SignedRecord,
     record_hash: RecordHash,
     /// Who takes payment; nobody on an unpaid node.
@@ -46,7 +46,7 @@ impl Terms {
             epoch: record.epoch,
             epoch_seconds: record.epoch_seconds,
             ordinal,
-            end: None,
+            since: None,
             record_hash: record.hash(),
             signed_record: record.sign(&server),
             teller: None,
@@ -76,25 +76,62 @@ impl Terms {
             epoch: record.epoch,
             epoch_seconds: record.epoch_seconds,
             ordinal: epochs.ordinal,
-            end: Some(epochs.since.saturating_add(record.epoch_seconds.into())),
+            since: Some(epochs.since),
             record_hash: record.hash(),
             teller: Some(Teller::new(issuer, PriceList::new(tariff.clone()))),
             signed_record,
         })
     }
 
-    /// Whether the epoch has what the operator asks for now.
+    /// Seconds until the next epoch is due; it never is on an unpaid node.
+    pub(crate) fn left(&self, now: u64) -> Option<u64> {
+        let end = self.since?.saturating_add(self.epoch_seconds.into());
+        let left = end.saturating_sub(now);
+        Some(if self.entered_ahead_of(now) { 0 } else { left })
+    }
+
+    /// Whether the epoch was entered by a clock that ran ahead by more than an epoch. Nobody is
+    /// to wait until the time catches up with it.
+    pub(crate) fn entered_ahead_of(&self, now: u64) -> bool {
+        let latest = now.saturating_add(self.epoch_seconds.into());
+        self.since.is_some_and(|since| since > latest)
+    }
+
+    /// The ordinal to store with a blob: 0 says that nothing was paid for it.
+    pub(crate) fn paid_ordinal(&self) -> u32 {
+        self.teller.as_ref().map_or(0, |_| self.ordinal)
+    }
+
+    /// What comes back for the removal of a blob that was stored with this ordinal.
+    pub(crate) fn refund(&self, ordinal: u32) -> u64 {
+        match &self.teller {
+            Some(teller) if ordinal > 0 => {
+                teller.tariff().refund(self.ordinal.saturating_sub(ordinal))
+            }
+            _ => 0,
+        }
+    }
+
+    /// Whether the epoch has what the operator asks for now, as far as it can have: refunds and
+    /// earlier epochs come with time.
     pub(crate) fn are_those_of(&self, offer: &Offer) -> bool {
         self.teller.as_ref().is_some_and(|teller| {
             let Tariff {
+                issuers,
                 prices,
                 refunds,
                 denominations,
                 ..
             } = teller.tariff().published();
+            let offered = |age: usize| offer.refunds.get(age).copied().unwrap_or_default();
+            let accepted = offer.earlier_epochs.min(self.ordinal.saturating_sub(1));
             *prices == offer.prices
-                && *refunds == offer.refunds
+                && teller.tariff().refund(0) == offered(0)
+                && (0..)
+                    .zip(refunds)
+                    .all(|(age, refund)| *refund <= offered(age))
                 && *denominations == offer.denominations
+                && issuers.len() == accepted as usize + 1
                 && self.epoch_seconds == offer.epoch_seconds
         })
     }
@@ -138,9 +175,16 @@ pub(crate) fn refusal(refusal: Refusal, class: SizeClass) -> Vec<u8> {
 }
 
 /// The record to publish for the epoch that this floor opens, in the form in which the store
-/// keeps it: whole and signed, so that no restart can publish another one for it.
-pub(crate) fn record_for(identity: &Identity, offer: &Offer, floor: Floor) -> SignedRecord {
+/// keeps it: whole and signed, so that no restart can publish another one for it. `previous` is
+/// the epoch that it follows.
+pub(crate) fn record_for(
+    identity: &Identity,
+    offer: &Offer,
+    previous: Option<&Epochs>,
+    floor: Floor,
+) -> SignedRecord {
     let unpaid = unpaid_record(identity);
+    let promised = previous.map_or_else(Vec::new, |epochs| refunds_of(epochs, &unpaid.server_key));
     let service = unpaid.service();
     let issuer = issuer(identity, service, floor);
     let next = Epoch(floor.current.0.saturating_add(1));
@@ -152,7 +196,7 @@ pub(crate) fn record_for(identity: &Identity, offer: &Offer, floor: Floor) -> Si
             issuers: issuer.record().live().map(|live| live.encode()).collect(),
             next_issuer: issuer_commitment(&next.parameters().encode()),
             prices: offer.prices,
-            refunds: offer.refunds.clone(),
+            refunds: offer.refunds_after(&promised),
             denominations: offer.denominations.clone(),
             breakglass_seconds: BREAKGLASS_SECONDS,
         }),
@@ -162,6 +206,17 @@ pub(crate) fn record_for(identity: &Identity, offer: &Offer, floor: Floor) -> Si
     let signed = record.sign(&server);
     server.non_secure_erase();
     signed
+}
+
+/// The refunds that were published for an epoch. One of which that cannot be said any more has
+/// promised none.
+fn refunds_of(epochs: &Epochs, server_key: &ServerKey) -> Vec<u64> {
+    let signed = SignedRecord::decode(&epochs.terms).ok();
+    let record = signed
+        .as_ref()
+        .and_then(|signed| signed.verified(server_key));
+    let tariff = record.and_then(|record| record.tariff.as_ref());
+    tariff.map_or_else(Vec::new, |tariff| tariff.refunds.clone())
 }
 
 /// Who the node is, and no more.
@@ -183,4 +238,53 @@ fn unpaid_record(identity: &Identity) -> Record {
 fn issuer(identity: &Identity, service: Service, floor: Floor) -> Issuer {
     let earlier = floor.current.0.saturating_sub(floor.oldest.0);
     Issuer::new(&identity.issuer_secret(), service, floor.current, earlier)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::clock::test::At;
+    use crate::node::open_folder;
+    use crate::till::Giveaway;
+    use crate::{Config, Desk, Identity, Offer, Sale};
+
+    #[test]
+    fn an_epoch_has_the_terms_of_its_offer_from_the_first_one_on_and_not_those_of_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::load(None, Some(folder.path()), []).unwrap();
+        config.free_space_floor = 0;
+        let (engine, identity) = open_folder(&config, Identity::load_or_create).unwrap();
+        let offer = config.offer;
+        let sale = Sale {
+            offer: offer.clone(),
+            till: Arc::new(Giveaway),
+        };
+        let desk = Desk::open(engine, identity, Some(sale), Arc::new(At(1_800_000_000))).unwrap();
+        let others: [fn(&mut Offer); 6] = [
+            |offer| offer.prices.insert += 1,
+            |offer| offer.refunds[0] += 1,
+            |offer| offer.refunds.clear(),
+            |offer| offer.denominations[0] += 1,
+            |offer| offer.epoch_seconds += 1,
+            |offer| offer.earlier_epochs = 0,
+        ];
+        for ordinal in 1..5 {
+            let terms = desk.terms();
+            assert!(terms.are_those_of(&offer), "{ordinal}");
+            for (number, change) in others.iter().enumerate() {
+                let mut other = offer.clone();
+                change(&mut other);
+                // Of the first epoch there is no earlier one, whatever is accepted.
+                let same = number == 5 && ordinal == 1;
+                assert_eq!(terms.are_those_of(&other), same, "{ordinal}: {number}");
+            }
+            desk.enter_next_epoch().unwrap();
+        }
+        let wider = Offer {
+            earlier_epochs: offer.earlier_epochs + 1,
+            ..offer
+        };
+        assert!(!desk.terms().are_those_of(&wider));
+    }
 }

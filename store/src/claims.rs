@@ -2,9 +2,11 @@
 //!
 //! | a payment | how it ends |
 //! | --- | --- |
-//! | not paid | forgotten once it expired, when room is needed or an epoch is entered |
+//! | not paid | forgotten a day after it expired when an epoch is entered; earlier, once it expired, for others that need the room, the oldest first |
 //! | paid | kept until all its claims are used |
-//! | used | kept until it expired **and** the rows of its purchases are gone: so a voucher cannot be used again while it is valid, nor a purchase be answered wrongly |
+//! | used | kept until it had expired when the epoch before began, too, **and** the rows of its purchases are gone: so a voucher cannot be used again while it is valid, also after a clock that ran ahead was put right, nor a purchase be answered wrongly |
+//!
+//! A payment that was made in time may be reported late: hence the day.
 //!
 //! Claims that wait for their payment cost nothing to open, so their number is bounded, and
 //! with it what is kept of them in memory.
@@ -12,7 +14,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use larder_credentials::ledger::Claim;
-use larder_credentials::{ClaimTag, Reference};
+use larder_credentials::{ClaimTag, Reference, References, Row};
 
 use crate::ledger_record::Tags;
 use crate::overlay::Overlay;
@@ -20,6 +22,9 @@ use crate::record::damaged;
 use crate::table::Table;
 use crate::view::View;
 use crate::{OpenedClaim, Outcome, Payment, StoreError};
+
+/// For how long after its expiry an unpaid claim is kept for a late report, in seconds.
+pub(crate) const GRACE: u64 = 24 * 60 * 60;
 
 /// The claims that wait for their payment.
 #[derive(Debug, Clone, Default)]
@@ -45,7 +50,7 @@ impl Unpaid {
         self.claims -= claims.unwrap_or_default();
     }
 
-    /// A payment that expired by now.
+    /// The payment that expired first, if it has by now.
     fn expired(&self, now: u64) -> Option<[u8; 32]> {
         let ((expires, payment), _) = self.payments.first_key_value()?;
         (*expires < now).then_some(*payment)
@@ -70,17 +75,21 @@ pub(crate) fn refuse_to_open(
     }
     let mut distinct = HashSet::new();
     for tag in tags {
-        let used = overlay.claim(tag)?.is_some() || overlay.row(&Reference(tag.0))?.is_some();
+        let used = overlay.claim(tag)?.is_some() || purchase(overlay, tag)?.is_some();
         if used || !distinct.insert(tag) {
             return Ok(Some(Outcome::TagUsed));
         }
     }
-    if payment.paid || unpaid.claims + tags.len() <= most {
+    if payment.paid {
         return Ok(None);
     }
-    drop_expired(overlay, unpaid, now)?;
-    let room = unpaid.claims + tags.len() <= most;
-    Ok((!room).then_some(Outcome::TooManyClaims))
+    while unpaid.claims + tags.len() > most {
+        let Some(expired) = unpaid.expired(now) else {
+            return Ok(Some(Outcome::TooManyClaims));
+        };
+        drop_unpaid(overlay, unpaid, &expired)?;
+    }
+    Ok(None)
 }
 
 /// Opens claims that were not refused.
@@ -126,26 +135,35 @@ pub(crate) fn mark_paid(
     Ok(())
 }
 
-/// Forgets unpaid claims that expired.
+/// Forgets unpaid claims that expired a [`GRACE`] ago.
 pub(crate) fn drop_expired(
     overlay: &mut Overlay<'_>,
     unpaid: &mut Unpaid,
     now: u64,
 ) -> Result<(), StoreError> {
-    while let Some(payment) = unpaid.expired(now) {
-        let tags = overlay.payment(&payment)?;
-        let tags = tags.ok_or_else(|| damaged("a claim names a payment that is not there"))?;
-        for (tag, opened) in claims(overlay, &tags)? {
-            unpaid.remove(opened.expires, payment);
-            overlay.remove(Table::Claims, &tag.0)?;
-        }
-        overlay.remove(Table::Payments, &payment)?;
+    while let Some(payment) = unpaid.expired(now.saturating_sub(GRACE)) {
+        drop_unpaid(overlay, unpaid, &payment)?;
     }
     Ok(())
 }
 
-/// Forgets a payment whose claims are all used, once it expired and their rows are of epochs
-/// before `oldest`.
+/// Forgets a payment that did not arrive, and its claims.
+fn drop_unpaid(
+    overlay: &mut Overlay<'_>,
+    unpaid: &mut Unpaid,
+    payment: &[u8; 32],
+) -> Result<(), StoreError> {
+    let tags = overlay.payment(payment)?;
+    let tags = tags.ok_or_else(|| damaged("a claim names a payment that is not there"))?;
+    for (tag, opened) in claims(overlay, &tags)? {
+        unpaid.remove(opened.expires, *payment);
+        overlay.remove(Table::Claims, &tag.0)?;
+    }
+    overlay.remove(Table::Payments, payment)
+}
+
+/// Forgets a payment whose claims are all used, once it expired by `now` and their rows are of
+/// epochs before `oldest`.
 pub(crate) fn drop_used(
     overlay: &mut Overlay<'_>,
     payment: &[u8; 32],
@@ -157,7 +175,7 @@ pub(crate) fn drop_used(
     };
     let claims = claims(overlay, &tags)?;
     for (tag, opened) in &claims {
-        let row = overlay.row(&Reference(tag.0))?;
+        let row = purchase(overlay, tag)?;
         let live = row.is_some_and(|row| row.out_epoch().0 >= oldest);
         if !opened.claim.consumed || opened.expires >= now || live {
             return Ok(());
@@ -167,6 +185,13 @@ pub(crate) fn drop_used(
         overlay.remove(Table::Claims, &tag.0)?;
     }
     overlay.remove(Table::Payments, payment)
+}
+
+/// The row of the purchase against a claim. One that a pair with this serial left behind is none:
+/// whoever asks for a tag must not learn what was spent.
+fn purchase(overlay: &Overlay<'_>, tag: &ClaimTag) -> Result<Option<Row>, StoreError> {
+    let row = overlay.row(&Reference(tag.0))?;
+    Ok(row.filter(|row| matches!(row.references(), References::Claim(_))))
 }
 
 /// Tokens of each claim.

@@ -63,11 +63,11 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Enters another epoch, durably: raises the floor, forgets the rows below it, the
     /// tombstones and claims whose time is over, and gives their room back. Commits wait
-    /// meanwhile, reads go on; the disk needs room for the index a second time. [`Past`] when the epoch is not later than the present one;
-    /// then nothing was done.
+    /// meanwhile, reads go on; the disk needs room for the index a second time, which inserts
+    /// leave. [`Past`] when the epoch is not later than the present one; then nothing was done.
     ///
     /// # Errors
-    /// [`StoreError::TermsTooLong`]. After any other, ask [`Engine::epochs`] which epoch
+    /// [`StoreError::TermsTooLong`] and [`StoreError::NoRoom`], which change nothing. After any other, ask [`Engine::epochs`] which epoch
     /// it is; if the next commit fails with [`StoreError::Stopped`], only the next opening
     /// knows.
     fn enter(&self, next: Enter) -> Result<Result<Epochs, Past>, StoreError>;
@@ -141,7 +141,7 @@ pub enum Change {
     OpenClaims {
         /// The payment and its claims.
         payment: Payment,
-        /// Unix seconds: unpaid claims that expired by now give way.
+        /// Unix seconds: unpaid claims that expired by now give way if there are too many.
         now: u64,
     },
     /// Notes that a payment has arrived, so that its claims can be purchased against.
@@ -160,8 +160,8 @@ pub struct Payment {
     pub tags: Vec<ClaimTag>,
     /// Tokens of each claim.
     pub amount: u64,
-    /// Unix seconds. An unpaid claim is forgotten afterwards; the payment cannot open
-    /// claims again before.
+    /// Unix seconds. An unpaid claim is forgotten a day afterwards, or earlier if others need
+    /// its place; the payment cannot open claims again before.
     pub expires: u64,
     /// Whether it has arrived already.
     pub paid: bool,

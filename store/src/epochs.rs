@@ -26,8 +26,8 @@ pub struct Enter {
     /// Its number must be later than any that was entered. What was closed stays closed,
     /// whatever this says.
     pub floor: Floor,
-    /// Unix seconds, now. Claims that expired by then go, unless they are paid and not
-    /// used, or their rows are live.
+    /// Unix seconds, now. Unpaid claims that expired a day before go; used ones go when they
+    /// had expired when the present epoch was entered, too, and their rows are not live.
     pub since: u64,
     /// What holds in the epoch, at most [`Enter::MAX_TERMS`] bytes; the store does not look
     /// into it.

@@ -34,6 +34,16 @@ pub enum StoreError {
         /// The refusal.
         source: io::Error,
     },
+    /// The disk has no room for the index a second time, which entering an epoch takes.
+    /// Nothing was done: make room, and enter it again.
+    #[error(
+        "the disk has no room to rewrite the index, which an epoch's end takes: free {missing} \
+         bytes more on it"
+    )]
+    NoRoom {
+        /// How many bytes are missing.
+        missing: u64,
+    },
     /// The caller's fault: see [`Enter::MAX_TERMS`](crate::Enter::MAX_TERMS).
     #[error("the epoch's terms are longer than the store keeps")]
     TermsTooLong,

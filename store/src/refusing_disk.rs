@@ -1,10 +1,11 @@
-//! A disk that refuses: EIO and ENOSPC, at each of the engine's steps.
+//! A disk that refuses: EIO and ENOSPC, at each of the engine's steps; and one that is nearly full.
 //!
 //! sled's own writes cannot be refused from here; `tests/full_disk.rs` does that.
 
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use larder_credentials::Epoch;
@@ -25,6 +26,8 @@ use crate::{
 struct RefusingDisk {
     refuses: Refusal,
     armed: Mutex<bool>,
+    /// No more bytes than these are free.
+    free: AtomicU64,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -41,6 +44,7 @@ impl RefusingDisk {
         Arc::new(RefusingDisk {
             refuses,
             armed: Mutex::new(false),
+            free: AtomicU64::new(u64::MAX),
         })
     }
 
@@ -87,7 +91,8 @@ impl Medium for RefusingDisk {
     }
 
     fn free_bytes(&self, folder: &Path) -> io::Result<u64> {
-        Disk.free_bytes(folder)
+        let free = self.free.load(Ordering::Relaxed);
+        Ok(Disk.free_bytes(folder)?.min(free))
     }
 }
 
@@ -139,6 +144,37 @@ fn enter(engine: &SledEngine, epoch: u32) -> Result<Epochs, StoreError> {
         tombstones_before: 0,
     };
     engine.enter(next).map(|entered| entered.unwrap())
+}
+
+#[test]
+fn inserts_leave_the_room_that_entering_an_epoch_needs() {
+    let folder = TempDir::new().unwrap();
+    let disk = RefusingDisk::new(Refusal::Room);
+    let medium: Arc<dyn Medium> = Arc::<RefusingDisk>::clone(&disk);
+    let engine = SledEngine::open_on(folder.path(), options(), medium).unwrap();
+    engine.commit(batch(0)).unwrap();
+    let insert = |n| {
+        vec![Effect::unpaid(Change::Insert {
+            key: key(n),
+            blob: blob(n),
+            epoch: 0,
+        })]
+    };
+    let index = || engine.index_bytes().unwrap();
+    disk.free.store(index() - 1, Ordering::Relaxed);
+    assert_eq!(engine.commit(insert(100)).unwrap(), [Outcome::Full]);
+    // What others took of the room is missed before anything is begun.
+    let folders = || std::fs::read_dir(folder.path()).unwrap().count();
+    let before = folders();
+    let refused = enter(&engine, 1);
+    assert!(matches!(refused, Err(StoreError::NoRoom { missing: 1 })));
+    assert_eq!((folders(), engine.epochs().unwrap()), (before, None));
+
+    disk.free.store(index(), Ordering::Relaxed);
+    enter(&engine, 1).unwrap();
+    // Nothing of it has stopped the engine.
+    disk.free.store(u64::MAX, Ordering::Relaxed);
+    assert_eq!(engine.commit(insert(100)).unwrap(), [Outcome::Inserted]);
 }
 
 #[test]

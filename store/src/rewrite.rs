@@ -48,7 +48,10 @@ pub(crate) fn plan(
     next: Enter,
 ) -> Result<Result<Plan, Past>, StoreError> {
     let mut overlay = Overlay::new(index);
-    let ordinal = index.epochs()?.map_or(0, |epochs| epochs.ordinal);
+    let Epochs { ordinal, since, .. } = index.epochs()?.unwrap_or(Epochs::NONE);
+    // Nobody can use a payment again that had expired by two readings of the clock, unless it was
+    // wrong for as long as an epoch.
+    let certain = next.since.min(since);
     // Strictly later: whoever goes on in an epoch has nothing to enter.
     let floor = match next.floor.raise(true, &mut overlay)? {
         Ok(floor) => floor,
@@ -66,7 +69,7 @@ pub(crate) fn plan(
         let payment = payment
             .try_into()
             .map_err(|_| damaged("a payment of another length"))?;
-        claims::drop_used(&mut overlay, payment, next.since, floor.oldest.0)
+        claims::drop_used(&mut overlay, payment, certain, floor.oldest.0)
     })?;
     Ok(Ok(Plan {
         epochs,

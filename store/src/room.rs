@@ -1,10 +1,14 @@
 //! Room for blobs: free slots, and a longer slot file when there are none.
+//!
+//! What blobs may not have is the floor, and the bytes of the index once more: entering an epoch
+//! writes it anew beside the old one, and a store that cannot would be stuck in its epoch.
 
 use std::io;
 use std::path::Path;
 
 use crate::StoreError;
 use crate::free_slots::FreeSlots;
+use crate::index::Index;
 use crate::medium::Medium;
 use crate::slot_file::{SLOT_LEN, SlotFile};
 
@@ -14,8 +18,9 @@ pub(crate) struct Room<'e> {
     pub(crate) medium: &'e dyn Medium,
     pub(crate) slots: &'e SlotFile,
     pub(crate) free: &'e mut FreeSlots,
-    /// Bytes that stay free on the disk.
+    /// Bytes that stay free on the disk, beside those that the index takes.
     pub(crate) floor: u64,
+    pub(crate) index: &'e Index,
     /// Slots by which the file grows.
     pub(crate) growth: u64,
     /// Whether the disk has bytes above its floor, and how many; unknown before it is asked.
@@ -27,11 +32,13 @@ impl Room<'_> {
     pub(crate) fn any(&mut self) -> Result<bool, StoreError> {
         let above_floor = match self.above_floor {
             Some(known) => known,
-            None => self
-                .medium
-                .free_bytes(self.folder)
-                .map_err(StoreError::io("ask for the disk's free space"))?
-                .checked_sub(self.floor),
+            None => {
+                let reserved = self.floor.saturating_add(self.index.disk_bytes()?);
+                self.medium
+                    .free_bytes(self.folder)
+                    .map_err(StoreError::io("ask for the disk's free space"))?
+                    .checked_sub(reserved)
+            }
         };
         self.above_floor = Some(above_floor);
         let Some(bytes) = above_floor else {

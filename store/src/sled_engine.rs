@@ -49,8 +49,9 @@ use crate::{
 pub struct Options {
     /// Bytes of sled's page cache. 64 MiB by default.
     pub cache_bytes: u64,
-    /// Inserts are refused when fewer bytes than this are free on the disk: the index
-    /// needs room for deletes, and the neighbours have to live, too. 1 GiB by default.
+    /// Inserts are refused when fewer bytes than this, and as many as the index takes, are
+    /// free on the disk: the index needs room for deletes and for being rewritten, and the
+    /// neighbours have to live, too. 1 GiB by default.
     pub free_space_floor: u64,
     /// Slots by which the slot file grows. 2,048 (32 MiB) by default.
     pub growth_slots: u64,
@@ -216,6 +217,7 @@ impl SledEngine {
                 slots: &self.slots,
                 free: &mut writer.free,
                 floor: self.options.free_space_floor,
+                index: &index,
                 growth: self.options.growth_slots,
                 above_floor: None,
             },
@@ -263,6 +265,11 @@ impl SledEngine {
             Ok(plan) => plan,
             Err(past) => return Ok(Err(past)),
         };
+        // Half a copy would take room from deletes, which need it now.
+        let (needed, free) = (self.index_bytes()?, self.free_bytes()?);
+        if let Some(missing) = needed.checked_sub(free).filter(|missing| *missing > 0) {
+            return Err(StoreError::NoRoom { missing });
+        }
         // Never the folder of an attempt before: sled writes by path.
         writer.generation = writer.generation.next();
         let folder = writer.generation.folder(&self.folder);
@@ -305,6 +312,10 @@ impl SledEngine {
 
     fn show(&self, shown: Shown) {
         *self.shown() = shown;
+    }
+
+    pub(crate) fn index_bytes(&self) -> Result<u64, StoreError> {
+        self.index().disk_bytes()
     }
 
     fn free_bytes(&self) -> Result<u64, StoreError> {
@@ -390,7 +401,7 @@ impl Engine for SledEngine {
 
     fn usage(&self) -> Result<Usage, StoreError> {
         let (_, slot_bytes) = self.slots.extent()?;
-        let index_bytes = self.index().disk_bytes()?;
+        let index_bytes = self.index_bytes()?;
         let free_bytes = self.free_bytes()?;
         let shown = self.shown();
         Ok(Usage {

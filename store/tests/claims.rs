@@ -59,25 +59,36 @@ fn claims_that_wait_for_payment_are_bounded_and_give_way_when_they_expire() {
     assert_eq!(commit(&engine, claims(2, 200, false, 100)), Outcome::Opened);
 
     assert_eq!(commit(&engine, third(101)), Outcome::Opened);
-    let first = Change::MarkPaid { payment: [1; 32] };
-    assert_eq!(commit(&engine, first), Outcome::UnknownPayment);
-    assert_eq!(
-        commit(&engine, claims(5, 500, false, 101)),
-        Outcome::TooManyClaims
-    );
+    let paid = |number| {
+        let payment = [number; 32];
+        commit(&engine, Change::MarkPaid { payment })
+    };
+    assert_eq!(paid(1), Outcome::UnknownPayment);
+    let fifth = |now| commit(&engine, claims(5, 500, false, now));
+    assert_eq!(fifth(101), Outcome::TooManyClaims);
     // A payment makes room, too.
-    let second = Change::MarkPaid { payment: [2; 32] };
-    assert_eq!(commit(&engine, second), Outcome::Paid);
-    assert_eq!(commit(&engine, claims(5, 500, false, 101)), Outcome::Opened);
-    assert_eq!(
-        commit(&engine, claims(6, 600, false, 101)),
-        Outcome::TooManyClaims
-    );
+    assert_eq!(paid(2), Outcome::Paid);
+    assert_eq!(fifth(101), Outcome::Opened);
     drop(engine);
     let engine = open(folder.path());
-    assert_eq!(
-        commit(&engine, claims(6, 600, false, 101)),
-        Outcome::TooManyClaims
-    );
-    assert_eq!(commit(&engine, claims(6, 600, false, 301)), Outcome::Opened);
+    let sixth = |now| commit(&engine, claims(6, 600, false, now));
+    assert_eq!(sixth(101), Outcome::TooManyClaims);
+    assert_eq!(sixth(301), Outcome::Opened);
+}
+
+#[test]
+fn no_more_expired_claims_give_way_than_there_is_need_for_the_oldest_first() {
+    let folder = TempDir::new().unwrap();
+    let engine = open(folder.path());
+    for (number, expires) in [(1, 200), (2, 100)] {
+        let opened = commit(&engine, claims(number, expires, false, 0));
+        assert_eq!(opened, Outcome::Opened);
+    }
+    let third = claims(3, 600, false, 500);
+    assert_eq!(commit(&engine, third), Outcome::Opened);
+    // The others have expired as well, and may have been paid in time.
+    for (number, outcome) in [(2, Outcome::UnknownPayment), (1, Outcome::Paid)] {
+        let payment = [number; 32];
+        assert_eq!(commit(&engine, Change::MarkPaid { payment }), outcome);
+    }
 }

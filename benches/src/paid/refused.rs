@@ -20,6 +20,7 @@ use larder_node::clock::{Clock, SystemClock};
 use larder_node::till::Vouchers;
 use larder_node::{Config, Desk, Identity, Sale};
 use larder_protocol::{Call, Done, Payment, Quote, Refusal, Reply, ServerKey};
+use larder_store::suite::sample;
 use larder_store::{Options, SledEngine};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
@@ -66,6 +67,8 @@ struct Scene {
     /// The next blob to be stored.
     next: u64,
     vouchers: u8,
+    /// Those that were used.
+    used: Vec<Vec<u8>>,
     _folder: TempDir,
 }
 
@@ -151,6 +154,7 @@ impl Scene {
             till,
             next: 0,
             vouchers: 0,
+            used: Vec::new(),
             _folder: folder,
         })
     }
@@ -169,6 +173,7 @@ impl Scene {
             let voucher = self.till.issue(id, each * self.wallet.tokens, expires);
             let (quote, claims) = self.wallet.quote(Some(voucher.encode()));
             self.ask(quote, Payment::None)?.outcome.ok()?;
+            self.used.push(voucher.encode());
             for claim in claims {
                 let in_flight = self.wallet.purchase(claim)?;
                 let reply = self.ask(Call::Purchase, paid(&in_flight))?;
@@ -237,6 +242,7 @@ impl Scene {
             let reply = self.ask(honest.call.clone(), paid(&honest.in_flight))?;
             reply.outcome.ok()?;
         }
+        let found = self.lookups(&performed)?;
         let noise = good.iter().map(|honest| noise(honest.request()?));
         let free = good
             .iter()
@@ -254,6 +260,7 @@ impl Scene {
             oldest: 0,
         };
         let spent = Refusal::AlreadySpent { row: Vec::new() };
+        let blob = sample::blob(0);
         let kinds = [
             ("noise", noise.collect(), Err(Refusal::Malformed)),
             (
@@ -285,6 +292,7 @@ impl Scene {
                 Err(Refusal::BadProof),
             ),
             ("performed before", requests(&performed), Ok(Done::Inserted)),
+            ("replayed look-up", requests(&found), Ok(Done::Found(blob))),
             ("spent pair, another blob", requests(&another), Err(spent)),
             (
                 "unknown claim",
@@ -292,6 +300,7 @@ impl Scene {
                 Err(Refusal::UnknownClaim),
             ),
             ("forged voucher", self.forged(), Err(Refusal::BadVoucher)),
+            ("used voucher", self.used(), Err(Refusal::VoucherUsed)),
         ];
         let kinds = kinds.into_iter().map(|(name, requests, due)| {
             Some(Kind {
@@ -302,6 +311,35 @@ impl Scene {
             })
         });
         kinds.collect()
+    }
+
+    /// Look-ups of what these inserts have stored, paid and performed.
+    fn lookups(&mut self, stored: &[Honest]) -> Option<Vec<Honest>> {
+        let pairs = self.buy(stored.len() as u64)?;
+        let lookups = stored.iter().zip(pairs).map(|(stored, pair)| {
+            let number = stored.number;
+            let call = Work::Lookup.call(number, &self.server)?;
+            let in_flight = self.wallet.pay(pair, &call, self.wallet.prices.lookup)?;
+            let reply = self.ask(call.clone(), paid(&in_flight))?;
+            Work::Lookup
+                .is_done(number, &reply.outcome)
+                .then_some(Honest {
+                    number,
+                    call,
+                    in_flight,
+                })
+        });
+        lookups.collect()
+    }
+
+    /// Quotes with vouchers that other claims were opened with.
+    fn used(&mut self) -> Option<Vec<Vec<u8>>> {
+        let vouchers = self.used.iter().cycle().take(REQUESTS as usize);
+        let quotes = vouchers.map(|voucher| {
+            let (quote, _) = self.wallet.quote(Some(voucher.clone()));
+            contents(quote, Payment::None)
+        });
+        quotes.collect()
     }
 
     /// Quotes with vouchers of another node.

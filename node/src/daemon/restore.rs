@@ -25,7 +25,7 @@ pub(super) fn restore(config: &Config, clock: Arc<dyn Clock>) -> Result<String, 
         offer: Some(config.offer.clone()),
         clock,
     };
-    let terms = succession.after_restore(&config.offer)?;
+    let terms = succession.close_all(&config.offer)?;
     Ok(format!(
         "restored: this is epoch {}, and all earlier ones are closed\n\
          What clients stored up to the backup is there; what they stored after it is gone, and\n\
@@ -76,13 +76,14 @@ mod tests {
             Desk::open(engine, identity, Some(sale), clock.clone()).unwrap()
         };
         open().enter_next_epoch().unwrap();
-        assert_eq!(epochs(&config).floor.current, Epoch(2));
+        assert_eq!(epochs(&config).floor.current, Epoch(1_800_000_001));
 
-        let told = restore(&config, clock.clone()).unwrap();
-        assert!(told.contains("epoch 1800000000"), "{told}");
-        assert_eq!(epochs(&config).floor, closed(1_800_000_000));
+        let later = At(1_800_000_060);
+        let told = restore(&config, Arc::new(later)).unwrap();
+        assert!(told.contains("epoch 1800000060"), "{told}");
+        assert_eq!(epochs(&config).floor, closed(1_800_000_060));
         // Again within the same second, or with a clock that was set back.
-        for (now, epoch) in [(1_800_000_000, 1_800_000_001), (5, 1_800_000_002)] {
+        for (now, epoch) in [(1_800_000_060, 1_800_000_061), (5, 1_800_000_062)] {
             restore(&config, Arc::new(At(now))).unwrap();
             assert_eq!(epochs(&config).floor, closed(epoch));
         }
@@ -91,7 +92,7 @@ mod tests {
         let floor = epochs(&config).floor;
         assert_eq!(
             (floor.oldest.0, floor.current.0),
-            (1_800_000_002, 1_800_000_003)
+            (1_800_000_062, 1_800_000_063)
         );
     }
 

@@ -15,7 +15,9 @@ const DAY: u64 = 24 * 60 * 60;
 
 #[derive(Args)]
 pub(super) struct Create {
-    /// What each is worth: a multiple, up to sixteenfold, of an amount that can be bought
+    /// What each is worth: a multiple, up to sixteenfold, of an amount that can be bought. It is
+    /// taken only while the running epoch sells that amount, and a change of
+    /// `prices.denominations` counts from the next epoch on
     #[arg(long)]
     pub(super) tokens: u64,
     /// How many to make

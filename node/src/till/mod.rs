@@ -70,7 +70,7 @@ pub struct Ordered {
     /// nothing is left to pay.
     pub request: String,
     /// When it expires, unix seconds. The node opens no claims for what has expired, and forgets
-    /// unpaid ones then.
+    /// unpaid ones a day later: until then the till may report that it was paid in time.
     pub expires: u64,
     /// Whether the exact amount has arrived.
     pub settled: bool,

@@ -14,7 +14,7 @@ fn a_request_in_flight_at_the_boundary_is_refused_untouched_and_made_anew() {
     let in_flight = wallet.pay(&scene, &pair, &call);
     scene.next_epoch();
     let refused = scene.ask(call.clone(), paid(&in_flight)).outcome;
-    assert_eq!(refused, wrong_epoch(2, 1));
+    assert_eq!(refused, wrong_epoch(FIRST + 1, FIRST));
     let inserted = wallet.perform(&scene, &pair, call);
     assert_eq!(inserted.outcome, Ok(Done::Inserted));
     assert_eq!(inserted.pair.epoch(), epoch(&scene));
@@ -33,19 +33,19 @@ fn credentials_can_be_reissued_for_as_many_epochs_as_the_offer_says_and_no_longe
     scene.next_epoch();
     let too_late = wallet.pay_with(&before, &late, &Call::Reissue, 0);
     let refused = scene.ask(Call::Reissue, paid(&too_late)).outcome;
-    assert_eq!(refused, wrong_epoch(4, 2));
+    assert_eq!(refused, wrong_epoch(FIRST + 3, FIRST + 1));
 }
 
 #[test]
 fn each_epoch_keeps_the_commitment_of_the_one_before_and_publishes_the_live_keys() {
     let scene = scene();
     let mut published = scene.record().tariff.unwrap();
-    assert_eq!((scene.record().epoch, published.issuers.len()), (1, 1));
-    for (number, live) in [(2, 2), (3, 3), (4, 3)] {
+    assert_eq!((scene.record().epoch, published.issuers.len()), (FIRST, 1));
+    for (later, live) in [(1, 2), (2, 3), (3, 3)] {
         scene.next_epoch();
         let record = scene.record();
         let tariff = record.tariff.clone().unwrap();
-        assert_eq!((record.epoch, tariff.issuers.len()), (number, live));
+        assert_eq!((record.epoch, tariff.issuers.len()), (FIRST + later, live));
         let newest = tariff.issuers.last().unwrap();
         assert_eq!(issuer_commitment(newest), published.next_issuer);
         published = tariff;
@@ -85,7 +85,7 @@ fn fewer_epochs_accepted_close_some_and_more_do_not_open_them_again() {
         scene.next_epoch();
     }
     let floor = |scene: &Scene| scene.engine.epochs().unwrap().unwrap().floor.oldest.0;
-    assert_eq!(floor(&scene), 3);
+    assert_eq!(floor(&scene), FIRST + 2);
     let of = |earlier_epochs| {
         let offer = Offer {
             earlier_epochs,
@@ -95,10 +95,10 @@ fn fewer_epochs_accepted_close_some_and_more_do_not_open_them_again() {
     };
     let scene = scene.restarted(of(1)).unwrap();
     scene.next_epoch();
-    assert_eq!(floor(&scene), 5);
+    assert_eq!(floor(&scene), FIRST + 4);
     let scene = scene.restarted(of(4)).unwrap();
     scene.next_epoch();
-    assert_eq!(floor(&scene), 5);
+    assert_eq!(floor(&scene), FIRST + 4);
     assert_eq!(scene.record().tariff.unwrap().issuers.len(), 3);
 }
 
@@ -142,7 +142,7 @@ fn a_store_beside_another_seed_is_not_served_from() {
 }
 
 #[test]
-fn a_node_that_becomes_free_keeps_what_is_stored_and_ages_go_on_when_it_sells_again() {
+fn a_node_that_becomes_free_keeps_what_is_stored_and_refunds_only_what_was_paid_for() {
     let (scene, mut wallet) = (scene(), Wallet::new(2));
     let pair = wallet.buy(&scene, 100);
     let pair = wallet.perform(&scene, &pair, insert(1, 1)).pair;
@@ -154,10 +154,76 @@ fn a_node_that_becomes_free_keeps_what_is_stored_and_ages_go_on_when_it_sells_ag
     assert_eq!(scene.free(Call::Transfer), Err(Refusal::NotOffered));
     scene.next_epoch();
     let scene = scene.restarted(Some(sale(offer()))).unwrap();
-    assert_eq!(scene.record().epoch, 2);
+    assert_eq!(scene.record().epoch, FIRST + 1);
     let first = wallet.perform(&scene, &pair, delete(&scene, 1));
     let second = wallet.perform(&scene, &first.pair, delete(&scene, 2));
-    assert_eq!((first.adjust, second.adjust), (6, 8));
+    assert_eq!((first.adjust, second.adjust), (6, 0));
+}
+
+#[test]
+fn what_was_free_from_the_beginning_gives_nothing_back_when_the_node_sells() {
+    let scene = scene_without_sale();
+    assert_eq!(scene.free(insert(1, 1)), Ok(Done::Inserted));
+    let scene = scene.restarted(Some(sale(offer()))).unwrap();
+    let mut wallet = Wallet::new(2);
+    let pair = wallet.buy(&scene, 100);
+    let removed = wallet.perform(&scene, &pair, delete(&scene, 1));
+    assert_eq!((removed.outcome, removed.adjust), (Ok(Done::Removed), 0));
+}
+
+/// Otherwise whoever stores before a rise and deletes after it makes tokens.
+#[test]
+fn a_rise_of_prices_does_not_raise_the_refund_for_what_is_stored_and_a_fall_lowers_it() {
+    let dear = |factor| {
+        let mut offer = offer();
+        offer.prices.insert *= factor;
+        offer
+            .refunds
+            .iter_mut()
+            .for_each(|refund| *refund *= factor);
+        Some(sale(offer))
+    };
+    let (scene, mut wallet) = (scene(), Wallet::new(2));
+    let mut pair = wallet.buy(&scene, 1_000);
+    for number in 1..=3 {
+        pair = wallet.perform(&scene, &pair, insert(number, 1)).pair;
+    }
+    let scene = scene.restarted(dear(10)).unwrap();
+    scene.next_epoch();
+    assert_eq!(scene.record().tariff.unwrap().refunds, [80, 8]);
+    let removed = wallet.perform(&scene, &pair, delete(&scene, 1));
+    assert_eq!(removed.adjust, 8);
+    // Stored at the high price, and worth what a fall leaves of it.
+    let pair = wallet.perform(&scene, &removed.pair, insert(4, 1)).pair;
+    scene.next_epoch();
+    assert_eq!(scene.record().tariff.unwrap().refunds, [80, 60, 8]);
+    let removed = wallet.perform(&scene, &pair, delete(&scene, 2));
+    assert_eq!(removed.adjust, 8);
+    let scene = scene.restarted(dear(1)).unwrap();
+    scene.next_epoch();
+    assert_eq!(scene.record().tariff.unwrap().refunds, [8, 6, 4]);
+    let first = wallet.perform(&scene, &removed.pair, delete(&scene, 4));
+    // Three epochs old, which nothing is given for.
+    let second = wallet.perform(&scene, &first.pair, delete(&scene, 3));
+    assert_eq!((first.adjust, second.adjust), (4, 0));
+}
+
+#[test]
+fn a_lost_store_beside_a_kept_seed_does_not_make_what_was_spent_good_again() {
+    let (lost, mut wallet) = (scene(), Wallet::new(2));
+    let (pair, terms) = (wallet.buy(&lost, 100), lost.terms());
+    let pay = |call: &Call| wallet.pay_with(&terms, &pair, call, 16);
+    let spent = lost.ask(insert(1, 1), paid(&pay(&insert(1, 1))));
+    assert_eq!(spent.outcome, Ok(Done::Inserted));
+    lost.next_epoch();
+    let anew = scene_at(START + 120);
+    let now = FIRST + 120;
+    // Not even when epochs go on: what came before the first one stays closed.
+    for later in 0..3 {
+        let refused = anew.ask(insert(2, 1), paid(&pay(&insert(2, 1))));
+        assert_eq!(refused.outcome, wrong_epoch(now + later, now));
+        anew.next_epoch();
+    }
 }
 
 #[test]

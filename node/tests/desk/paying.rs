@@ -247,6 +247,42 @@ fn a_full_disk_costs_nothing() {
 }
 
 #[test]
+fn a_node_that_was_full_of_late_refuses_inserts_before_it_checks_their_proofs() {
+    let (scene, mut wallet) = (scene(), Wallet::new(2));
+    let pair = wallet.buy(&scene, 100);
+    let first = wallet.pay(&scene, &pair, &insert(1, 1));
+    let pair = wallet.perform(&scene, &pair, insert(1, 1)).pair;
+    let full = Options {
+        free_space_floor: u64::MAX,
+        ..options()
+    };
+    let scene = scene.reopened(full, SEED, Some(sale(offer()))).unwrap();
+    let call = insert(2, 1);
+    let in_flight = wallet.pay(&scene, &pair, &call);
+    let mut core = in_flight.core().to_vec();
+    // In the challenge of its Σ-proof.
+    core[1_024 + 31] ^= 1;
+    let forged = || {
+        let payment = Payment::Credentials(core.clone());
+        scene.ask(call.clone(), payment).outcome
+    };
+    let asked = || scene.ask(call.clone(), paid(&in_flight)).outcome;
+    assert_eq!(forged(), Err(Refusal::BadProof));
+    assert_eq!(asked(), Err(Refusal::StoreFull));
+    assert_eq!(forged(), Err(Refusal::StoreFull));
+    // What was performed is answered as ever, and the rest is served.
+    let again = scene.ask(insert(1, 1), paid(&first)).outcome;
+    assert_eq!(again, Ok(Done::Inserted));
+    // The store is asked again after a minute, and when something was removed.
+    scene.later(60);
+    assert_eq!(forged(), Err(Refusal::BadProof));
+    assert_eq!(asked(), Err(Refusal::StoreFull));
+    let removed = wallet.perform(&scene, &pair, delete(&scene, 1));
+    assert_eq!(removed.outcome, Ok(Done::Removed));
+    assert_eq!(forged(), Err(Refusal::BadProof));
+}
+
+#[test]
 fn a_request_with_any_byte_of_its_payment_or_its_call_changed_does_nothing() {
     let (scene, mut wallet) = (scene(), Wallet::new(2));
     let pair = wallet.buy(&scene, 1_000);

@@ -116,7 +116,7 @@ fn requests_that_meet_an_epochs_end_are_done_in_the_old_one_or_refused_untouched
             assert!(matches!(stat, Stat::Present { .. }));
             assert_eq!(scene.tokens_outstanding(), before - 16);
         } else {
-            let oldest = epoch.saturating_sub(1).max(1);
+            let oldest = epoch.saturating_sub(1).max(FIRST);
             assert_eq!(outcome, wrong_epoch(epoch + 1, oldest));
             assert_eq!(stat, Stat::Absent);
             assert_eq!(scene.tokens_outstanding(), before);

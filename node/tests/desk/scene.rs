@@ -29,6 +29,8 @@ use tempfile::TempDir;
 
 pub(crate) const SEED: [u8; 32] = [1; 32];
 pub(crate) const START: u64 = 1_800_000_000;
+/// The epoch of a store that begins at [`START`].
+pub(crate) const FIRST: u32 = START as u32;
 pub(crate) const WEEK: u64 = 604_800;
 
 /// A clock that stands still until it is set.
@@ -68,6 +70,16 @@ pub(crate) fn scene() -> Scene {
     Scene::of(options(), sale(offer()))
 }
 
+/// A node that serves everybody for free.
+pub(crate) fn scene_without_sale() -> Scene {
+    Scene::open(options(), None, START)
+}
+
+/// A node whose store begins later than others.
+pub(crate) fn scene_at(now: u64) -> Scene {
+    Scene::open(options(), Some(sale(offer())), now)
+}
+
 pub(crate) fn sale(offer: Offer) -> Sale {
     let till: Arc<dyn Till> = Arc::new(Giveaway);
     Sale { offer, till }
@@ -90,11 +102,15 @@ fn open(folder: &TempDir, options: Options) -> Arc<SledEngine> {
 
 impl Scene {
     pub(crate) fn of(options: Options, sale: Sale) -> Self {
+        Self::open(options, Some(sale), START)
+    }
+
+    fn open(options: Options, sale: Option<Sale>, now: u64) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let clock = Arc::new(Still(AtomicU64::new(START)));
+        let clock = Arc::new(Still(AtomicU64::new(now)));
         let engine = open(&folder, options);
         let identity = Identity::from_seed(SEED);
-        let desk = Desk::open(engine.clone(), identity, Some(sale), clock.clone());
+        let desk = Desk::open(engine.clone(), identity, sale, clock.clone());
         Scene {
             desk: desk.expect("a desk"),
             engine,

@@ -9,6 +9,7 @@ use larder_onion::{Circuits, CircuitsConfig, Destination, Relay, RelayConfig};
 use larder_protocol::{
     Call, Done, Nonce, Payment, Refusal, Reply, Request, ServerKey, SizeClass, envelope,
 };
+use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use crate::scene::{Wallet, blob, insert, keypair, lookup, paid};
@@ -51,15 +52,14 @@ fn accept(wallet: &Wallet, terms: &Terms, in_flight: InFlight, reply: Reply) -> 
         .unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn many_requests_at_once_and_pairs_used_twice_end_as_if_each_had_come_alone() {
-    const PAIRS: u8 = 32;
-    let folder = tempfile::tempdir().unwrap();
+/// A node behind a relay, and a client of it. They end with the test.
+async fn serve(folder: &TempDir, workers: usize) -> (Relay, Node, Client) {
     let relay = Relay::start(RelayConfig::loopback([5; 32])).await.unwrap();
     let mut config = Config::load(None, Some(folder.path()), []).unwrap();
     config.payment = Paying::Credentials(TillKind::Instant);
     config.free_space_floor = 0;
     config.lsps = vec![relay.address()];
+    config.workers = workers;
     let node = Node::start(&config).await.unwrap();
     node.wait_connected().await;
     let circuits = Circuits::start(CircuitsConfig::new(vec![relay.address()])).unwrap();
@@ -68,6 +68,14 @@ async fn many_requests_at_once_and_pairs_used_twice_end_as_if_each_had_come_alon
         to: Destination::new(node.node_id()),
         server: *node.address().server_key(),
     };
+    (relay, node, client)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_requests_at_once_and_pairs_used_twice_end_as_if_each_had_come_alone() {
+    const PAIRS: u8 = 32;
+    let folder = tempfile::tempdir().unwrap();
+    let (_relay, node, client) = serve(&folder, 2).await;
 
     let mut wallet = Wallet::new(2);
     let terms = client.terms().await;
@@ -131,7 +139,7 @@ async fn many_requests_at_once_and_pairs_used_twice_end_as_if_each_had_come_alon
     }
 
     node.enter_next_epoch().await.unwrap();
-    assert_eq!(client.terms().await.current().0, 2);
+    assert_eq!(client.terms().await.current().0, terms.current().0 + 1);
     let stopped = node.shutdown().await;
     let (seen, usage) = (stopped.seen, stopped.usage.unwrap());
     assert_eq!((usage.blobs, usage.tombstones), (0, PAIRS.into()));
@@ -139,4 +147,45 @@ async fn many_requests_at_once_and_pairs_used_twice_end_as_if_each_had_come_alon
     assert!(seen.purchases >= PAIRS.into() && seen.already_spent >= PAIRS.into());
     assert!(seen.verified >= 5 * u64::from(PAIRS) && seen.quotes >= 2);
     assert_eq!((seen.unpaid, seen.bad_proof, seen.wrong_epoch), (0, 0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_alone_is_checked_at_once_and_many_are_in_batches_on_every_thread() {
+    const MANY: u64 = 64;
+    let folder = tempfile::tempdir().unwrap();
+    let (_relay, node, client) = serve(&folder, 2).await;
+    let mut wallet = Wallet::new(2);
+    let terms = client.terms().await;
+    for _ in 0..=MANY / 16 {
+        let quote = wallet.quote(1_000, 16, None);
+        let reply = client.ask(Call::Quote(quote), Payment::None).await;
+        assert!(matches!(reply.outcome, Ok(Done::Quoted(quoted)) if quoted.paid));
+    }
+    let purchase = |claim| {
+        let secret = wallet.root.claim_secret(claim);
+        InFlight::purchase(&wallet.root, &terms, &secret, 1_000, None).unwrap()
+    };
+    // Whoever waited for company would wait for ever.
+    let alone = client.ask(Call::Purchase, paid(&purchase(MANY))).await;
+    assert_eq!(alone.outcome, Ok(Done::Exchanged));
+    let before = node.seen();
+    assert!(before.batches == before.verified && before.batches > 0);
+
+    // Made before the first is sent, so that the node alone sets the pace.
+    let purchases: Vec<InFlight> = (0..MANY).map(purchase).collect();
+    let mut asking = JoinSet::new();
+    for purchase in purchases {
+        let client = client.clone();
+        asking.spawn(async move { client.ask(Call::Purchase, paid(&purchase)).await.outcome });
+    }
+    while let Some(outcome) = asking.join_next().await {
+        assert_eq!(outcome.unwrap(), Ok(Done::Exchanged));
+    }
+    let seen = node.shutdown().await.seen;
+    let (verified, batches) = (
+        seen.verified - before.verified,
+        seen.batches - before.batches,
+    );
+    assert!(verified >= MANY && batches < verified, "{seen:?}");
+    assert_eq!(seen.batches_at_once, 2);
 }

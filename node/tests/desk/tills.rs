@@ -11,6 +11,8 @@ use larder_store::Options;
 
 use crate::scene::*;
 
+const DAY: u64 = 24 * 60 * 60;
+
 fn vouchers() -> Vouchers {
     Vouchers::new(&Identity::from_seed(SEED))
 }
@@ -345,12 +347,28 @@ fn more_unpaid_claims_than_the_bound_are_turned_away_until_older_ones_expire() {
 }
 
 #[test]
+fn a_payment_that_was_made_in_time_and_is_reported_late_is_credited() {
+    let (till, mut wallet) = (Lightning::default(), Wallet::new(2));
+    let scene = Scene::of(options(), till.sale().unwrap());
+    let quote = wallet.quote(100, 1, None);
+    let open = quoted(scene.free(Call::Quote(quote.clone())));
+    till.pay(&open.request);
+    scene.later(601);
+    scene.next_epoch();
+    assert_eq!(till.report().unwrap(), [true]);
+    assert!(quoted(scene.free(Call::Quote(quote))).paid);
+    let purchase = wallet.purchase(&scene, 0, 100);
+    let bought = wallet.settle(&scene, Call::Purchase, purchase);
+    assert_eq!(bought.pair.total(), 100);
+}
+
+#[test]
 fn what_was_not_paid_in_time_is_forgotten_and_other_claims_get_another_invoice() {
     let (till, mut wallet) = (Lightning::default(), Wallet::new(2));
     let scene = Scene::of(options(), till.sale().unwrap());
     let quote = wallet.quote(100, 1, None);
     let open = quoted(scene.free(Call::Quote(quote.clone())));
-    scene.later(601);
+    scene.later(600 + DAY + 1);
     scene.next_epoch();
     let refused = scene.free(Call::Quote(quote));
     assert_eq!(refused, Err(Refusal::UnknownClaim));

@@ -12,6 +12,8 @@ use crate::{Change, Effect, Engine, Enter, Epochs, Outcome, Payment, Reading, St
 /// When everything in these tests happens, in Unix seconds.
 const NOW: u64 = 1_000;
 
+const DAY: u64 = 24 * 60 * 60;
+
 /// When payments expire.
 const EXPIRES: u64 = 2_000;
 
@@ -266,6 +268,23 @@ pub fn a_payment_opens_claims_once(open: Open) {
     );
 }
 
+/// Whether a serial was spent is its holder's secret: as a tag it is like any other.
+pub fn a_tag_does_not_tell_whether_a_serial_is_spent(open: Open) {
+    let folder = folder();
+    let engine = open(folder.path());
+    let scene = Scene::new(1);
+    enter(&*engine, 1, NOW);
+    let bought = buy(&*engine, &scene, 0);
+    let spent = scene.spend(&bought.pair, 0);
+    let entry = Effect::paid(Change::None, spent.entry.clone());
+    assert_eq!(commit(&*engine, entry), Outcome::Settled);
+    for (number, serial) in (1..).zip(spent.references()) {
+        assert!(engine.row(&serial).unwrap().is_some());
+        let opened = open_claims(payment(number, &[ClaimTag(serial.0)], false));
+        assert_eq!(commit(&*engine, opened), Outcome::Opened);
+    }
+}
+
 /// Tokens that nobody bought show that a credential was forged: issuance stops, also after
 /// reopening, and what was to be done for them is not.
 pub fn tokens_out_of_nothing_halt_issuance(open: Open) {
@@ -444,41 +463,57 @@ pub fn an_epochs_end_takes_its_rows_and_leaves_the_blobs(open: Open) {
     );
 }
 
-/// An unpaid claim goes when it expired. A paid one waits for its purchase; a used one
-/// stays until it expired and its row is gone, so that its payment is not used twice.
+/// An unpaid claim goes a day after it expired, because a payment may be reported late. A paid
+/// one waits for its purchase; a used one stays until it expired and its row is gone, so that
+/// its payment is not used twice: not even when one epoch was entered by a wrong clock.
 pub fn a_claim_stays_as_long_as_it_can_matter(open: Open) {
     let folder = folder();
     let engine = open(folder.path());
     let scene = Scene::new(1);
     enter(&*engine, 1, NOW);
     buy(&*engine, &scene, 0);
-    for (number, paid) in [(1, false), (2, true)] {
+    for (number, paid) in [(1, false), (2, true), (3, false)] {
         let opened = open_claims(payment(number, &[scene.tag(number.into())], paid));
         assert_eq!(commit(&*engine, opened), Outcome::Opened);
     }
     let there = |engine: &dyn Engine| {
         let claim = |number| engine.claim(&scene.tag(number)).unwrap().is_some();
-        [0, 1, 2].map(claim)
+        [0, 1, 2, 3].map(claim)
     };
-    // Its second is the last in which it can be paid.
+    // Its second is the last in which a used payment counts.
     enter(&*engine, 2, EXPIRES);
-    assert_eq!(there(&*engine), [true, true, true]);
+    assert_eq!(there(&*engine), [true; 4]);
     enter(&*engine, 3, EXPIRES);
-    assert_eq!(there(&*engine), [true, true, true], "its row is gone");
+    assert_eq!(there(&*engine), [true; 4], "its row is gone");
     enter(&*engine, 4, EXPIRES + 1);
-    assert_eq!(there(&*engine), [false, false, true]);
+    assert_eq!(there(&*engine), [true; 4], "by one reading of the clock");
+    enter(&*engine, 5, EXPIRES - 1);
+    assert_eq!(there(&*engine), [true; 4], "that one was wrong");
+    enter(&*engine, 6, EXPIRES + 1);
+    enter(&*engine, 7, EXPIRES + 2);
+    assert_eq!(there(&*engine), [false, true, true, true]);
+    // Made in time, and told of at last.
+    let paid = |number| {
+        Effect::unpaid(Change::MarkPaid {
+            payment: [number; 32],
+        })
+    };
+    assert_eq!(commit(&*engine, paid(3)), Outcome::Paid);
+    enter(&*engine, 8, EXPIRES + DAY);
+    assert_eq!(there(&*engine), [false, true, true, true]);
+    enter(&*engine, 9, EXPIRES + DAY + 1);
+    assert_eq!(there(&*engine), [false, false, true, true]);
     drop(engine);
     let engine = open(folder.path());
-    assert_eq!(there(&*engine), [false, false, true]);
-    let paid = Effect::unpaid(Change::MarkPaid { payment: [1; 32] });
-    assert_eq!(commit(&*engine, paid), Outcome::UnknownPayment);
+    assert_eq!(there(&*engine), [false, false, true, true]);
+    assert_eq!(commit(&*engine, paid(1)), Outcome::UnknownPayment);
 
     // Expired, but its row is live.
-    let scene = Scene::new(4);
+    let scene = Scene::new(9);
     let purchase = Effect::paid(Change::None, scene.purchase(2).entry);
     assert_eq!(commit(&*engine, purchase), Outcome::Settled);
-    enter(&*engine, 5, EXPIRES + 2);
-    assert_eq!(there(&*engine), [false, false, true]);
-    enter(&*engine, 6, EXPIRES + 3);
-    assert_eq!(there(&*engine), [false; 3]);
+    enter(&*engine, 10, EXPIRES + DAY + 2);
+    assert_eq!(there(&*engine), [false, false, true, true]);
+    enter(&*engine, 11, EXPIRES + DAY + 3);
+    assert_eq!(there(&*engine), [false, false, false, true]);
 }

@@ -51,6 +51,7 @@ macro_rules! engine_suite {
             a_declined_entry_keeps_its_change_from_taking_place,
             a_claim_is_opened_paid_and_used_in_one_batch,
             a_payment_opens_claims_once,
+            a_tag_does_not_tell_whether_a_serial_is_spent,
             tokens_out_of_nothing_halt_issuance,
             epochs_are_entered_once_and_in_order,
             an_epochs_end_takes_its_rows_and_leaves_the_blobs,

@@ -24,7 +24,10 @@ const PAYMENTS: usize = 3;
 const ENTRIES: usize = 9;
 
 /// Unix seconds that an epoch takes; payment `n` expires after `n` of them.
-const EPOCH: u64 = 100;
+const EPOCH: u64 = 50_000;
+
+/// How long an unpaid claim is kept after its expiry: into the second epoch.
+const GRACE: u64 = 86_400;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -236,14 +239,18 @@ impl Model {
 
         let mut kept = Vec::new();
         for payment in self.payments.clone() {
-            let expired = SAMPLE.payments[payment].expires < since;
+            let expires = SAMPLE.payments[payment].expires;
+            let before = since - EPOCH;
             let mut needed = false;
             self.each_claim(payment, |ledger, tag, claim| {
                 let claim = claim.expect("it was opened");
                 let Ok(row) = ledger.row(&Reference(tag.0));
-                needed |= claim.paid && (!claim.consumed || row.is_some());
+                needed |= match claim.paid {
+                    true => !claim.consumed || row.is_some() || expires >= before,
+                    false => expires + GRACE >= since,
+                };
             });
-            if expired && !needed {
+            if !needed {
                 self.each_claim(payment, |ledger, tag, _| {
                     let Ok(()) = ledger.drop_claim(tag);
                 });
