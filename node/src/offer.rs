@@ -61,6 +61,13 @@ impl Offer {
                  refused costs what a look-up costs"
             ));
         }
+        if transfer > lookup.min(delete) {
+            return Some(format!(
+                "`prices.transfer` must not be above `prices.lookup` and `prices.delete`, {}: a \
+                 client finds a lost pair again by offering a transfer for it",
+                lookup.min(delete)
+            ));
+        }
         if self.refunds.len() > LONGEST_LIST {
             return Some(format!(
                 "`prices.refunds` has at most {LONGEST_LIST} entries"
@@ -149,6 +156,7 @@ mod tests {
             (fault(|o| o.prices.transfer = 0), "`prices.transfer`"),
             (fault(|o| o.prices.delete = HEADROOM + 1), "`prices.delete`"),
             (fault(|o| o.prices.lookup = 17), "not be above"),
+            (fault(|o| o.prices.transfer = 2), "above `prices.lookup`"),
             (fault(|o| o.refunds[0] = 16), "below `prices.insert`, 16"),
             (fault(|o| o.refunds[3] = 5), "from 4 to 5"),
             (fault(|o| o.refunds = vec![1; 17]), "at most 16"),
