@@ -144,6 +144,8 @@ fn credentials_move_on_while_they_are_accepted_and_are_refused_one_epoch_later()
         let client = Client::connect(patient(relay.peer), node.address()).await;
         let mut bare = Bare::new(&client, 1);
         let pair = bare.buy(1_000, None).await;
+        // The time at which the store began.
+        let first = client.provider.record().epoch;
         for _ in 0..EARLIER {
             node.enter_next_epoch().await.expect("the next epoch");
         }
@@ -151,7 +153,7 @@ fn credentials_move_on_while_they_are_accepted_and_are_refused_one_epoch_later()
         let upkeep = client.provider.upkeep(0).await.expect("it moves on");
         assert_eq!(upkeep.reissued, 16);
         let purse = client.provider.purse().expect("given");
-        assert_eq!(purse.holdings().by_epoch, [(1 + EARLIER, TOKENS)].into());
+        assert_eq!(purse.holdings().by_epoch, [(first + EARLIER, TOKENS)].into());
 
         // One more epoch, and what stayed behind is refused, and told why.
         node.enter_next_epoch().await.expect("the next epoch");
@@ -159,11 +161,11 @@ fn credentials_move_on_while_they_are_accepted_and_are_refused_one_epoch_later()
         let call = Call::Insert(Insert { key, blob: blob(0) });
         let payment = paid(&bare.pay(&pair, &call, INSERT));
         let refused = refusal(&client, call, payment).await;
-        let (current, oldest) = (2 + EARLIER, 2);
+        let (oldest, current) = (first + 1, first + 1 + EARLIER);
         assert_eq!(refused, Refusal::WrongEpoch { current, oldest });
         assert_eq!(
             refused.to_string(),
-            "credentials of epochs 2 to 4 are accepted"
+            format!("credentials of epochs {oldest} to {current} are accepted")
         );
         assert_eq!(client.provider.lookup(key).await, Ok(Looked::Absent));
 
