@@ -12,6 +12,7 @@
 //! | [`sequence`] | the mission's plain layout: values by counter |
 //! | [`walk`] | restoring a sequence from the root key alone |
 //! | [`log`] | atomic commits, several devices, one history |
+//! | [`quorum`] | the log with several providers, one of which may fail |
 //! | [`purse`] | the tokens that pay for it, and what a crash must not lose |
 //! | [`buying`], [`upkeep`], [`price()`] | getting tokens, keeping them, knowing what they buy |
 //!
@@ -39,6 +40,7 @@ pub mod buying;
 pub mod log;
 pub mod provider;
 pub mod purse;
+pub mod quorum;
 pub mod root;
 pub mod schedule;
 pub mod seal;

@@ -19,6 +19,7 @@ mod log_provider;
 mod paid;
 mod payments;
 mod purchases;
+mod quorum_histories;
 mod receipts;
 mod sea;
 mod seals;

@@ -1,0 +1,156 @@
+//! Three providers, two of which acknowledge, one of which fails: one history, and nothing acknowledged is lost.
+
+use std::sync::Arc;
+
+use larder_recovery::log::Registers;
+use larder_recovery::quorum::{Policy, Quorum};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::log_histories::{Told, Witness, device, restore};
+use crate::sea::{Sea, Task, run_with};
+
+/// What the failing provider does, again and again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fault {
+    /// It is down for a while; all of them lose, repeat and delay.
+    Down,
+    /// The same, and nobody else loses anything.
+    DownAlone,
+    /// It goes back to an older state. The others answer in the end.
+    RollsBack,
+    /// The same, and all of them lose, repeat and delay.
+    RollsBackInTheRough,
+}
+
+impl Fault {
+    fn policy(self) -> Policy {
+        Policy {
+            acknowledge: 2,
+            // What one forgets, and another's answer that was lost, have to be made up for.
+            recover: if self == Fault::RollsBackInTheRough {
+                3
+            } else {
+                2
+            },
+        }
+    }
+
+    fn sea(self, seed: u64) -> Sea {
+        match self {
+            Fault::Down | Fault::RollsBackInTheRough => Sea::choppy(seed),
+            Fault::DownAlone | Fault::RollsBack => Sea::smooth(seed),
+        }
+    }
+}
+
+fn registers(seas: &[Sea], policy: Policy) -> Arc<dyn Registers> {
+    let providers = seas.iter().map(Sea::registers);
+    Arc::new(Quorum::new(providers, policy).expect("two and two of three"))
+}
+
+fn history(seed: u64, fault: Fault, devices: impl Fn(&[Sea], u64) -> Arc<dyn Registers>) -> Told {
+    let seas: Vec<Sea> = (0..4).map(|n| fault.sea(4 * seed + n)).collect();
+    let mut rng = StdRng::seed_from_u64(seed);
+    let witness = Witness::default();
+    let count = rng.random_range(1..=3);
+    let tasks = (0..count).map(|n| {
+        let registers = devices(&seas, n);
+        Task::new(device(registers, witness.clone(), rng.random()))
+    });
+    let tasks = tasks.collect();
+    let failing = &seas[rng.random_range(0..3)];
+    let mut backup = failing.backup();
+    let mut down = false;
+    let mut tide = |rng: &mut StdRng| {
+        match (rng.random_range(0..60), fault) {
+            (0, Fault::Down | Fault::DownAlone) => {
+                down = !down;
+                failing.is_down(down);
+            }
+            (0, _) => backup = failing.backup(),
+            (1, Fault::RollsBack | Fault::RollsBackInTheRough) => {
+                failing.rolls_back(backup.clone());
+            }
+            _ => {}
+        }
+        let first = rng.random_range(0..seas.len());
+        (0..seas.len()).any(|n| seas[(first + n) % seas.len()].tide())
+    };
+    run_with(&mut tide, tasks, &mut rng);
+    failing.is_down(false);
+    while seas.iter().any(Sea::tide) {}
+    seas.iter().for_each(Sea::calms_down);
+    // One is gone for good.
+    if matches!(fault, Fault::Down | Fault::DownAlone) {
+        seas[rng.random_range(0..3)].is_down(true);
+    }
+    let last = Task::new(restore(devices(&seas, 0), witness.clone(), rng.clone()));
+    run_with(&mut |_: &mut StdRng| false, vec![last], &mut rng);
+    witness.with(std::mem::take)
+}
+
+/// Of so many histories, those that show two devices different things.
+fn differing(
+    seeds: u64,
+    fault: Fault,
+    devices: impl Fn(&[Sea], u64) -> Arc<dyn Registers>,
+) -> usize {
+    let differ = |seed| {
+        let violation = history(seed, fault, &devices).violation;
+        violation.is_some_and(|violation| violation.starts_with("two records in one place"))
+    };
+    (0..seeds).filter(|&seed| differ(seed)).count()
+}
+
+fn histories(fault: Fault, seeds: u64) {
+    let (mut acknowledged, mut fenced, mut rolled_up) = (0, 0, 0);
+    for seed in 0..seeds {
+        let told = history(seed, fault, |seas, _| registers(&seas[..3], fault.policy()));
+        assert_eq!(told.violation, None, "{fault:?}, seed {seed}");
+        acknowledged += told.acknowledged;
+        fenced += told.fenced;
+        rolled_up += told.rolled_up;
+    }
+    println!("{fault:?}: {acknowledged} acknowledged, {fenced} take-overs, {rolled_up} roll-ups");
+    assert!(acknowledged > seeds && fenced > seeds && rolled_up > seeds / 10);
+}
+
+#[test]
+fn one_provider_down_loses_nothing_acknowledged_and_shows_no_two_devices_different_histories() {
+    histories(Fault::Down, 1_000);
+    histories(Fault::DownAlone, 1_000);
+}
+
+#[test]
+fn nor_does_one_that_is_rolled_back_while_the_others_answer() {
+    histories(Fault::RollsBack, 2_000);
+}
+
+#[test]
+fn nor_does_one_that_is_rolled_back_while_answers_of_any_are_lost() {
+    histories(Fault::RollsBackInTheRough, 2_000);
+}
+
+#[test]
+fn with_one_answer_less_a_rollback_shows_two_devices_different_histories() {
+    let two = Policy {
+        acknowledge: 2,
+        recover: 2,
+    };
+    let fault = Fault::RollsBackInTheRough;
+    let differing = differing(2000, fault, |seas, _| registers(&seas[..3], two));
+    println!("{differing} of 2,000");
+    assert!(differing > 0);
+}
+
+#[test]
+fn a_device_that_knows_the_new_provider_and_one_that_does_not_yet_share_one_history() {
+    for seed in 0..500 {
+        let told = history(seed, Fault::Down, |seas, device| {
+            let count = 3 + usize::from(device % 2 == 1);
+            registers(&seas[..count], Policy::majority(count))
+        });
+        assert_eq!(told.violation, None, "seed {seed}");
+    }
+}
