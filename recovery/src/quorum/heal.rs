@@ -25,10 +25,11 @@ use crate::log::Registers;
 use crate::{RecoveryError, Removed, Slot};
 
 /// What a healing came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Healed {
-    /// Blobs that a provider lacked and holds now.
-    pub copied: u64,
+    /// Blobs that each provider, in their order, lacked and holds now, so it says. One that lacks
+    /// them again hides or loses them; one that had acknowledged them can be [convicted](crate::conviction).
+    pub copied: Vec<u64>,
     /// Registers that some provider could not be asked for.
     pub left: u64,
 }
@@ -91,7 +92,10 @@ impl Quorum {
         &self,
         slots: impl IntoIterator<Item = Slot>,
     ) -> Result<Healed, RecoveryError> {
-        let mut healed = Healed::default();
+        let mut healed = Healed {
+            copied: vec![0; self.members.len()],
+            left: 0,
+        };
         for slot in slots {
             let whole = self.heal_one(slot, &mut healed.copied).await?;
             healed.left += u64::from(!whole);
@@ -100,7 +104,7 @@ impl Quorum {
     }
 
     /// Returns whether every provider has all of it.
-    async fn heal_one(&self, slot: Slot, copied: &mut u64) -> Result<bool, RecoveryError> {
+    async fn heal_one(&self, slot: Slot, copied: &mut [u64]) -> Result<bool, RecoveryError> {
         let mut whole = true;
         for round in 0.. {
             let votes = self.ask_all(ballot(slot, round)).await?;
@@ -127,17 +131,20 @@ impl Quorum {
     }
 
     /// Puts what one provider holds where another holds nothing.
-    async fn copy(&self, place: Slot, answers: &Answers, copied: &mut u64) -> bool {
+    async fn copy(&self, place: Slot, answers: &Answers, copied: &mut [u64]) -> bool {
         let void = answers.is_void().then(|| Arc::new(void()));
         let Some(value) = answers.value().or(void) else {
             return answers.is_complete();
         };
-        let puts = answers
-            .empty()
-            .map(|member| self.members[member].put(place, &value));
+        let value = &value;
+        let puts = answers.empty().map(|member| async move {
+            (member, self.members[member].put(place, value).await.is_ok())
+        });
         let done = join_all(puts).await;
-        *copied += done.iter().filter(|held| held.is_ok()).count() as u64;
-        answers.is_complete() && done.iter().all(Result::is_ok)
+        for (member, _) in done.iter().filter(|(_, done)| *done) {
+            copied[*member] += 1;
+        }
+        answers.is_complete() && done.iter().all(|(_, done)| *done)
     }
 
     async fn ask_all(&self, place: Slot) -> Result<Answers, RecoveryError> {

@@ -118,18 +118,18 @@ fn histories(fault: Fault, seeds: u64) {
 
 #[test]
 fn one_provider_down_loses_nothing_acknowledged_and_shows_no_two_devices_different_histories() {
-    histories(Fault::Down, 1_000);
+    histories(Fault::Down, 1_500);
     histories(Fault::DownAlone, 1_000);
 }
 
 #[test]
 fn nor_does_one_that_is_rolled_back_while_the_others_answer() {
-    histories(Fault::RollsBack, 2_000);
+    histories(Fault::RollsBack, 1_500);
 }
 
 #[test]
 fn nor_does_one_that_is_rolled_back_while_answers_of_any_are_lost() {
-    histories(Fault::RollsBackInTheRough, 2_000);
+    histories(Fault::RollsBackInTheRough, 1_500);
 }
 
 #[test]
@@ -139,8 +139,8 @@ fn with_one_answer_less_a_rollback_shows_two_devices_different_histories() {
         recover: 2,
     };
     let fault = Fault::RollsBackInTheRough;
-    let differing = differing(2000, fault, |seas, _| registers(&seas[..3], two));
-    println!("{differing} of 2,000");
+    let differing = differing(1_000, fault, |seas, _| registers(&seas[..3], two));
+    println!("{differing} of 1,000");
     assert!(differing > 0);
 }
 
