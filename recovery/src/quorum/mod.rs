@@ -6,6 +6,7 @@
 //! | `member` | one provider, what it missed, what was wrong with it |
 //! | `answers` | what several answers add up to |
 //! | `heal` | bringing a provider up to date; joining and leaving |
+//! | `late` | a provider that is down when a restore begins |
 //!
 //! # What it promises
 //!
@@ -32,10 +33,13 @@
 //!
 //! # How it fails
 //!
-//! With fewer than `R` answers: the error of a provider that gave none. Doing it again is safe.
+//! With fewer than `R` answers: the error of a provider that gave none. Doing it again is safe. A provider that
+//! signs "deleted" of what nobody deleted can stop a reader, never mislead it: deletes are believed of any, as
+//! nobody but the owner knows whether there was one. Leave it out.
 
 mod answers;
 mod heal;
+mod late;
 mod member;
 mod round;
 
@@ -54,6 +58,7 @@ use member::{Held, Member};
 use round::{ballot, choice, is_owned, void};
 
 pub use heal::Healed;
+pub use late::LateProvider;
 
 /// Writes that go on in the background; those beyond are left to [`Quorum::catch_up`].
 const LAGGARDS: usize = 64;

@@ -7,7 +7,7 @@ use larder_protocol::{Blob, Key, ReceiptKey};
 use larder_recovery::conviction::{Conviction, Ledger};
 use larder_recovery::log::map::{Commit, Expect, Map, Write};
 use larder_recovery::log::{OneProvider, Registers};
-use larder_recovery::quorum::{Policy, Quorum};
+use larder_recovery::quorum::{LateProvider, Policy, Quorum};
 use larder_recovery::seal::BODY_MAX;
 use larder_recovery::{Provider, RecoveryError, Removed};
 use rand::SeedableRng;
@@ -156,6 +156,36 @@ async fn one_provider_down_is_survived_named_and_brought_up_to_date() {
         assert_eq!(get(&restored, "large").await, Some(large()));
         assert_eq!(get(&restored, "after").await, Some(b"2".to_vec()));
         assert_eq!(get(&restored, "late").await, None);
+    }
+}
+
+#[tokio::test]
+async fn a_restore_from_the_root_key_alone_begins_while_any_one_provider_is_down() {
+    for down in 0..3 {
+        let shelves = shelves();
+        let lost = device(&shelves, 1).await;
+        put(&lost.map, "a", large()).await;
+        shelves[down].is_down(true);
+        let late = |shelf: &Shelf| -> Arc<dyn Registers> {
+            let shelf = shelf.clone();
+            Arc::new(LateProvider::new(&root(1), move || {
+                let shelf = shelf.clone();
+                Box::pin(async move {
+                    let transport = Arc::new(shelf.clone());
+                    let provider = Provider::connect(shelf.address(), transport).await?;
+                    Ok(Arc::new(provider))
+                })
+            }))
+        };
+        let quorum = Quorum::new(shelves.iter().map(late), Policy::majority(3));
+        let quorum = Arc::new(quorum.expect("majorities overlap"));
+        let map = lead(quorum.clone(), 2).await;
+        assert_eq!(get(&map, "a").await, Some(large()));
+        put(&map, "b", "1").await;
+        // It is connected to as soon as it answers.
+        shelves[down].is_down(false);
+        let healed = quorum.heal(map.slots()).await.expect("all answer");
+        assert!(healed.copied[down] > 0 && healed.left == 0);
     }
 }
 

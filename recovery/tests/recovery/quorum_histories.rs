@@ -1,14 +1,14 @@
 //! Three providers, two of which acknowledge, one of which fails: one history, and nothing acknowledged is lost.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use larder_recovery::log::Registers;
+use larder_recovery::log::{Log, Registers};
 use larder_recovery::quorum::{Policy, Quorum};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::log_histories::{Told, Witness, device, restore};
-use crate::sea::{Sea, Task, run_with};
+use crate::sea::{Sea, Task, round_trips, run_with};
 
 /// What the failing provider does, again and again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -153,4 +153,30 @@ fn a_device_that_knows_the_new_provider_and_one_that_does_not_yet_share_one_hist
         });
         assert_eq!(told.violation, None, "seed {seed}");
     }
+}
+
+#[test]
+fn a_commit_takes_one_round_trip_and_a_take_over_five_of_any_three_providers() {
+    let seas: Vec<Sea> = (0..3).map(Sea::smooth).collect();
+    let log = Arc::new(Mutex::new(None));
+    let opened = log.clone();
+    let quorum = registers(&seas, Policy::majority(3));
+    let open = Task::new(async move {
+        let log = Log::open(quorum, &mut StdRng::seed_from_u64(1), None).await;
+        *opened.lock().expect("no panic") = Some(Arc::new(log.expect("no losses")));
+    });
+    round_trips(&seas, open);
+    let log = log.lock().expect("no panic").take().expect("it is open");
+    let leader = log.clone();
+    let lead = Task::new(async move {
+        leader.take_over().await.expect("no losses");
+    });
+    // One to find nothing there; a void, three choices one after the other, and the vote.
+    assert_eq!(round_trips(&seas, lead), 1 + 5);
+    let write = Task::new(async move {
+        let record = log.record(vec![1], Vec::new()).await.expect("a short one");
+        let ticket = log.submit(record).expect("it leads");
+        log.settle(ticket).await.expect("no losses");
+    });
+    assert_eq!(round_trips(&seas, write), 1);
 }

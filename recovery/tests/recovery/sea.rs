@@ -412,7 +412,7 @@ pub(crate) fn run_for(sea: &Sea, mut task: Task, steps: u64) -> bool {
 }
 
 /// Runs one task with every answer taking equally long, and returns how many times that it took.
-pub(crate) fn round_trips(sea: &Sea, mut task: Task) -> usize {
+pub(crate) fn round_trips(seas: &[Sea], mut task: Task) -> usize {
     for round_trips in 0.. {
         while task.is_ready() {
             task.poll();
@@ -420,8 +420,10 @@ pub(crate) fn round_trips(sea: &Sea, mut task: Task) -> usize {
         if task.future.is_none() {
             return round_trips;
         }
-        for _ in 0..sea.under_way() {
-            sea.tide();
+        for sea in seas {
+            for _ in 0..sea.under_way() {
+                sea.tide();
+            }
         }
     }
     unreachable!("it ends or it does not")
