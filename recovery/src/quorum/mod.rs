@@ -14,8 +14,8 @@
 //!
 //! * **One value per register**, whatever is delayed, lost, repeated or down, as long as no provider
 //!   forgets. What was acknowledged is found, if `R` of them answer.
-//! * The same if up to `f` of them have forgotten, hide or lie, where `R ≥ N − W + f + 1` and `W > f`. With a smaller
-//!   `R` it still holds while everybody *else* answers: a reader asks all, and does without an answer only when
+//! * The same if up to `f` of them have forgotten, hide or lie, where `R ≥ N − W + f + 1`, `2R ≥ N + f + 1`
+//!   and `W > f`. With a smaller `R` it still holds while everybody *else* answers: a reader asks all, and does without an answer only when
 //!   it was told that there is none to come. So with `N = 3` and `W = R = 2` one provider may be down, or
 //!   one may have been rolled back; not one of each at the same time.
 //!

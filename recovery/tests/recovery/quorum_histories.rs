@@ -2,8 +2,11 @@
 
 use std::sync::{Arc, Mutex};
 
-use larder_recovery::log::{Log, Registers};
+use larder_protocol::BlobHash;
+use larder_recovery::log::{Log, Look, Put, Registers};
 use larder_recovery::quorum::{Policy, Quorum};
+use larder_recovery::seal::{Contents, Kind};
+use larder_recovery::{Lane, Purpose, RecoveryError, Slot};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -179,4 +182,76 @@ fn a_commit_takes_one_round_trip_and_a_take_over_five_of_any_three_providers() {
         log.settle(ticket).await.expect("no losses");
     });
     assert_eq!(round_trips(&seas, write), 1);
+}
+
+fn seal(writer: u8) -> Contents {
+    Contents {
+        kind: Kind::Seal,
+        writer: [writer; 16],
+        previous: BlobHash([0; 32]),
+        body: vec![0],
+    }
+}
+
+/// Puts contents into one register until there is an answer, and says what it holds then.
+async fn insists(registers: Arc<dyn Registers>, slot: Slot, contents: Contents) -> Contents {
+    let put = loop {
+        match registers.insert(slot, &contents).await {
+            Ok(put) => break put,
+            Err(error) => assert!(matches!(error, RecoveryError::Unreachable(_)), "{error}"),
+        }
+    };
+    let held = loop {
+        match registers.lookup(slot).await {
+            Ok(Look::Found(held)) => break held,
+            Ok(_) => panic!("it was put there"),
+            Err(error) => assert!(matches!(error, RecoveryError::Unreachable(_)), "{error}"),
+        }
+    };
+    assert_eq!(held == contents, put == Put::Already);
+    held
+}
+
+#[test]
+fn an_entry_and_up_to_four_seals_that_compete_for_one_register_end_in_one_of_them_for_all() {
+    let slot = Slot {
+        purpose: Purpose::Log,
+        lane: Lane([0; 32]),
+        generation: 0,
+        index: 0,
+    };
+    let mut entries = 0;
+    for seed in 0..3_000 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let count = if seed % 2 == 0 { 3 } else { 5 };
+        let seas: Vec<Sea> = (0..count).map(|n| Sea::rough(8 * seed + n)).collect();
+        let held = Arc::new(Mutex::new(Vec::new()));
+        let competitors = rng.random_range(2..=5);
+        let tasks = (0..competitors).map(|n| {
+            let contents = match n {
+                0 => Contents {
+                    kind: Kind::Entry,
+                    ..seal(0)
+                },
+                _ => seal(n),
+            };
+            let registers = registers(&seas, Policy::majority(seas.len()));
+            let held = held.clone();
+            Task::new(async move {
+                let found = insists(registers, slot, contents).await;
+                held.lock().expect("no panic").push(found);
+            })
+        });
+        let tasks = tasks.collect();
+        let mut tide = |rng: &mut StdRng| {
+            let first = rng.random_range(0..seas.len());
+            (0..seas.len()).any(|n| seas[(first + n) % seas.len()].tide())
+        };
+        run_with(&mut tide, tasks, &mut rng);
+        let held = held.lock().expect("no panic");
+        assert!(held.iter().all(|one| *one == held[0]), "seed {seed}");
+        entries += u32::from(held[0].kind == Kind::Entry);
+    }
+    println!("the entry won {entries} of 3,000");
+    assert!((300..2_700).contains(&entries));
 }
