@@ -19,6 +19,7 @@ mod log_provider;
 mod paid;
 mod payments;
 mod purchases;
+mod quorum_deletes;
 mod quorum_faults;
 mod quorum_histories;
 mod reach;
