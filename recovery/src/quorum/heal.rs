@@ -12,10 +12,11 @@
 //! Two lists that are two steps apart need not overlap: a device that missed a step must not write. Before it
 //! does, it has to be given the new list.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use futures_util::stream::StreamExt;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::answers::Answers;
 use super::member::Member;
@@ -23,6 +24,9 @@ use super::round::{ballot, choice, void};
 use super::{NoOverlap, Policy, Quorum};
 use crate::log::Registers;
 use crate::{RecoveryError, Removed, Slot};
+
+/// Registers that are healed at once.
+const HEALS: usize = 16;
 
 /// What a healing came to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -72,19 +76,21 @@ impl Quorum {
         missed.collect()
     }
 
-    /// Brings every provider up to date in what it has not acknowledged to this session. What it
+    /// Brings every provider up to date in what it has not acknowledged to this session, deletes included. What it
     /// missed before, or lost, is in [`Map::slots`](crate::log::map::Map::slots): [heal](Quorum::heal) those.
     ///
     /// # Errors
     /// [`RecoveryError`] when fewer than `R` answer.
     pub async fn catch_up(&self) -> Result<Healed, RecoveryError> {
         let missed = self.members.iter().flat_map(|member| member.missed());
-        let missed: std::collections::HashSet<Slot> = missed.collect();
-        self.heal(missed).await
+        let missed: HashSet<Slot> = missed.collect();
+        let gone = self.members.iter().map(|member| member.catch_up_deletes());
+        let deleted: HashSet<Slot> = join_all(gone).await.into_iter().flatten().collect();
+        self.heal(missed.difference(&deleted).copied()).await
     }
 
-    /// Copies to every provider what another one holds in these registers of the log, and deletes what is
-    /// deleted.
+    /// Copies to every provider what another one holds in these registers of the log, but for those
+    /// that any says were deleted.
     ///
     /// # Errors
     /// [`RecoveryError`] when fewer than `R` answer.
@@ -96,30 +102,32 @@ impl Quorum {
             copied: vec![0; self.members.len()],
             left: 0,
         };
-        for slot in slots {
-            let whole = self.heal_one(slot, &mut healed.copied).await?;
+        let heals = slots.into_iter().map(|slot| self.heal_one(slot));
+        let mut heals = stream::iter(heals).buffer_unordered(HEALS);
+        while let Some((copied, whole)) = heals.try_next().await? {
             healed.left += u64::from(!whole);
+            let sums = healed.copied.iter_mut().zip(copied);
+            sums.for_each(|(sum, copied)| *sum += copied);
         }
         Ok(healed)
     }
 
-    /// Returns whether every provider has all of it.
-    async fn heal_one(&self, slot: Slot, copied: &mut [u64]) -> Result<bool, RecoveryError> {
-        let mut whole = true;
+    /// Returns the blobs that each provider lacked, and whether all have all of it now.
+    async fn heal_one(&self, slot: Slot) -> Result<(Vec<u64>, bool), RecoveryError> {
+        let (mut copied, mut whole) = (vec![0; self.members.len()], true);
         for round in 0.. {
             let votes = self.ask_all(ballot(slot, round)).await?;
             if votes.is_deleted() {
-                self.remove(slot).await?;
-                return Ok(self
-                    .members
-                    .iter()
-                    .all(|member| !member.missed().contains(&slot)));
+                // One provider's word: reason enough to copy nothing, and never to delete.
+                break;
             }
             if round > 0 {
                 let choices = self.ask_all(choice(slot, round)).await?;
-                whole &= self.copy(choice(slot, round), &choices, copied).await;
+                let place = choice(slot, round);
+                whole &= self.copy(place, &choices, &mut copied).await;
             }
-            whole &= self.copy(ballot(slot, round), &votes, copied).await;
+            let place = ballot(slot, round);
+            whole &= self.copy(place, &votes, &mut copied).await;
             if !votes.is_void() {
                 break;
             }
@@ -127,7 +135,7 @@ impl Quorum {
         if whole {
             self.members.iter().for_each(|member| member.has(slot));
         }
-        Ok(whole)
+        Ok((copied, whole))
     }
 
     /// Puts what one provider holds where another holds nothing.
@@ -165,13 +173,13 @@ impl Quorum {
             rounds += 1;
         }
         for round in (1..=rounds).rev() {
-            self.erase(slot, choice(slot, round)).await?;
-            self.erase(slot, ballot(slot, round)).await?;
+            self.erase(choice(slot, round)).await?;
+            self.erase(ballot(slot, round)).await?;
         }
-        self.erase(slot, slot).await
+        self.erase(slot).await
     }
 
-    async fn erase(&self, slot: Slot, place: Slot) -> Result<Removed, RecoveryError> {
+    async fn erase(&self, place: Slot) -> Result<Removed, RecoveryError> {
         let deletes = self.members.iter().map(|member| member.delete(place));
         let removed = join_all(deletes).await;
         let reached = removed.iter().flatten();
@@ -190,12 +198,10 @@ impl Quorum {
             match removed {
                 Ok(()) => {
                     buried += 1;
-                    if place == slot {
-                        member.has(slot);
-                    }
+                    member.deleted(place);
                 }
                 Err(failed) => {
-                    member.owes(slot);
+                    member.deleting(place);
                     error.get_or_insert(failed);
                 }
             }

@@ -31,6 +31,8 @@ pub(super) struct Member {
 struct Notes {
     /// Registers of the log that were written and not acknowledged by this one.
     missed: HashSet<Slot>,
+    /// Registers of any round that this session deleted, and this one has not acknowledged it.
+    undeleted: HashSet<Slot>,
     trouble: Option<RecoveryError>,
 }
 
@@ -96,12 +98,33 @@ impl Member {
         result.inspect_err(|error| self.notes().trouble = Some(error.clone()))
     }
 
-    pub(super) fn owes(&self, slot: Slot) {
+    pub(super) fn missing(&self, slot: Slot) {
         self.notes().missed.insert(slot);
     }
 
     pub(super) fn has(&self, slot: Slot) {
         self.notes().missed.remove(&slot);
+    }
+
+    pub(super) fn deleting(&self, place: Slot) {
+        self.notes().undeleted.insert(place);
+    }
+
+    pub(super) fn deleted(&self, place: Slot) {
+        let mut notes = self.notes();
+        notes.undeleted.remove(&place);
+        notes.missed.remove(&place);
+    }
+
+    /// Deletes what others have deleted; returns all of it, whether it is deleted here now or not.
+    pub(super) async fn catch_up_deletes(&self) -> Vec<Slot> {
+        let places: Vec<Slot> = self.notes().undeleted.iter().copied().collect();
+        for place in &places {
+            if self.bury(*place).await.is_ok() {
+                self.deleted(*place);
+            }
+        }
+        places
     }
 
     pub(super) fn missed(&self) -> Vec<Slot> {

@@ -185,7 +185,7 @@ impl Quorum {
         let mut replies: FuturesUnordered<Reply> = FuturesUnordered::new();
         for (index, member) in self.members.iter().cloned().enumerate() {
             let vote = vote.clone();
-            member.owes(slot);
+            member.missing(slot);
             replies.push(Box::pin(async move {
                 let held = member.put(place, &vote).await;
                 if held.is_ok() {

@@ -103,3 +103,32 @@ async fn with_fewer_answers_than_the_policy_asks_for_nothing_is_concluded() {
     assert!(quorum.lookup(SLOT).await == Ok(Look::Found(entry)));
     assert_eq!((seas[0].full().len(), seas[2].full().len()), (1, 1));
 }
+
+#[tokio::test]
+async fn a_provider_that_was_down_deletes_what_the_others_have_deleted() {
+    for down in 0..3 {
+        let (seas, quorum) = three();
+        let seal = contents(Kind::Seal);
+        assert_eq!(quorum.insert(SLOT, &seal).await, Ok(Put::Already));
+        quorum.catch_up().await.expect("all answer");
+        seas[down].is_down(true);
+        assert_eq!(quorum.delete(SLOT).await, Ok(Removed::Now));
+        seas[down].is_down(false);
+        assert_eq!(seas[down].full().len(), 3);
+        quorum.catch_up().await.expect("all answer");
+        assert!(seas.iter().all(|sea| sea.full().is_empty()));
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_says_deleted_of_what_is_there_has_nothing_deleted_elsewhere() {
+    for liar in 0..3 {
+        let (seas, quorum) = three();
+        let entry = contents(Kind::Entry);
+        assert_eq!(quorum.insert(SLOT, &entry).await, Ok(Put::Already));
+        quorum.catch_up().await.expect("all answer");
+        seas[liar].rolls_back([(SLOT, None)].into());
+        quorum.heal([SLOT]).await.expect("all answer");
+        assert!(quorum.lookup(SLOT).await == Ok(Look::Found(entry)));
+    }
+}
