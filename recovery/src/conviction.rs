@@ -10,20 +10,22 @@
 //! which nobody knew before the first receipt was signed. Anyone with the storage node's receipt keys can check
 //! this without asking anybody.
 //!
-//! What it cannot say is why. A blob that its owner had deleted is absent too, once the tombstone
-//! has expired; then the storage node can show the delete that the owner signed
-//! ([`Conviction::is_excused_by`]). As long as tombstones live it has no such excuse: it would have said "deleted".
+//! The owner may have deleted the blob in between. But a storage node remembers a delete for at least one epoch
+//! and answers "deleted" as long; so receipts convict when the later one is at most one epoch further on, and are
+//! no proof beyond that. A [`Ledger`] keeps the newest: auditing in every epoch keeps it fit to convict.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use larder_protocol::delete::Delete;
 use larder_protocol::receipt::Finding;
-use larder_protocol::{Done, Key, Nonce, Op, Receipt, ReceiptKey, Refusal, Reply, ServerKey};
+use larder_protocol::{Done, Key, Nonce, Op, Receipt, ReceiptKey, Refusal, Reply};
 use sha2::{Digest, Sha256};
 
 use crate::{Evidence, Provider, RecoveryError};
+
+/// Epochs that a delete is remembered for at least, beyond its own.
+const REMEMBERED: u32 = 1;
 
 /// Two receipts that contradict each other.
 #[derive(Clone, PartialEq, Eq)]
@@ -42,19 +44,17 @@ impl Conviction {
     #[must_use]
     pub fn convicts(&self, then: &ReceiptKey, later: &ReceiptKey) -> bool {
         let (stored, missing) = (&self.stored.finding, &self.missing.finding);
-        says_stored(stored)
+        let epochs = self
+            .missing
+            .receipt
+            .epoch
+            .checked_sub(self.stored.receipt.epoch);
+        epochs.is_some_and(|epochs| epochs <= REMEMBERED)
+            && says_stored(stored)
             && says_otherwise(missing, stored)
             && missing.nonce == probe(&self.stored.receipt, &self.salt)
             && self.stored.receipt.proves(then, stored)
             && self.missing.receipt.proves(later, missing)
-    }
-
-    /// Whether the storage node may have been told to remove it.
-    #[must_use]
-    pub fn is_excused_by(&self, delete: &Delete, server: &ServerKey) -> bool {
-        let stored = &self.stored.finding;
-        let blob = stored.blob;
-        delete.key == stored.key && blob.is_some_and(|blob| delete.permits(server, blob))
     }
 }
 
@@ -122,6 +122,12 @@ impl Ledger {
         }
     }
 
+    /// The newest proof that a blob is stored under a key, to be kept where a loss of this device leaves it.
+    #[must_use]
+    pub fn of(&self, key: &Key) -> Option<Evidence> {
+        self.stored().get(key).cloned()
+    }
+
     /// Keys under which blobs were acknowledged and not removed since.
     #[must_use]
     pub fn keys(&self) -> Vec<Key> {
@@ -138,7 +144,7 @@ impl Ledger {
         provider: &Provider,
         key: &Key,
     ) -> Result<Option<Conviction>, RecoveryError> {
-        let Some(stored) = self.stored().get(key).cloned() else {
+        let Some(stored) = self.of(key) else {
             return Ok(None);
         };
         let salt = provider.nonce().0;

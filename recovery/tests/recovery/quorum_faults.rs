@@ -275,32 +275,27 @@ async fn receipts_from_before_the_blob_was_stored_convict_nobody() {
 }
 
 #[tokio::test]
-async fn an_owner_that_deleted_a_blob_convicts_nobody_who_can_show_the_delete() {
-    use larder_protocol::delete::Delete;
+async fn an_owner_that_deleted_a_blob_cannot_convict_a_provider_that_has_forgotten_the_delete() {
     let shelf = Shelf::of(1);
     let (provider, ledger) = one(&shelf, 1).await;
-    let (secret, blob) = (
-        keypair(60),
-        Blob::try_from(vec![5; 16_433]).expect("a blob"),
-    );
+    let blob = Blob::try_from(vec![5; 16_433]).expect("a blob's length");
+    let (secret, own) = (keypair(60), receipt_key(0));
     let key = secret.public_key().into();
     provider.insert(key, blob.clone()).await.expect("honest");
-    assert_eq!(ledger.audit(&provider, &key).await, Ok(None));
-    shelf.rolls_back(HashMap::new());
-    let conviction = ledger.audit(&provider, &key).await.expect("it answers");
-    let conviction = conviction.expect("it is gone");
-    let server = provider.server_key();
-    let delete = Delete::sign(&secret, server, blob.hash());
-    assert!(conviction.is_excused_by(&delete, server));
-    let others = Delete::sign(&keypair(61), server, blob.hash());
-    assert!(!conviction.is_excused_by(&others, server));
-    // One that keeps its receipts in order does not even ask.
-    let removed = provider.delete(&secret, blob.hash()).await;
-    assert_eq!(removed, Ok(Removed::NeverThere));
-    provider.insert(key, blob.clone()).await.expect("honest");
+    let stored = Ledger::default();
+    stored.take(&ledger.of(&key).expect("it was acknowledged"));
     let removed = provider.delete(&secret, blob.hash()).await;
     assert_eq!(removed, Ok(Removed::Now));
-    assert!(ledger.keys().is_empty());
+    assert!(ledger.keys().is_empty(), "its own ledger does not even ask");
+    // As long as tombstones live, the answer is another one.
+    assert_eq!(stored.audit(&provider, &key).await, Ok(None));
+    for (epochs, convicts) in [(1, true), (2, false)] {
+        shelf.forget_tombstones();
+        shelf.next_epoch();
+        let conviction = stored.audit(&provider, &key).await.expect("it answers");
+        let conviction = conviction.expect("it is gone");
+        assert_eq!(conviction.convicts(&own, &own), convicts, "{epochs}");
+    }
 }
 
 #[tokio::test]
