@@ -12,6 +12,9 @@
 //! | [`sequence`] | the mission's plain layout: values by counter |
 //! | [`walk`] | restoring a sequence from the root key alone |
 //! | [`log`] | atomic commits, several devices, one history |
+//! | [`quorum`] | the log with several providers, one of which may fail |
+//! | [`conviction`] | proof that a storage node lost what it had acknowledged |
+//! | [`reach`] | proof, for a signer behind an untrusted node, of what is stored now |
 //! | [`purse`] | the tokens that pay for it, and what a crash must not lose |
 //! | [`buying`], [`upkeep`], [`price()`] | getting tokens, keeping them, knowing what they buy |
 //!
@@ -36,9 +39,12 @@
 //! ```
 
 pub mod buying;
+pub mod conviction;
 pub mod log;
 pub mod provider;
 pub mod purse;
+pub mod quorum;
+pub mod reach;
 pub mod root;
 pub mod schedule;
 pub mod seal;

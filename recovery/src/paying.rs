@@ -1,7 +1,7 @@
 //! Paying for an operation: what happens between a call and its answer when tokens are asked for.
 
 use futures_util::future::{FutureExt, select_all};
-use larder_protocol::{BlobHash, Call, Done, Refusal, Reply};
+use larder_protocol::{BlobHash, Call, Done, Nonce, Refusal, Reply};
 
 use crate::exchange::exchange;
 use crate::provider::Outcome;
@@ -24,12 +24,13 @@ pub(crate) enum Conclusion {
 impl Provider {
     /// Performs a call that costs tokens. An equal call that is in flight, from before a crash or an
     /// error, is adopted; other ones on the same key are settled first, so that they cannot
-    /// take effect behind this one.
+    /// take effect behind this one. The answer that counts is to a request with this nonce, if it is given.
     pub(crate) async fn pay(
         &self,
         purse: &Purse,
         call: &Call,
         stored: Option<BlobHash>,
+        nonce: Option<Nonce>,
     ) -> Result<Outcome, RecoveryError> {
         let digest = call.digest();
         if let Some(key) = call.key() {
@@ -38,12 +39,17 @@ impl Provider {
             }
         }
         loop {
-            let mut lease = self.fund(purse, call, &digest).await?;
+            let mut lease = self.fund(purse, call, &digest, nonce).await?;
             loop {
                 let reply = self.exchange(&lease).await?;
                 // What is not proven does not count: it stays in flight.
                 let evidence = self.evidence(lease.request(), &reply, stored).await?;
+                // One that was adopted, or built again for another epoch, may have another nonce.
+                let other = evidence
+                    .as_ref()
+                    .is_some_and(|it| nonce.is_some_and(|nonce| it.finding.nonce != nonce));
                 match self.conclude(purse, &mut lease, &reply).await? {
+                    Conclusion::Performed | Conclusion::Refused(_) if other => break,
                     Conclusion::Performed => return Ok((reply.outcome, evidence)),
                     Conclusion::Refused(refusal) => return Ok((Err(refusal), evidence)),
                     Conclusion::Renewed => {}
@@ -61,12 +67,14 @@ impl Provider {
         purse: &'p Purse,
         call: &Call,
         digest: &[u8; 32],
+        nonce: Option<Nonce>,
     ) -> Result<Lease<'p>, RecoveryError> {
+        let nonce = || nonce.unwrap_or_else(|| self.nonce());
         loop {
             if let Some(lease) = purse.adopt(digest) {
                 return Ok(lease);
             }
-            let (lease, role) = match purse.next(call, self.nonce())? {
+            let (lease, role) = match purse.next(call, nonce(), self.nonce())? {
                 Next::Send(lease, Role::Call) => return Ok(lease),
                 Next::Send(lease, role) => (lease, role),
                 Next::Wait(exchanges) => {

@@ -246,18 +246,51 @@ impl Provider {
         call: Call,
         stored: Option<BlobHash>,
     ) -> Result<Outcome, RecoveryError> {
+        self.perform_with(call, stored, None).await
+    }
+
+    /// Reads the blob under a key, with a nonce that proves when it was asked for. It must never have
+    /// been used before.
+    ///
+    /// # Errors
+    /// As [`Provider::lookup`].
+    pub async fn challenge(
+        &self,
+        key: Key,
+        nonce: Nonce,
+    ) -> Result<(Looked, Evidence), RecoveryError> {
+        let call = Call::Lookup(Lookup { key });
+        let (outcome, evidence) = self.perform_with(call, None, Some(nonce)).await?;
+        let looked = match outcome {
+            Ok(Done::Found(blob)) => Looked::Found(blob),
+            Err(Refusal::Absent) => Looked::Absent,
+            Err(Refusal::Deleted) => Looked::Deleted,
+            other => return Err(unexpected(other)),
+        };
+        match evidence {
+            Some(evidence) => Ok((looked, evidence)),
+            None => Err(RecoveryError::Misbehaved("it answers without a receipt")),
+        }
+    }
+
+    async fn perform_with(
+        &self,
+        call: Call,
+        stored: Option<BlobHash>,
+        nonce: Option<Nonce>,
+    ) -> Result<Outcome, RecoveryError> {
         if call.key().is_some() && self.asks_for_tokens() {
             let purse = self.purse.as_ref().ok_or(RecoveryError::NoPurse)?;
-            return self.pay(purse, &call, stored).await;
+            return self.pay(purse, &call, stored, nonce).await;
         }
-        let request = Request::unpaid(self.nonce(), call);
+        let request = Request::unpaid(nonce.unwrap_or_else(|| self.nonce()), call);
         let reply = self.send(&request).await?;
         if is_stale(&reply.outcome) {
             // What was free may cost something in a new epoch.
             self.refresh().await?;
             if request.call.key().is_some() && self.asks_for_tokens() {
                 let purse = self.purse.as_ref().ok_or(RecoveryError::NoPurse)?;
-                return self.pay(purse, &request.call, stored).await;
+                return self.pay(purse, &request.call, stored, nonce).await;
             }
         }
         let evidence = self.evidence(&request, &reply, stored).await?;

@@ -34,7 +34,7 @@ pub(crate) enum Garbage {
 }
 
 impl Garbage {
-    fn slots(self) -> Box<dyn Iterator<Item = Slot>> {
+    pub(crate) fn slots(self) -> Box<dyn Iterator<Item = Slot>> {
         match self {
             Garbage::Segment {
                 generation,

@@ -20,10 +20,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::future::try_join_all;
 use rand::CryptoRng;
 
+use super::chunk;
 use super::cursor::TORN;
 use super::state::{Change, Changes, Item, State, Value};
 use super::{Chunks, Log, News, Record, Registers, Ticket};
-use crate::RecoveryError;
+use crate::{RecoveryError, Slot};
 
 /// The longest key, in bytes.
 pub const KEY_MAX: usize = 1_024;
@@ -478,6 +479,23 @@ impl Map {
         listed.sort_by_key(|listed| std::cmp::Reverse(listed.created));
         listed.truncate(at_most);
         listed
+    }
+
+    /// All registers that a restore may read, values included: what a provider that joins has to have.
+    #[must_use]
+    pub fn slots(&self) -> Vec<Slot> {
+        let mut slots = self.log.slots();
+        let front = self.front();
+        let values = front
+            .durable
+            .items
+            .values()
+            .filter_map(|item| item.value.as_ref());
+        slots.extend(values.flat_map(|value| match value {
+            Value::InChunks(chunks) => chunk::slots(*chunks).collect(),
+            Value::Here(_) => Vec::new(),
+        }));
+        slots
     }
 
     /// Has the storage node confirm that what this device knows is the newest there is.

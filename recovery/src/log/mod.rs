@@ -61,9 +61,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use futures_util::future::poll_fn;
 use rand::CryptoRng;
 
-use crate::RecoveryError;
 use crate::seal::Contents;
 use crate::value::VALUE_MAX;
+use crate::{RecoveryError, Slot};
 use cursor::Cursor;
 use entry::{Closing, Packed, RECORD_HERE_MAX};
 use garbage::{Due, Garbage};
@@ -192,6 +192,36 @@ impl Log {
             _ => 0,
         });
         segments.sum::<u64>() + state.cursor.index
+    }
+
+    /// Checks that the log has as many records as this wallet once knew of. A hint that outlived the loss
+    /// of everything else tells a prefix from the whole.
+    ///
+    /// # Errors
+    /// [`RecoveryError::Misbehaved`] when acknowledged records are missing.
+    pub fn reaches(&self, records: u64) -> Result<(), RecoveryError> {
+        if self.records() < records {
+            return Err(RecoveryError::Misbehaved(
+                "it gives an older state than it has acknowledged",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The registers that a restore may read, those included that are still to be written by this
+    /// lead; not the values that only the records name.
+    #[must_use]
+    pub fn slots(&self) -> Vec<Slot> {
+        let state = self.state();
+        let cursor = &state.cursor;
+        let here = Garbage::Segment {
+            generation: cursor.generation,
+            lane: cursor.lane,
+            len: cursor.index + cursor::WINDOW as u64,
+        };
+        let anchors = anchor::kept(cursor.generation).map(Garbage::Anchor);
+        let all = cursor.trail.iter().copied().chain([here]).chain(anchors);
+        all.flat_map(Garbage::slots).collect()
     }
 
     /// Reads on, as a device that does not write. A device that writes learns nothing new here.

@@ -132,9 +132,14 @@ impl Purse {
 
     /// Chooses credentials for a call and writes its request down; or says what has to be
     /// settled first.
-    pub(crate) fn next(&self, call: &Call, nonce: Nonce) -> Result<Next<'_>, RecoveryError> {
+    pub(crate) fn next(
+        &self,
+        call: &Call,
+        nonce: Nonce,
+        gathering: Nonce,
+    ) -> Result<Next<'_>, RecoveryError> {
         let mut inner = self.lock();
-        Ok(match inner.next(self, call, nonce)? {
+        Ok(match inner.next(self, call, nonce, gathering)? {
             Some((role, (id, request))) => Next::Send(self.lease(&mut inner, id, request), role),
             None => {
                 // Not those that are settled: they bring nothing, however often they are heard.
@@ -274,6 +279,7 @@ impl Inner {
         purse: &Purse,
         call: &Call,
         nonce: Nonce,
+        gathering: Nonce,
     ) -> Result<Option<(Role, Numbered)>, RecoveryError> {
         let (choice, held) = self.choose(call.op())?;
         let in_flight = !self.book.sent.is_empty();
@@ -285,7 +291,7 @@ impl Inner {
             (_, Some(orphan)) => Some((Role::Orphan, orphan)),
             (_, None) if in_flight => None,
             (Choice::Gather(by, two), None) => {
-                let sent = self.spend(purse, two, &by.call(), nonce, choice::gathered)?;
+                let sent = self.spend(purse, two, &by.call(), gathering, choice::gathered)?;
                 Some((Role::Gathering, sent))
             }
             (Choice::Short(missing), None) => {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::future::join_all;
 use larder_recovery::RecoveryError;
-use larder_recovery::log::{Log, News};
+use larder_recovery::log::{Log, News, Registers};
 use larder_recovery::seal::BODY_MAX;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -13,21 +13,21 @@ use crate::sea::{Sea, Task, run};
 
 /// Attempts to write, each with an id of its own, and all that any device was ever told.
 #[derive(Clone, Default)]
-struct Witness(Arc<Mutex<Told>>);
+pub(crate) struct Witness(Arc<Mutex<Told>>);
 
 #[derive(Default)]
-struct Told {
+pub(crate) struct Told {
     next: u64,
     /// What is at each place, as far as anybody read it or had it acknowledged.
     history: Vec<Option<u64>>,
-    acknowledged: u64,
-    violation: Option<String>,
-    fenced: u64,
-    rolled_up: u64,
+    pub(crate) acknowledged: u64,
+    pub(crate) violation: Option<String>,
+    pub(crate) fenced: u64,
+    pub(crate) rolled_up: u64,
 }
 
 impl Witness {
-    fn with<T>(&self, f: impl FnOnce(&mut Told) -> T) -> T {
+    pub(crate) fn with<T>(&self, f: impl FnOnce(&mut Told) -> T) -> T {
         f(&mut self.0.lock().expect("no test panics in here"))
     }
 
@@ -144,11 +144,11 @@ impl Device {
     }
 }
 
-async fn device(sea: Sea, witness: Witness, seed: u64) {
+pub(crate) async fn device(registers: Arc<dyn Registers>, witness: Witness, seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut actions = 8;
     while actions > 0 {
-        let log = match Log::open(sea.registers(), &mut rng, None).await {
+        let log = match Log::open(registers.clone(), &mut rng, None).await {
             Ok(log) => log,
             Err(RecoveryError::Unreachable(_)) => continue,
             Err(error) => return witness.violated("open", &error),
@@ -178,6 +178,38 @@ async fn device(sea: Sea, witness: Witness, seed: u64) {
     }
 }
 
+/// What a device finds that has only the root key, against all that anybody was told.
+pub(crate) async fn restore(registers: Arc<dyn Registers>, last: Witness, mut rng: StdRng) {
+    let log = match Log::open(registers, &mut rng, None).await {
+        Ok(log) => log,
+        Err(error) => return last.violated("restore", &error),
+    };
+    let news = match log.follow().await {
+        Ok(news) => news,
+        Err(error) => return last.violated("restore", &error),
+    };
+    let mut device = Device {
+        log,
+        ids: Vec::new(),
+        witness: last.clone(),
+    };
+    device.learn(news);
+    let restored = device.ids.len();
+    last.with(|told| {
+        if told.history.len() > restored {
+            let lost = format!("{} were seen, {restored} restored", told.history.len());
+            told.violation.get_or_insert(lost);
+        }
+        let mut seen = told.history.clone();
+        seen.sort();
+        seen.dedup();
+        if seen.len() != told.history.len() {
+            told.violation
+                .get_or_insert("a record is there twice".to_owned());
+        }
+    });
+}
+
 /// One history. What was wrong with it, if anything, and what happened in it.
 fn history(seed: u64, tombstones: bool) -> Told {
     let sea = Sea::rough(seed);
@@ -187,42 +219,13 @@ fn history(seed: u64, tombstones: bool) -> Told {
     let mut rng = StdRng::seed_from_u64(seed);
     let witness = Witness::default();
     let devices = rng.random_range(1..=3);
-    let tasks = (0..devices).map(|_| Task::new(device(sea.clone(), witness.clone(), rng.random())));
+    let tasks =
+        (0..devices).map(|_| Task::new(device(sea.registers(), witness.clone(), rng.random())));
     run(&sea, tasks.collect(), &mut rng);
     // Whatever is still under way arrives.
     while sea.tide() {}
     sea.calms_down();
-    let last = witness.clone();
-    let restore = Task::new(async move {
-        let log = match Log::open(sea.registers(), &mut rng, None).await {
-            Ok(log) => log,
-            Err(error) => return last.violated("restore", &error),
-        };
-        let news = match log.follow().await {
-            Ok(news) => news,
-            Err(error) => return last.violated("restore", &error),
-        };
-        let mut device = Device {
-            log,
-            ids: Vec::new(),
-            witness: last.clone(),
-        };
-        device.learn(news);
-        let restored = device.ids.len();
-        last.with(|told| {
-            if told.history.len() > restored {
-                let lost = format!("{} were seen, {restored} restored", told.history.len());
-                told.violation.get_or_insert(lost);
-            }
-            let mut seen = told.history.clone();
-            seen.sort();
-            seen.dedup();
-            if seen.len() != told.history.len() {
-                told.violation
-                    .get_or_insert("a record is there twice".to_owned());
-            }
-        });
-    });
+    let restore = Task::new(restore(sea.registers(), witness.clone(), rng));
     run(&Sea::calm(), vec![restore], &mut StdRng::seed_from_u64(0));
     witness.with(std::mem::take)
 }

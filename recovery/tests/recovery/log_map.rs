@@ -351,7 +351,7 @@ fn a_restore_of_a_thousand_entries_takes_less_than_a_twentieth_of_as_many_round_
             assert_eq!(map.commits(), 1_000);
         })
     };
-    let round_trips = round_trips(&sea, restore);
+    let round_trips = round_trips(&[sea], restore);
     println!("{round_trips} round trips");
     assert!(round_trips <= 50);
 }

@@ -24,8 +24,10 @@ pub(crate) struct Sea(Arc<Mutex<State>>);
 struct State {
     held: HashMap<Slot, Option<Contents>>,
     tombstones: bool,
+    down: bool,
     rough: bool,
-    lossless: bool,
+    /// Of a hundred messages, how many are given up, repeated, or lose their answer, each.
+    losses: u32,
     messages: Vec<Message>,
     rng: StdRng,
     requests: u64,
@@ -76,7 +78,14 @@ impl Sea {
     /// Delays and reorders, and loses nothing.
     pub(crate) fn smooth(seed: u64) -> Self {
         let sea = Sea::new(seed, true);
-        sea.state().lossless = true;
+        sea.state().losses = 0;
+        sea
+    }
+
+    /// Loses and repeats some.
+    pub(crate) fn choppy(seed: u64) -> Self {
+        let sea = Sea::new(seed, true);
+        sea.state().losses = 2;
         sea
     }
 
@@ -84,8 +93,9 @@ impl Sea {
         Sea(Arc::new(Mutex::new(State {
             held: HashMap::new(),
             tombstones: true,
+            down: false,
             rough,
-            lossless: false,
+            losses: 8,
             messages: Vec::new(),
             rng: StdRng::seed_from_u64(seed),
             requests: 0,
@@ -109,6 +119,20 @@ impl Sea {
     /// Has requests wait from now on.
     pub(crate) fn gets_rough(&self) {
         self.state().rough = true;
+    }
+
+    /// Answers nothing from now on, or again.
+    pub(crate) fn is_down(&self, down: bool) {
+        self.state().down = down;
+    }
+
+    /// What a rollback would bring back.
+    pub(crate) fn backup(&self) -> HashMap<Slot, Option<Contents>> {
+        self.state().held.clone()
+    }
+
+    pub(crate) fn rolls_back(&self, backup: HashMap<Slot, Option<Contents>>) {
+        self.state().held = backup;
     }
 
     /// Messages under way.
@@ -146,9 +170,14 @@ impl Sea {
         let at = state.rng.random_range(0..state.messages.len());
         let (chance, late) = (state.rng.random_range(0..100), state.rng.random());
         let message = match chance {
-            _ if state.lossless => state.messages.swap_remove(at),
+            _ if state.losses == 0 && !state.down => state.messages.swap_remove(at),
             // Given up by its sender and still under way.
-            0..8 => {
+            _ if state.down => {
+                let message = state.messages.swap_remove(at);
+                deliver(message.mailbox, Err(lost_at_sea()));
+                return true;
+            }
+            _ if chance < state.losses => {
                 let mailbox = state.messages[at].mailbox.take();
                 if late {
                     deliver(mailbox, Err(lost_at_sea()));
@@ -160,7 +189,7 @@ impl Sea {
                 return true;
             }
             // Carried now, and once more later.
-            8..16 => {
+            _ if chance < 2 * state.losses => {
                 let mailbox = state.messages[at].mailbox.take();
                 Message {
                     mailbox,
@@ -170,7 +199,7 @@ impl Sea {
             _ => state.messages.swap_remove(at),
         };
         let reply = state.serve(message.slot, &message.request);
-        let lost = !state.lossless && state.rng.random_range(0..100) < 8;
+        let lost = state.losses > 0 && state.rng.random_range(0..100) < state.losses;
         let answer = if lost { Err(lost_at_sea()) } else { Ok(reply) };
         deliver(message.mailbox, answer);
         true
@@ -181,6 +210,9 @@ impl Sea {
             let state = &mut *self.state();
             // Nobody ever writes an anchor that high: no order of events makes a difference.
             let never = slot.purpose == Purpose::Anchor && slot.index > 32;
+            if state.down && (!state.rough || never) {
+                return Err(lost_at_sea());
+            }
             if !state.rough || never {
                 return state.serve_until_cut(slot, &request);
             }
@@ -341,7 +373,16 @@ impl Task {
 }
 
 /// Runs tasks in random order, with the tide between them, until all are done.
-pub(crate) fn run(sea: &Sea, mut tasks: Vec<Task>, rng: &mut StdRng) {
+pub(crate) fn run(sea: &Sea, tasks: Vec<Task>, rng: &mut StdRng) {
+    run_with(&mut |_: &mut StdRng| sea.tide(), tasks, rng);
+}
+
+/// The same with something else that carries a message, if there is any.
+pub(crate) fn run_with(
+    tide: &mut dyn FnMut(&mut StdRng) -> bool,
+    mut tasks: Vec<Task>,
+    rng: &mut StdRng,
+) {
     for step in 0.. {
         if tasks.iter().all(|task| task.future.is_none()) {
             return;
@@ -350,7 +391,7 @@ pub(crate) fn run(sea: &Sea, mut tasks: Vec<Task>, rng: &mut StdRng) {
         let ready: Vec<usize> = (0..tasks.len())
             .filter(|&at| tasks[at].is_ready())
             .collect();
-        let carried = (ready.is_empty() || rng.random_range(0..3) > 0) && sea.tide();
+        let carried = (ready.is_empty() || rng.random_range(0..3) > 0) && tide(rng);
         match ready.get(rng.random_range(0..ready.len().max(1))) {
             Some(&at) if !carried => tasks[at].poll(),
             _ => assert!(carried || !ready.is_empty(), "everybody waits for nothing"),
@@ -371,7 +412,7 @@ pub(crate) fn run_for(sea: &Sea, mut task: Task, steps: u64) -> bool {
 }
 
 /// Runs one task with every answer taking equally long, and returns how many times that it took.
-pub(crate) fn round_trips(sea: &Sea, mut task: Task) -> usize {
+pub(crate) fn round_trips(seas: &[Sea], mut task: Task) -> usize {
     for round_trips in 0.. {
         while task.is_ready() {
             task.poll();
@@ -379,8 +420,10 @@ pub(crate) fn round_trips(sea: &Sea, mut task: Task) -> usize {
         if task.future.is_none() {
             return round_trips;
         }
-        for _ in 0..sea.under_way() {
-            sea.tide();
+        for sea in seas {
+            for _ in 0..sea.under_way() {
+                sea.tide();
+            }
         }
     }
     unreachable!("it ends or it does not")

@@ -44,6 +44,8 @@ pub(crate) enum Lie {
     PhantomBlob,
     /// It refuses every delete as if it were signed wrongly.
     NoDeletes,
+    /// It signs that nothing is there, whatever is looked up.
+    Withholds,
     /// It answers under the terms of the epoch before.
     LastEpoch,
 }
@@ -59,6 +61,7 @@ struct State {
     lost_requests: u8,
     lost_answers: u8,
     log: Vec<Vec<u8>>,
+    down: bool,
     /// A blob that appears after so many more inserts, as another device's would.
     other_device: Option<(u32, Key, Blob)>,
 }
@@ -92,6 +95,7 @@ impl Shelf {
             lost_requests: 0,
             lost_answers: 0,
             log: Vec::new(),
+            down: false,
             other_device: None,
         })))
     }
@@ -126,6 +130,19 @@ impl Shelf {
 
     pub(crate) fn honest(&self) {
         self.with(|state| state.lie = None);
+    }
+
+    /// Answers nothing from now on, or again.
+    pub(crate) fn is_down(&self, down: bool) {
+        self.with(|state| state.down = down);
+    }
+
+    /// Goes back to what it was like when it held these blobs, and had deleted none.
+    pub(crate) fn rolls_back(&self, blobs: HashMap<Key, Blob>) {
+        self.with(|state| {
+            state.blobs = blobs;
+            state.tombstones.clear();
+        });
     }
 
     /// How many requests with this op arrived.
@@ -255,6 +272,7 @@ impl State {
                 let blob_hash = BlobHash([8; 32]);
                 return (Err(Refusal::AlreadyExists { blob_hash }), None);
             }
+            (Some(Lie::Withholds), Call::Lookup(_), _) => return (Err(Refusal::Absent), None),
             (Some(Lie::NoDeletes), Call::Delete(_), Some(blob_hash)) => {
                 return (Err(Refusal::BadSignature { blob_hash }), None);
             }
@@ -292,7 +310,7 @@ impl Transport for Shelf {
         Box::pin(async move {
             for _ in 0..50 {
                 let answer = self.with(|state| {
-                    if state.rng.random::<u8>() < state.lost_requests {
+                    if state.down || state.rng.random::<u8>() < state.lost_requests {
                         return None;
                     }
                     state.log.push(contents.clone());

@@ -1,0 +1,88 @@
+//! What the providers say of one register, and what follows from it.
+
+use std::sync::Arc;
+
+use super::member::Held;
+use super::round::void;
+use crate::RecoveryError;
+use crate::seal::Contents;
+
+/// One answer per provider, in their order.
+pub(super) struct Answers {
+    held: Vec<Option<Held>>,
+    error: Option<RecoveryError>,
+}
+
+impl Answers {
+    pub(super) fn of(members: usize) -> Self {
+        Answers {
+            held: vec![None; members],
+            error: None,
+        }
+    }
+
+    pub(super) fn take(&mut self, member: usize, answer: Result<Held, RecoveryError>) {
+        match answer {
+            Ok(held) => self.held[member] = Some(held),
+            Err(error) => _ = self.error.get_or_insert(error),
+        }
+    }
+
+    /// What so many providers hold: it is decided, for good.
+    pub(super) fn decided(&self, acknowledge: usize) -> Option<Arc<Contents>> {
+        let value = self.values().find(|value| {
+            let same = self.values().filter(|other| other == value);
+            same.count() >= acknowledge
+        });
+        value.cloned()
+    }
+
+    /// What any of them holds, voids aside.
+    pub(super) fn value(&self) -> Option<Arc<Contents>> {
+        self.values().next().cloned()
+    }
+
+    /// What all of those hold that answered.
+    pub(super) fn unanimous(&self) -> Option<Arc<Contents>> {
+        let first = self.value()?;
+        let mut answered = self.held.iter().flatten();
+        answered
+            .all(|held| matches!(held, Held::This(value) if *value == first))
+            .then_some(first)
+    }
+
+    pub(super) fn is_void(&self) -> bool {
+        let void = void();
+        let mut held = self.held.iter().flatten();
+        held.any(|held| matches!(held, Held::This(value) if **value == void))
+    }
+
+    pub(super) fn is_deleted(&self) -> bool {
+        self.held.contains(&Some(Held::Deleted))
+    }
+
+    /// Providers whose register is empty.
+    pub(super) fn empty(&self) -> impl Iterator<Item = usize> {
+        (0..self.held.len()).filter(|&member| self.held[member] == Some(Held::Nothing))
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.held.iter().all(Option::is_some)
+    }
+
+    /// Checks that so many have answered.
+    pub(super) fn enough(&self, recover: usize) -> Result<(), RecoveryError> {
+        match &self.error {
+            Some(error) if self.held.iter().flatten().count() < recover => Err(error.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    fn values(&self) -> impl Iterator<Item = &Arc<Contents>> {
+        let void = void();
+        self.held.iter().filter_map(move |held| match held {
+            Some(Held::This(value)) if **value != void => Some(value),
+            _ => None,
+        })
+    }
+}
