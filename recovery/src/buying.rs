@@ -66,7 +66,8 @@ impl Provider {
     /// # Errors
     /// [`RecoveryError::NoPurse`]; [`RecoveryError::NotSold`] with what is; `Refused(BadVoucher)`
     /// and `Refused(VoucherUsed)`, after which the purchase is over; and those of any operation,
-    /// after which [`Provider::purchases`] has it and [`Provider::collect`] goes on.
+    /// after which [`Provider::purchases`] has it and [`Provider::collect`] goes on. That is so
+    /// after `Refused(NotOffered)` too: what is not sold today may have been paid for yesterday.
     pub async fn buy(&self, tokens: u64, means: Means) -> Result<Purchase, RecoveryError> {
         let purse = self.purse.as_ref().ok_or(RecoveryError::NoPurse)?;
         let voucher = match means {
@@ -100,9 +101,10 @@ impl Provider {
     /// lost by asking again, at any time and after any error.
     ///
     /// # Errors
-    /// [`RecoveryError::NoPurse`]; `Refused(UnknownClaim)` when it expired, and then the
-    /// purchase is over; `Refused(AlreadyClaimed)` when a claim was collected by a purse whose
-    /// journal is lost: [give up](Provider::give_up); and those of any operation.
+    /// [`RecoveryError::NoPurse`]; `Refused(UnknownClaim)` when it was not paid in time: by the
+    /// latest time that an [upkeep](Provider::upkeep) was told, the purchase is over; `Refused(AlreadyClaimed)`
+    /// when a claim was collected by another copy of this purse, which has its tokens; and those of
+    /// any operation.
     pub async fn collect(&self, purchase: &Purchase) -> Result<Purchase, RecoveryError> {
         let purse = self.purse.as_ref().ok_or(RecoveryError::NoPurse)?;
         let Purchase {
@@ -162,8 +164,9 @@ impl Provider {
                         expires: quoted.expires,
                     };
                 }
-                // The journal is younger than the root key: these claims had been used.
-                Err(RecoveryError::Refused(Refusal::AlreadyClaimed)) => {
+                // The journal is younger than the root key: these claims had been used. Once
+                // they were quoted they are ours, and somebody may have paid.
+                Err(RecoveryError::Refused(Refusal::AlreadyClaimed)) if known.quoted.is_none() => {
                     let nonce = self.nonce();
                     let next = purse.order(known.claims, known.each, known.voucher, nonce)?;
                     purse.close(order)?;
@@ -200,8 +203,14 @@ impl Provider {
             }
             Ok(_) => Err(RecoveryError::Misbehaved("it answers another operation")),
             Err(refusal) => {
-                // These will never be another answer.
-                if let Refusal::BadVoucher | Refusal::VoucherUsed | Refusal::NotOffered = refusal {
+                let over = match refusal {
+                    // These will never be another answer.
+                    Refusal::BadVoucher | Refusal::VoucherUsed => true,
+                    // Its invoice is too old to be paid, if anybody has seen one.
+                    Refusal::UnknownClaim => purse.is_past(known),
+                    _ => false,
+                };
+                if over {
                     purse.close(order)?;
                 }
                 Err(RecoveryError::Refused(refusal))
@@ -226,12 +235,8 @@ impl Provider {
                 Conclusion::Again => {
                     return Err(RecoveryError::Misbehaved("it shows what nobody presented"));
                 }
-                Conclusion::Refused(refusal) => {
-                    if refusal == Refusal::UnknownClaim {
-                        purse.close(order)?;
-                    }
-                    return Err(RecoveryError::Refused(refusal));
-                }
+                // It stays open whatever this says: it was paid for.
+                Conclusion::Refused(refusal) => return Err(RecoveryError::Refused(refusal)),
             }
         }
     }

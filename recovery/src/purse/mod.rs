@@ -76,6 +76,8 @@ struct Inner {
     built: HashMap<u64, InFlight>,
     /// Requests that somebody waits for, with their exchanges once those have begun.
     driven: HashMap<u64, Option<Exchange>>,
+    /// The latest time it was told, in unix seconds.
+    told: u64,
     /// Bytes appended since the journal was last rewritten, and how many it had then.
     grown: usize,
     base: usize,
@@ -138,6 +140,7 @@ impl Purse {
             journal: Box::new(journal),
             built: HashMap::new(),
             driven: HashMap::new(),
+            told: 0,
             grown: 0,
             base: entries.iter().map(|entry| entry.len()).sum(),
         };
@@ -213,9 +216,10 @@ impl Purse {
         Ok(())
     }
 
-    /// Notes when the current epoch was first seen.
+    /// Notes what time it is, and when the current epoch was first seen.
     pub(crate) fn see(&self, now: u64) -> Result<(), RecoveryError> {
         let mut inner = self.lock();
+        inner.told = inner.told.max(now);
         let Some(epoch) = inner.book.now().map(|terms| terms.record.epoch) else {
             return Ok(());
         };
@@ -282,6 +286,15 @@ impl Purse {
             inner.record(Event::Quoted { order, quoted })?;
         }
         Ok(())
+    }
+
+    /// Whether nobody can pay for an order any more, as far as this purse was told the time.
+    pub(crate) fn is_past(&self, order: &Order) -> bool {
+        let told = self.lock().told;
+        order
+            .quoted
+            .as_ref()
+            .is_none_or(|quoted| quoted.expires <= told)
     }
 
     pub(crate) fn close(&self, order: u64) -> Result<(), RecoveryError> {
