@@ -228,7 +228,7 @@ impl Provider {
             }
         };
         loop {
-            let reply = self.exchange(&lease).await?;
+            let reply = self.exchange(&mut lease).await?;
             match self.conclude(purse, &mut lease, &reply).await? {
                 Conclusion::Performed => return exchanged(&reply.outcome),
                 Conclusion::Renewed => {}

@@ -44,28 +44,28 @@ impl Provider {
         purse.see(now)?;
         // One that cannot be settled must not keep the others from being moved in time.
         let mut failed = None;
-        for lease in purse.orphans() {
-            match self.drive(purse, &lease).await {
+        for mut lease in purse.orphans() {
+            match self.drive(purse, &mut lease).await {
                 Ok(_) => done.settled += 1,
                 Err(unreachable @ RecoveryError::Unreachable(_)) => return Err(unreachable),
                 Err(error) => failed = Some(error),
             }
         }
         loop {
-            let lease = match purse.reissue(now, self.nonce())? {
+            let mut lease = match purse.reissue(now, self.nonce())? {
                 Ok(lease) => lease,
                 Err(next) => {
                     done.next = next;
                     break;
                 }
             };
-            if let Some(refusal) = self.drive(purse, &lease).await? {
+            if let Some(refusal) = self.drive(purse, &mut lease).await? {
                 return Err(RecoveryError::Refused(refusal));
             }
             done.reissued += 1;
         }
-        while let Some(lease) = purse.tidy(self.nonce())? {
-            if let Some(refusal) = self.drive(purse, &lease).await? {
+        while let Some(mut lease) = purse.tidy(self.nonce())? {
+            if let Some(refusal) = self.drive(purse, &mut lease).await? {
                 return Err(RecoveryError::Refused(refusal));
             }
             done.gathered += 1;

@@ -179,7 +179,7 @@ impl Book {
                 if let Inputs::Pair(pair) = &inputs {
                     self.spend(&pair.each_ref().map(|held| held.serial));
                 }
-                let asked = self.asked(*request)?;
+                let asked = self.read(*request)?;
                 self.next_request = self.next_request.max(id.checked_add(1)?);
                 let sent = Sent {
                     inputs,
@@ -211,7 +211,7 @@ impl Book {
                 gained.into_iter().for_each(|held| self.gain(held));
             }
             Event::Kept { id, request } => {
-                let asked = self.asked(*request)?;
+                let asked = self.read(*request)?;
                 self.kept.insert(id, asked);
             }
             Event::Dropped { id } => {
@@ -242,7 +242,13 @@ impl Book {
         Some(())
     }
 
-    fn asked(&self, request: Request) -> Option<Asked> {
+    /// The request of this number, in flight or kept.
+    pub(crate) fn asked(&self, id: u64) -> Option<&Asked> {
+        let sent = self.sent.get(&id).map(|sent| &sent.asked);
+        sent.or_else(|| self.kept.get(&id))
+    }
+
+    fn read(&self, request: Request) -> Option<Asked> {
         Asked::new(request, self.now()?.credentials.service())
     }
 

@@ -42,9 +42,13 @@ impl Lease<'_> {
         &self.request
     }
 
-    /// The exchange of this request, begun if it is not.
-    pub(crate) fn exchange(&self, begin: impl FnOnce(Request) -> Exchange) -> Exchange {
+    /// The exchange of this request, begun if it is not. Somebody else may have built it again
+    /// since; then it is the exchange of that one, and so is this lease.
+    pub(crate) fn exchange(&mut self, begin: impl FnOnce(Request) -> Exchange) -> Exchange {
         let mut inner = self.purse.lock();
+        if let Some(asked) = inner.book.asked(self.id) {
+            self.request = asked.request.clone();
+        }
         let exchange = inner.driven.entry(self.id).or_default();
         exchange
             .get_or_insert_with(|| begin(self.request.clone()))
@@ -210,20 +214,25 @@ impl Purse {
         Ok(Some(Next::Send(lease, Role::Call)))
     }
 
-    /// The epoch that a request was built for.
+    /// The epoch that a request was built for, as long as it is in flight as the lease has it.
     pub(crate) fn epoch_of(&self, lease: &Lease<'_>) -> Option<Epoch> {
         let inner = self.lock();
-        inner.book.sent.get(&lease.id).map(|sent| sent.asked.epoch)
+        let sent = inner.book.sent.get(&lease.id)?;
+        (!inner.is_renewed(lease)).then_some(sent.asked.epoch)
     }
 
     /// Builds a request that was refused untouched again, for the terms that hold now and
     /// with the same inputs, so that the storage node is shown nothing else of ours. Says no when
-    /// these do not suffice any more; then they are free.
+    /// these do not suffice any more; then they are free. One that somebody else has built again
+    /// is good as it is.
     pub(crate) fn renew(&self, lease: &mut Lease<'_>, nonce: Nonce) -> Result<bool, RecoveryError> {
         let mut inner = self.lock();
         let Some(Sent { inputs, asked, .. }) = inner.book.sent.get(&lease.id).cloned() else {
             return Ok(false);
         };
+        if inner.is_renewed(lease) {
+            return Ok(true);
+        }
         let call = asked.request.call;
         let terms = inner.terms()?;
         let cost = price(&terms.tariff, call.op());
@@ -307,6 +316,13 @@ impl Inner {
         let held = held.fold(0, u64::saturating_add);
         let current = terms.credentials.current();
         Ok((choose(&self.book.idle, current, price, fee), held))
+    }
+
+    /// Whether a request was built again since this lease had it: answers to what it had say
+    /// nothing of what is shown now.
+    pub(super) fn is_renewed(&self, lease: &Lease<'_>) -> bool {
+        let asked = self.book.asked(lease.id);
+        asked.is_some_and(|asked| asked.request.payment != lease.request.payment)
     }
 
     /// Whether the exchange of a request has begun. One that has not may be begun by anybody; its

@@ -1,9 +1,10 @@
 //! Paying for operations: what it costs, what a lost answer costs, and what no answer may do.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::task::{Context, Waker};
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use larder_protocol::{Op, Payment, Refusal};
 use larder_recovery::walk::Found;
 use larder_recovery::{
@@ -12,7 +13,7 @@ use larder_recovery::{
 };
 
 use crate::paid::{
-    DELETE, FEE, INSERT, LOOKUP, PaidShelf, REFUNDS, Trick, funded, open, pair, tokens,
+    DELETE, FEE, FIRST_EPOCH, INSERT, LOOKUP, PaidShelf, REFUNDS, Trick, funded, open, pair, tokens,
 };
 use crate::shelf::{Shelf, keypair, root};
 
@@ -362,6 +363,72 @@ async fn an_answer_that_was_settled_before_is_not_waited_for() {
     assert_eq!(insert.await, Ok(Written::New));
     assert_eq!(tokens(&provider), 50 - INSERT - 3 * LOOKUP);
     assert_eq!(shelf.performed(Op::Insert), 1);
+}
+
+/// The serials that were shown for operations of this kind.
+fn shown(shelf: &PaidShelf, op: Op) -> BTreeSet<[u8; 32]> {
+    let service = shelf.record().service();
+    (shelf.log().into_iter())
+        .filter(|request| request.call.op() == op)
+        .filter_map(|request| match request.payment {
+            Payment::Credentials(core) => Some(core),
+            Payment::None => None,
+        })
+        .flat_map(|core| {
+            let core = larder_credentials::Request::decode(&service, &core).expect("a core");
+            let serials: Vec<_> = core.references().iter().map(|serial| serial.0).collect();
+            serials
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn an_answer_to_what_was_built_again_since_gives_no_pair_back() {
+    let shelf = PaidShelf::new();
+    let (provider, _) = funded(&shelf, 50).await;
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut insert = Box::pin(provider.insert(pair(1).0, pair(1).1));
+    assert!(insert.as_mut().poll(&mut cx).is_pending());
+    shelf.next_epoch();
+    // The look-up needs the pair, hears that the insert is of another epoch, and asks for the
+    // terms. Meanwhile the insert does so, too, and shows the pair again.
+    let mut look = Box::pin(provider.lookup(pair(2).0));
+    assert!(look.as_mut().poll(&mut cx).is_pending());
+    assert!(insert.as_mut().poll(&mut cx).is_pending());
+    assert!(insert.as_mut().poll(&mut cx).is_pending());
+    assert!(look.as_mut().poll(&mut cx).is_pending());
+    assert_eq!(holdings(&provider).in_flight, 50);
+    let (written, looked) = join(insert, look).await;
+    assert_eq!((written, looked), (Ok(Written::New), Ok(Looked::Absent)));
+    assert!(shown(&shelf, Op::Insert).is_disjoint(&shown(&shelf, Op::Lookup)));
+    assert_eq!(tokens(&provider), 50 - INSERT - LOOKUP);
+    assert_eq!(shelf.outstanding(), tokens(&provider));
+}
+
+#[tokio::test]
+async fn one_who_comes_late_to_what_was_built_again_accuses_nobody() {
+    let shelf = PaidShelf::new();
+    let (provider, _) = funded(&shelf, 50).await;
+    let (key, blob) = pair(1);
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut late = Box::pin(provider.insert(key, blob.clone()));
+    assert!(late.as_mut().poll(&mut cx).is_pending());
+    shelf.next_epoch();
+    {
+        // Takes the insert over, and gives it up.
+        let mut look = Box::pin(provider.lookup(pair(2).0));
+        assert!(look.as_mut().poll(&mut cx).is_pending());
+    }
+    // An equal call adopts it and builds it again.
+    let mut insert = Box::pin(provider.insert(key, blob));
+    while shown(&shelf, Op::Insert).is_empty() || provider.record().epoch == FIRST_EPOCH {
+        assert!(insert.as_mut().poll(&mut cx).is_pending());
+    }
+    let (late, insert) = join(late, insert).await;
+    assert_eq!((late, insert), (Ok(Written::New), Ok(Written::New)));
+    assert_eq!(shelf.performed(Op::Insert), 1);
+    assert_eq!(tokens(&provider), 50 - INSERT);
+    assert_eq!(shelf.outstanding(), tokens(&provider));
 }
 
 #[tokio::test]
