@@ -74,9 +74,9 @@ impl Provider {
                     continue;
                 }
             };
-            // An orphan that was refused has given its tokens back; a gathering has not.
+            // An orphan that was refused has given its tokens back; an exchange has not.
             if let Some(refusal) = self.drive(purse, &mut lease).await?
-                && role == Role::Gathering
+                && role == Role::Exchange
             {
                 return Err(RecoveryError::Refused(refusal));
             }

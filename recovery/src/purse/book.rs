@@ -18,6 +18,20 @@ pub(crate) struct Sent {
     pub(crate) asked: Asked,
 }
 
+impl Sent {
+    /// Its credentials, which the storage node may know from now on by the key they were to pay for.
+    fn shown(self, mut each: impl FnMut(Held)) {
+        let Inputs::Pair(pair) = self.inputs else {
+            return;
+        };
+        let digest = self.asked.request.call.key().map(|_| self.asked.digest);
+        for mut held in *pair {
+            held.shown = digest.or(held.shown);
+            each(held);
+        }
+    }
+}
+
 /// A request, and what it is found by.
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
@@ -170,13 +184,20 @@ impl Book {
                 self.seen.insert(epoch, at);
             }
             Event::Held(held) => self.gain(held),
+            Event::Shown { digest, mut held } => {
+                held.shown = Some(digest);
+                self.gain(held);
+            }
             Event::Sent {
                 id,
-                inputs,
+                mut inputs,
                 outputs,
                 request,
             } => {
-                if let Inputs::Pair(pair) = &inputs {
+                if let Inputs::Pair(pair) = &mut inputs {
+                    for held in pair.iter_mut() {
+                        held.shown = self.shown(&held.serial);
+                    }
                     self.spend(&pair.each_ref().map(|held| held.serial));
                 }
                 let asked = self.read(*request)?;
@@ -198,15 +219,9 @@ impl Book {
                     self.kept.insert(id, asked);
                 }
             }
-            Event::Released { id } => {
-                if let Inputs::Pair(pair) = self.sent.remove(&id)?.inputs {
-                    (*pair).into_iter().for_each(|held| self.gain(held));
-                }
-            }
+            Event::Released { id } => self.sent.remove(&id)?.shown(|held| self.gain(held)),
             Event::Healed { id, spent, gained } => {
-                if let Inputs::Pair(pair) = self.sent.remove(&id)?.inputs {
-                    (*pair).into_iter().for_each(|held| self.gain(held));
-                }
+                self.sent.remove(&id)?.shown(|held| self.gain(held));
                 self.spend(&spent);
                 gained.into_iter().for_each(|held| self.gain(held));
             }
@@ -262,12 +277,22 @@ impl Book {
     }
 
     fn knows(&self, held: &Held) -> bool {
-        let in_flight = self.sent.values().filter_map(|sent| match &sent.inputs {
+        let mut known = self.idle.iter().chain(self.in_flight());
+        known.any(|other| other.serial == held.serial)
+    }
+
+    fn in_flight(&self) -> impl Iterator<Item = &Held> {
+        let pairs = self.sent.values().filter_map(|sent| match &sent.inputs {
             Inputs::Pair(pair) => Some(pair.iter()),
             Inputs::Claim { .. } => None,
         });
-        let mut known = self.idle.iter().chain(in_flight.flatten());
-        known.any(|other| other.serial == held.serial)
+        pairs.flatten()
+    }
+
+    /// What a credential was shown for before.
+    fn shown(&self, serial: &Reference) -> Option<[u8; 32]> {
+        let mut known = self.idle.iter().chain(self.in_flight());
+        known.find(|held| held.serial == *serial)?.shown
     }
 
     fn spend(&mut self, serials: &[Reference]) {
@@ -295,13 +320,11 @@ impl Book {
             .into_iter()
             .partition::<BTreeMap<_, _>, _>(|(_, sent)| sent.asked.epoch < oldest);
         self.sent = live;
-        let pairs = ended.into_values().filter_map(|sent| match sent.inputs {
-            Inputs::Pair(pair) => Some(*pair),
-            Inputs::Claim { .. } => None,
-        });
-        let idle = std::mem::take(&mut self.idle);
-        for held in pairs.flatten().chain(idle) {
+        for held in std::mem::take(&mut self.idle) {
             self.gain(held);
+        }
+        for sent in ended.into_values() {
+            sent.shown(|held| self.gain(held));
         }
     }
 
@@ -312,7 +335,10 @@ impl Book {
         events.extend(terms.map(|terms| Event::Terms(Box::new(terms.signed.clone()))));
         let seen = self.seen.iter();
         events.extend(seen.map(|(&epoch, &at)| Event::Seen { epoch, at }));
-        events.extend(self.idle.iter().cloned().map(Event::Held));
+        events.extend(self.idle.iter().cloned().map(Event::of));
+        // Those in flight are spent again below, and are known by then.
+        let shown = self.in_flight().filter(|held| held.shown.is_some());
+        events.extend(shown.cloned().map(Event::of));
         for (&order, known) in &self.orders {
             events.push(Event::Ordered {
                 order,
@@ -370,6 +396,19 @@ mod tests {
         assert_eq!(book.idle.len(), 1);
         book.spend(&[held.serial]);
         assert!(book.idle.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn a_snapshot_remembers_what_a_credential_was_shown_for() -> Result<(), &'static str> {
+        let mut before = book().ok_or("a key")?;
+        let (digest, held) = ([7; 32], Held::worth(Epoch(1), 5));
+        before
+            .apply(Event::Shown { digest, held })
+            .ok_or("it fits")?;
+        assert_eq!(before.idle[0].shown, Some(digest));
+        let entry = Event::of(before.idle[0].clone()).encode();
+        assert_eq!(entry[..33], [&[16], &digest[..]].concat());
         Ok(())
     }
 

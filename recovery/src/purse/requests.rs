@@ -77,8 +77,8 @@ pub(crate) enum Role {
     Call,
     /// Somebody's from before, whose answer brings its tokens back.
     Orphan,
-    /// One that gathers tokens.
-    Gathering,
+    /// One that exchanges credentials for others that can pay.
+    Exchange,
 }
 
 /// A request and its number.
@@ -176,7 +176,7 @@ impl Purse {
         if inner.book.now().is_none() || !inner.book.sent.is_empty() {
             return Ok(None);
         }
-        let Choice::Gather(by, two) = inner.choose(Op::Insert)?.0 else {
+        let Choice::Gather(by, two) = inner.choose(Op::Insert, None)?.0 else {
             return Ok(None);
         };
         let (id, request) = inner.spend(self, two, &by.call(), nonce, choice::gathered)?;
@@ -284,18 +284,26 @@ impl Inner {
         call: &Call,
         nonce: Nonce,
     ) -> Result<Option<(Role, Numbered)>, RecoveryError> {
-        let (choice, held) = self.choose(call.op())?;
+        let (choice, held) = self.choose(call.op(), Some(call.digest()))?;
         let in_flight = !self.book.sent.is_empty();
         Ok(match (choice, self.orphan(|_| true)) {
             (Choice::Pay(two), _) => {
                 let sent = self.spend(purse, two, call, nonce, choice::evenly)?;
                 Some((Role::Call, sent))
             }
+            (Choice::Launder(by, two), _) => {
+                let sent = self.spend(purse, two, &by.call(), nonce, choice::evenly)?;
+                Some((Role::Exchange, sent))
+            }
             (_, Some(orphan)) => Some((Role::Orphan, orphan)),
-            (_, None) if in_flight => None,
             (Choice::Gather(by, two), None) => {
                 let sent = self.spend(purse, two, &by.call(), nonce, choice::gathered)?;
-                Some((Role::Gathering, sent))
+                Some((Role::Exchange, sent))
+            }
+            (_, None) if in_flight => None,
+            (Choice::Last(two), None) => {
+                let sent = self.spend(purse, two, call, nonce, choice::evenly)?;
+                Some((Role::Call, sent))
             }
             (Choice::Short(missing), None) => {
                 return Err(RecoveryError::OutOfTokens {
@@ -307,7 +315,7 @@ impl Inner {
     }
 
     /// What to do for an operation, and how many tokens could be spent on it at most.
-    fn choose(&self, op: Op) -> Result<(Choice, u64), RecoveryError> {
+    fn choose(&self, op: Op, digest: Option<[u8; 32]>) -> Result<(Choice, u64), RecoveryError> {
         let Some(terms) = self.book.now() else {
             return Err(RecoveryError::Refused(Refusal::NotOffered));
         };
@@ -315,7 +323,7 @@ impl Inner {
         let held = self.book.idle.iter().map(|held| held.amount);
         let held = held.fold(0, u64::saturating_add);
         let current = terms.credentials.current();
-        Ok((choose(&self.book.idle, current, price, fee), held))
+        Ok((choose(&self.book.idle, digest, current, price, fee), held))
     }
 
     /// Whether a request was built again since this lease had it: answers to what it had say

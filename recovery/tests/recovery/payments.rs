@@ -5,7 +5,7 @@ use std::future::Future;
 use std::task::{Context, Waker};
 
 use futures_util::future::{join, join_all};
-use larder_protocol::{Op, Payment, Refusal};
+use larder_protocol::{Op, Payment, Refusal, Request};
 use larder_recovery::walk::Found;
 use larder_recovery::{
     Holdings, Looked, MemoryJournal, Price, Provider, RecoveryError, Removed, Sequence, Walk,
@@ -197,6 +197,59 @@ async fn a_refusal_that_consumes_nothing_costs_nothing() {
 }
 
 #[tokio::test]
+async fn a_pair_that_a_refused_request_has_shown_pays_for_no_other_key() {
+    for (restart, retry) in [(false, false), (false, true), (true, false), (true, true)] {
+        let shelf = PaidShelf::new();
+        let (mut provider, journal) = funded(&shelf, 100).await;
+        let (key, blob) = pair(1);
+        shelf.refuses(1, Refusal::Busy);
+        assert!(provider.insert(key, blob.clone()).await.is_err());
+        // The refused one did not get as far as the ledger, and nothing else has been shown.
+        let refused = shown(&shelf, Op::Insert);
+        assert_eq!(refused.len(), 2);
+        if restart {
+            provider = open(&shelf, journal, 2).await.expect("honest");
+        }
+        // While there are others, they pay.
+        for _ in 0..3 {
+            provider.lookup(pair(2).0).await.expect("enough");
+        }
+        assert_eq!(shelf.performed(Op::Transfer), 0);
+        if retry {
+            assert_eq!(provider.insert(key, blob).await, Ok(Written::New));
+            assert_eq!(shown(&shelf, Op::Insert), refused);
+            assert_eq!(shelf.performed(Op::Transfer), 0);
+            continue;
+        }
+        let others = (0..4).map(|n| provider.insert(pair(10 + n).0, pair(10 + n).1));
+        assert!(join_all(others).await.iter().all(Result::is_ok));
+        let mut inserts = shelf.log().into_iter();
+        let first = inserts.position(|request| request.call.op() == Op::Insert);
+        assert!(first.is_some());
+        let later = serials(
+            &shelf,
+            inserts.filter(|request| request.call.key().is_some()),
+        );
+        assert!(later.is_disjoint(&refused));
+        assert!(shown(&shelf, Op::Transfer).is_superset(&refused));
+        assert_eq!(shelf.outstanding(), tokens(&provider));
+    }
+}
+
+#[tokio::test]
+async fn the_last_tokens_pay_although_they_were_shown() {
+    let shelf = PaidShelf::new();
+    let (provider, _) = funded(&shelf, 24).await;
+    while tokens(&provider) > INSERT {
+        provider.lookup(pair(2).0).await.expect("enough");
+    }
+    shelf.refuses(1, Refusal::Busy);
+    assert!(provider.insert(pair(1).0, pair(1).1).await.is_err());
+    let written = provider.insert(pair(3).0, pair(3).1).await;
+    assert_eq!((written, tokens(&provider)), (Ok(Written::New), 0));
+}
+
+#[tokio::test]
 async fn no_trick_gets_past_the_client_or_costs_it_anything() {
     for trick in [
         Trick::KeepsChange,
@@ -367,9 +420,13 @@ async fn an_answer_that_was_settled_before_is_not_waited_for() {
 
 /// The serials that were shown for operations of this kind.
 fn shown(shelf: &PaidShelf, op: Op) -> BTreeSet<[u8; 32]> {
+    let log = shelf.log().into_iter();
+    serials(shelf, log.filter(|request| request.call.op() == op))
+}
+
+fn serials(shelf: &PaidShelf, requests: impl Iterator<Item = Request>) -> BTreeSet<[u8; 32]> {
     let service = shelf.record().service();
-    (shelf.log().into_iter())
-        .filter(|request| request.call.op() == op)
+    requests
         .filter_map(|request| match request.payment {
             Payment::Credentials(core) => Some(core),
             Payment::None => None,
