@@ -21,7 +21,9 @@ impl Provider {
     /// times an epoch while running; `now` is in unix seconds.
     ///
     /// Each pair is moved at a random time of its own in the first quarter of an epoch, as this
-    /// client sees it, so that a client's pairs do not come in one burst; credentials of the
+    /// client sees it, so that pairs of a client that calls this again when
+    /// [`next`](Upkeep::next) has come do not come in one burst. What is due at one call is
+    /// moved in one go: whoever calls it once an epoch shows how many pairs it has. Credentials of the
     /// oldest epoch that is accepted are moved at once. A purse that is not
     /// kept up for as many epochs as a storage node accepts loses its tokens.
     ///

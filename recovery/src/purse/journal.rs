@@ -41,7 +41,7 @@ pub enum JournalError {
     #[error("the purse cannot be read or written: {0}")]
     Io(String),
     /// Bytes that nobody wrote there. Put a copy of the whole folder back: what was spent since,
-    /// the purse finds out from the storage node.
+    /// the purse finds out from the storage node. Tokens that were bought since are lost.
     #[error("the purse is damaged near byte {at}: put a backup of its folder back")]
     Damaged {
         /// Where, in bytes or entries from the beginning.

@@ -1,6 +1,8 @@
 //! Buying tokens, with an invoice or a voucher, and going on after any interruption.
 
 use std::collections::BTreeSet;
+use std::future::Future;
+use std::task::{Context, Waker};
 
 use larder_credentials::ClaimTag;
 use larder_protocol::{Call, Op, Refusal};
@@ -136,6 +138,37 @@ async fn no_refusal_ends_a_purchase_that_was_paid() {
         provider.collect(&purchase).await.expect("paid");
         assert_eq!((tokens(&provider), shelf.outstanding()), (100, 100));
     }
+}
+
+#[tokio::test]
+async fn a_claim_that_cannot_be_collected_keeps_no_other_one_back() {
+    let shelf = PaidShelf::new();
+    let provider = open(&shelf, MemoryJournal::new(), 1).await.expect("honest");
+    let purchase = provider.buy(100, Means::Lightning).await.expect("sold");
+    shelf.pay();
+    shelf.refuses(1, Refusal::AlreadyClaimed);
+    let claimed = RecoveryError::Refused(Refusal::AlreadyClaimed);
+    assert_eq!(provider.collect(&purchase).await, Err(claimed));
+    assert_eq!(tokens(&provider), 50);
+}
+
+#[tokio::test]
+async fn a_purchase_that_is_given_up_while_it_is_collected_accuses_nobody() {
+    let shelf = PaidShelf::new();
+    let provider = open(&shelf, MemoryJournal::new(), 1).await.expect("honest");
+    let purchase = provider.buy(100, Means::Lightning).await.expect("sold");
+    shelf.pay();
+    let mut collect = Box::pin(provider.collect(&purchase));
+    let mut cx = Context::from_waker(Waker::noop());
+    while shelf.log().last().map(|request| request.call.op()) != Some(Op::Quote)
+        || provider.purchases()[0].stage != Stage::Paid
+    {
+        assert!(collect.as_mut().poll(&mut cx).is_pending());
+    }
+    // Its claims are on their way; they are of an epoch that is over when they arrive.
+    shelf.next_epoch();
+    provider.give_up(&purchase).expect("in memory");
+    assert!(collect.await.is_ok());
 }
 
 #[tokio::test]
