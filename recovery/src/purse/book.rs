@@ -118,7 +118,7 @@ impl Terms {
 }
 
 pub(crate) struct Book {
-    server: ServerKey,
+    pub(super) server: ServerKey,
     owner: [u8; 16],
     pub(crate) idle: Vec<Held>,
     pub(crate) sent: BTreeMap<u64, Sent>,
@@ -160,6 +160,31 @@ impl Book {
 
     fn is_live(&self, epoch: Epoch) -> bool {
         self.now().is_none_or(|terms| epoch >= terms.oldest())
+    }
+
+    /// Whether an event fits what came before it.
+    pub(crate) fn fits(&self, event: &Event) -> bool {
+        match event {
+            Event::Owner(owner) => *owner == self.owner,
+            Event::Terms(signed) => Terms::new((**signed).clone(), &self.server).is_some(),
+            Event::Sent { id, request, .. } => {
+                id.checked_add(1).is_some() && self.read((**request).clone()).is_some()
+            }
+            Event::Kept { request, .. } => self.read((**request).clone()).is_some(),
+            Event::Settled { id, .. } | Event::Released { id } | Event::Healed { id, .. } => {
+                self.sent.contains_key(id)
+            }
+            Event::Dropped { id } => self.kept.contains_key(id),
+            Event::Ordered { order, claims, .. } => order.checked_add((*claims).into()).is_some(),
+            Event::Quoted { order, .. } | Event::Closed { order } => {
+                self.orders.contains_key(order)
+            }
+            Event::Counters { .. }
+            | Event::Seen { .. }
+            | Event::Held(_)
+            | Event::Shown { .. }
+            | Event::Collected { .. } => true,
+        }
     }
 
     /// Takes an event; `None` when it does not fit what came before it.

@@ -12,6 +12,10 @@ use zeroize::Zeroizing;
 pub type Entry = Zeroizing<Vec<u8>>;
 
 /// A durable list of entries.
+///
+/// After an error of `append` or `replace` nobody knows what is durable: the purse refuses
+/// everything that would have to be written, and calls neither again. A purse that is opened anew
+/// reads what is there.
 pub trait Journal: Send {
     /// All entries, oldest first. Called once, before anything else.
     ///
@@ -25,8 +29,8 @@ pub trait Journal: Send {
     /// [`JournalError`].
     fn append(&mut self, entry: &[u8]) -> Result<(), JournalError>;
 
-    /// Puts these in the place of all entries, durably and in one step: a crash leaves the old
-    /// ones or the new ones.
+    /// Puts these in the place of all entries, durably and in one step: a crash or an error leaves
+    /// the old ones or the new ones.
     ///
     /// # Errors
     /// [`JournalError`].
@@ -47,6 +51,10 @@ pub enum JournalError {
         /// Where, in bytes or entries from the beginning.
         at: u64,
     },
+    /// What was to be written contradicts what is there: a fault of this program. Nothing was
+    /// written; start again.
+    #[error("the purse would contradict itself: start again")]
+    Contradiction,
     /// It belongs to another root key, or to another storage node.
     #[error("this purse belongs to another root key or another storage node")]
     Foreign,
