@@ -66,20 +66,29 @@ impl Provider {
             if let Some(lease) = purse.adopt(digest) {
                 return Ok(lease);
             }
-            let (mut lease, role) = match purse.next(call, self.nonce())? {
+            match purse.next(call, self.nonce())? {
                 Next::Send(lease, Role::Call) => return Ok(lease),
-                Next::Send(lease, role) => (lease, role),
-                Next::Wait(exchanges) => {
-                    self.lend_a_hand(purse, exchanges).await?;
-                    continue;
+                // An orphan that was refused has given its tokens back.
+                Next::Send(mut lease, Role::Orphan) => drop(self.drive(purse, &mut lease).await?),
+                Next::Send(mut lease, Role::Exchange) => {
+                    self.prepare(purse, &mut lease).await?;
                 }
-            };
-            // An orphan that was refused has given its tokens back; an exchange has not.
-            if let Some(refusal) = self.drive(purse, &mut lease).await?
-                && role == Role::Exchange
-            {
-                return Err(RecoveryError::Refused(refusal));
+                Next::Wait(exchanges) => self.lend_a_hand(purse, exchanges).await?,
             }
+        }
+    }
+
+    /// Drives an exchange of the purse's own. Says no when it was of terms that have changed: they
+    /// are known now, and it may be due another way.
+    pub(crate) async fn prepare(
+        &self,
+        purse: &Purse,
+        lease: &mut Lease<'_>,
+    ) -> Result<bool, RecoveryError> {
+        match self.drive(purse, lease).await? {
+            None => Ok(true),
+            Some(Refusal::WrongEpoch { .. } | Refusal::WrongPrice { .. }) => Ok(false),
+            Some(refusal) => Err(RecoveryError::Refused(refusal)),
         }
     }
 

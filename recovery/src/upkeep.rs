@@ -43,7 +43,6 @@ impl Provider {
     pub async fn tend(&self, now: u64) -> Result<Upkeep, RecoveryError> {
         let purse = self.purse.as_ref().ok_or(RecoveryError::NoPurse)?;
         let mut done = Upkeep::default();
-        purse.see(now)?;
         // One that cannot be settled must not keep the others from being moved in time.
         let mut failed = None;
         for mut lease in purse.orphans() {
@@ -54,6 +53,8 @@ impl Provider {
             }
         }
         loop {
+            // Which may be another epoch than a moment ago.
+            purse.see(now)?;
             let mut lease = match purse.reissue(now, self.nonce())? {
                 Ok(lease) => lease,
                 Err(next) => {
@@ -61,16 +62,10 @@ impl Provider {
                     break;
                 }
             };
-            if let Some(refusal) = self.drive(purse, &mut lease).await? {
-                return Err(RecoveryError::Refused(refusal));
-            }
-            done.reissued += 1;
+            done.reissued += u64::from(self.prepare(purse, &mut lease).await?);
         }
         while let Some(mut lease) = purse.tidy(self.nonce())? {
-            if let Some(refusal) = self.drive(purse, &mut lease).await? {
-                return Err(RecoveryError::Refused(refusal));
-            }
-            done.gathered += 1;
+            done.gathered += u64::from(self.prepare(purse, &mut lease).await?);
         }
         failed.map_or(Ok(done), Err)
     }

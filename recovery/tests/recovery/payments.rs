@@ -489,6 +489,24 @@ async fn one_who_comes_late_to_what_was_built_again_accuses_nobody() {
 }
 
 #[tokio::test]
+async fn one_whose_own_request_somebody_else_settles_pays_for_no_other() {
+    let shelf = PaidShelf::new();
+    let (provider, _) = funded(&shelf, 50).await;
+    let (key, blob) = pair(1);
+    shelf.loses_requests(20);
+    assert!(provider.insert(key, blob.clone()).await.is_err());
+    // The look-up needs the pair and drives that insert on; the same insert is made again.
+    let mut look = Box::pin(provider.lookup(pair(2).0));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(look.as_mut().poll(&mut cx).is_pending());
+    let (looked, written) = join(look, provider.insert(key, blob)).await;
+    assert_eq!((looked, written), (Ok(Looked::Absent), Ok(Written::New)));
+    assert_eq!(shelf.performed(Op::Insert), 1);
+    assert_eq!(tokens(&provider), 50 - INSERT - LOOKUP);
+    assert_eq!(shelf.outstanding(), tokens(&provider));
+}
+
+#[tokio::test]
 async fn an_upkeep_that_is_not_polled_keeps_nobody_waiting() {
     for polls in 1..12 {
         let shelf = PaidShelf::new();
