@@ -40,8 +40,9 @@ impl Connection {
             && provider.record().tariff.is_some()
         {
             let purse = payer.open(provider.server_key())?;
-            held = purse.holdings().tokens;
             provider = provider.with_purse(purse)?;
+            // Terms that are new may have ended an epoch; what that costs was not spent here.
+            held = provider.purse().map_or(0, |purse| purse.holdings().tokens);
             upkeep = match provider.tend(now()).await {
                 Err(error @ (RecoveryError::Unreachable(_) | RecoveryError::Journal(_))) => {
                     return Err(error.into());

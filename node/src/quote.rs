@@ -10,54 +10,58 @@ use crate::step::{Again, Caller, Pending, Step, Verdict};
 use crate::tariff::PriceList;
 use crate::till::{NoPayment, Order, Ordered};
 
-/// What the store knows of the claims of an order.
-enum Known {
-    /// Not all of them, or not for this payment: the commit will say what that means.
-    No,
-    /// All of them wait for the payment.
-    Open { paid: bool, expires: u64 },
+/// The claims of an order, when all of them are open, for one payment and this amount.
+struct Opened {
+    payment: [u8; 32],
+    paid: bool,
+    expires: u64,
 }
 
 impl Desk {
     pub(crate) fn quote(&self, caller: Caller, teller: &Teller<PriceList>, quote: &Quote) -> Step {
-        let Some(till) = self
-            .till
-            .as_ref()
-            .filter(|_| teller.tariff().sells(quote.tokens))
-        else {
-            return caller.refuse(Refusal::NotOffered);
-        };
-        match self.engine.supply() {
-            Ok(supply) if supply.halted => return self.decline(&caller, Refusal::Halted),
-            Ok(_) => {}
-            Err(error) => return caller.refuse(self.broken(&error)),
-        }
         let order = Order {
             tokens: quote.tokens,
             tags: &quote.tags,
             voucher: quote.voucher.as_deref(),
             now: self.clock.now(),
         };
-        let ordered = match till.order(&order) {
-            Ok(ordered) => ordered,
-            Err(NoPayment::BadVoucher) => return caller.refuse(Refusal::BadVoucher),
-            Err(NoPayment::NotTaken) => return caller.refuse(Refusal::NotOffered),
-            Err(error @ NoPayment::Closed) => {
-                tracing::warn!("{error}");
-                return caller.refuse(Refusal::Busy);
-            }
+        let opened = match self.opened(&order) {
+            Ok(opened) => opened,
+            Err(error) => return caller.refuse(self.broken(&error)),
         };
-        match self.known(&order, &ordered) {
-            // What is open stays open, also when the voucher has expired meanwhile.
-            Ok(Known::Open { paid, expires }) => self.quoted(caller, ordered, paid, expires),
-            Ok(Known::No) if ordered.expires <= order.now => {
-                caller.refuse(match order.voucher {
-                    Some(_) => Refusal::BadVoucher,
-                    // An invoice that nobody paid in time: other claims get another one.
-                    None => Refusal::UnknownClaim,
-                })
+        // What is open stays open, whatever is sold today; a till is asked for nothing else.
+        if opened.is_none() && !teller.tariff().sells(quote.tokens) {
+            return caller.refuse(Refusal::NotOffered);
+        }
+        match self.engine.supply() {
+            Ok(supply) if supply.halted => return self.decline(&caller, Refusal::Halted),
+            Ok(_) => {}
+            Err(error) => return caller.refuse(self.broken(&error)),
+        }
+        let ordered = self.till.as_ref().map(|till| till.order(&order));
+        let ordered = match ordered.unwrap_or(Err(NoPayment::NotTaken)) {
+            Ok(ordered) => ordered,
+            Err(error) => return self.no_payment(caller, opened, error),
+        };
+        match opened {
+            // Also when the voucher has expired meanwhile.
+            Some(opened) if opened.payment == ordered.payment => {
+                self.quoted(caller, ordered, opened.paid, opened.expires)
             }
-            Ok(Known::No) => {
+            // Another till would be paid once more. A voucher is left to the commit: it is not
+            // used up by claims that another one has opened.
+            Some(opened) if opened.paid && order.voucher.is_none() => {
+                caller.answer(Ok(quoted(String::new(), true, opened.expires)), None, None)
+            }
+            _ if ordered.expires <= order.now && order.voucher.is_some() => {
+                caller.refuse(Refusal::BadVoucher)
+            }
+            // An invoice that nobody paid in time: other claims get another one. One that was paid
+            // counts, whenever that is learned.
+            _ if ordered.expires <= order.now && !ordered.settled => {
+                caller.refuse(Refusal::UnknownClaim)
+            }
+            _ => {
                 let change = Change::OpenClaims {
                     payment: Payment {
                         id: ordered.payment,
@@ -71,8 +75,28 @@ impl Desk {
                 let (paid, expires) = (ordered.settled, ordered.expires);
                 commit(caller, change, ordered.request, paid, expires)
             }
-            Err(error) => caller.refuse(self.broken(&error)),
         }
+    }
+
+    /// Answers for claims that are paid, although the till of today cannot say so; what is not
+    /// paid it refuses.
+    fn no_payment(&self, caller: Caller, opened: Option<Opened>, error: NoPayment) -> Step {
+        if let Some(Opened {
+            paid: true,
+            expires,
+            ..
+        }) = opened
+        {
+            return caller.answer(Ok(quoted(String::new(), true, expires)), None, None);
+        }
+        caller.refuse(match error {
+            NoPayment::BadVoucher => Refusal::BadVoucher,
+            NoPayment::NotTaken => Refusal::NotOffered,
+            NoPayment::Closed => {
+                tracing::warn!("{error}");
+                Refusal::Busy
+            }
+        })
     }
 
     /// Answers for claims that are open; notes a payment that has arrived since.
@@ -90,23 +114,24 @@ impl Desk {
         caller.answer(Ok(quoted(ordered.request, paid, expires)), None, None)
     }
 
-    fn known(&self, order: &Order<'_>, ordered: &Ordered) -> Result<Known, StoreError> {
-        let mut known = Known::No;
+    fn opened(&self, order: &Order<'_>) -> Result<Option<Opened>, StoreError> {
+        let mut all: Option<Opened> = None;
         for tag in order.tags {
-            known = match self.engine.claim(tag)? {
-                Some(opened)
-                    if opened.claim.payment == ordered.payment
-                        && opened.claim.amount == order.tokens =>
-                {
-                    Known::Open {
-                        paid: opened.claim.paid,
-                        expires: opened.expires,
-                    }
-                }
-                _ => return Ok(Known::No),
+            let Some(known) = self.engine.claim(tag)? else {
+                return Ok(None);
             };
+            let payment = known.claim.payment;
+            let other = all.is_some_and(|all| all.payment != payment);
+            if other || known.claim.amount != order.tokens {
+                return Ok(None);
+            }
+            all = Some(Opened {
+                payment,
+                paid: known.claim.paid,
+                expires: known.expires,
+            });
         }
-        Ok(known)
+        Ok(all)
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use larder_protocol::{Call, Done, Quote, Quoted, Refusal, Voucher};
 
 use crate::paying::{Conclusion, exchanged};
@@ -36,6 +36,8 @@ pub struct Purchase {
     pub tokens: u64,
     /// Pairs they come in.
     pub pairs: u8,
+    /// What pays for them.
+    pub means: Means,
     /// How far it is.
     pub stage: Stage,
 }
@@ -66,10 +68,11 @@ impl Provider {
     /// # Errors
     /// [`RecoveryError::NoPurse`]; [`RecoveryError::NotSold`] with what is; `Refused(BadVoucher)`
     /// and `Refused(VoucherUsed)`, after which the purchase is over; and those of any operation,
-    /// after which [`Provider::purchases`] has it and [`Provider::collect`] goes on.
+    /// after which [`Provider::purchases`] has it and [`Provider::collect`] goes on. That is so
+    /// after `Refused(NotOffered)` too: what is not sold today may have been paid for yesterday.
     pub async fn buy(&self, tokens: u64, means: Means) -> Result<Purchase, RecoveryError> {
         let purse = self.purse.as_ref().ok_or(RecoveryError::NoPurse)?;
-        let voucher = match means {
+        let voucher = match &means {
             Means::Voucher(voucher) if voucher.tokens != tokens => {
                 return Err(RecoveryError::Refused(Refusal::BadVoucher));
             }
@@ -85,33 +88,35 @@ impl Provider {
                 denominations,
             });
         };
-        let begun = purse
-            .orders()
-            .into_iter()
-            .find(|(_, order)| voucher.is_some() && order.voucher == voucher);
-        if let Some((order, known)) = begun {
-            return self.go_on(purse, order, tokens, known.claims).await;
-        }
-        let order = purse.order(claims, each, voucher, self.nonce())?;
-        self.go_on(purse, order, tokens, claims).await
+        let mut orders = purse.orders().into_iter();
+        let begun = orders.find(|(_, order)| voucher.is_some() && order.voucher == voucher);
+        let order = match begun {
+            Some((order, _)) => order,
+            None => purse.order(claims, each, voucher, self.nonce())?,
+        };
+        let stage = Stage::Begun;
+        let begun = Purchase {
+            id: PurchaseId(order),
+            tokens,
+            pairs: claims,
+            means,
+            stage,
+        };
+        self.go_on(purse, begun).await
     }
 
     /// Takes a purchase on: asks whether it is paid, and collects its tokens if so. Nothing is
     /// lost by asking again, at any time and after any error.
     ///
     /// # Errors
-    /// [`RecoveryError::NoPurse`]; `Refused(UnknownClaim)` when it expired, and then the
-    /// purchase is over; `Refused(AlreadyClaimed)` when a claim was collected by a purse whose
-    /// journal is lost: [give up](Provider::give_up); and those of any operation.
+    /// [`RecoveryError::NoPurse`]; `Refused(UnknownClaim)` when it was not paid in time: by the
+    /// latest time that an [upkeep](Provider::upkeep) was told, the purchase is over; `Refused(AlreadyClaimed)`
+    /// when a claim was collected by another copy of this purse, which has its tokens, and all
+    /// others were by this one: then nothing is lost by [giving up](Provider::give_up); and those
+    /// of any operation.
     pub async fn collect(&self, purchase: &Purchase) -> Result<Purchase, RecoveryError> {
         let purse = self.purse.as_ref().ok_or(RecoveryError::NoPurse)?;
-        let Purchase {
-            id: PurchaseId(order),
-            tokens,
-            pairs,
-            ..
-        } = *purchase;
-        self.go_on(purse, order, tokens, pairs).await
+        self.go_on(purse, purchase.clone()).await
     }
 
     /// Purchases that are not collected, the oldest first; those from before a crash too.
@@ -124,6 +129,7 @@ impl Provider {
                 id: PurchaseId(id),
                 tokens: order.each.saturating_mul(order.claims.into()),
                 pairs: order.claims,
+                means: means(&order),
                 stage: stage(&order),
             })
             .collect()
@@ -138,20 +144,16 @@ impl Provider {
         purse.close(purchase.id.0)
     }
 
-    async fn go_on(
-        &self,
-        purse: &Purse,
-        mut order: u64,
-        tokens: u64,
-        pairs: u8,
-    ) -> Result<Purchase, RecoveryError> {
+    async fn go_on(&self, purse: &Purse, purchase: Purchase) -> Result<Purchase, RecoveryError> {
+        let PurchaseId(mut order) = purchase.id;
         let stage = loop {
             let Some(known) = purse.order_at(order) else {
                 break Stage::Collected;
             };
             if known.is_paid() {
                 let claims = known.open();
-                try_join_all(claims.map(|which| self.claim(purse, order, which))).await?;
+                let claims = claims.map(|which| self.claim(purse, order, which));
+                all(join_all(claims).await)?;
                 continue;
             }
             match self.quote(purse, order, &known).await {
@@ -162,8 +164,9 @@ impl Provider {
                         expires: quoted.expires,
                     };
                 }
-                // The journal is younger than the root key: these claims had been used.
-                Err(RecoveryError::Refused(Refusal::AlreadyClaimed)) => {
+                // The journal is younger than the root key: these claims had been used. Once
+                // they were quoted they are ours, and somebody may have paid.
+                Err(RecoveryError::Refused(Refusal::AlreadyClaimed)) if known.quoted.is_none() => {
                     let nonce = self.nonce();
                     let next = purse.order(known.claims, known.each, known.voucher, nonce)?;
                     purse.close(order)?;
@@ -174,9 +177,8 @@ impl Provider {
         };
         Ok(Purchase {
             id: PurchaseId(order),
-            tokens,
-            pairs,
             stage,
+            ..purchase
         })
     }
 
@@ -200,8 +202,14 @@ impl Provider {
             }
             Ok(_) => Err(RecoveryError::Misbehaved("it answers another operation")),
             Err(refusal) => {
-                // These will never be another answer.
-                if let Refusal::BadVoucher | Refusal::VoucherUsed | Refusal::NotOffered = refusal {
+                let over = match refusal {
+                    // These will never be another answer.
+                    Refusal::BadVoucher | Refusal::VoucherUsed => true,
+                    // Its invoice is too old to be paid, if anybody has seen one.
+                    Refusal::UnknownClaim => purse.is_past(known),
+                    _ => false,
+                };
+                if over {
                     purse.close(order)?;
                 }
                 Err(RecoveryError::Refused(refusal))
@@ -219,19 +227,17 @@ impl Provider {
             }
         };
         loop {
-            let reply = self.exchange(&lease).await?;
+            let reply = self.exchange(&mut lease).await?;
             match self.conclude(purse, &mut lease, &reply).await? {
                 Conclusion::Performed => return exchanged(&reply.outcome),
                 Conclusion::Renewed => {}
+                // It was given up meanwhile.
+                Conclusion::Again if purse.order_at(order).is_none() => return Ok(()),
                 Conclusion::Again => {
                     return Err(RecoveryError::Misbehaved("it shows what nobody presented"));
                 }
-                Conclusion::Refused(refusal) => {
-                    if refusal == Refusal::UnknownClaim {
-                        purse.close(order)?;
-                    }
-                    return Err(RecoveryError::Refused(refusal));
-                }
+                // It stays open whatever this says: it was paid for.
+                Conclusion::Refused(refusal) => return Err(RecoveryError::Refused(refusal)),
             }
         }
     }
@@ -245,6 +251,25 @@ fn divide(tokens: u64, denominations: &[u64]) -> Option<(u8, u64)> {
         .filter(|&claims| tokens > 0 && tokens.is_multiple_of(claims.into()))
         .map(|claims| (claims, tokens / u64::from(claims)))
         .find(|(_, each)| denominations.contains(each))
+}
+
+/// Whether all claims were collected. That some were by another copy of the purse is said last: then
+/// nothing is left to collect.
+fn all(claims: Vec<Result<(), RecoveryError>>) -> Result<(), RecoveryError> {
+    let lost = RecoveryError::Refused(Refusal::AlreadyClaimed);
+    let mut failed = claims.into_iter().filter_map(Result::err);
+    match failed.next() {
+        Some(error) if error == lost => Err(failed.find(|error| *error != lost).unwrap_or(lost)),
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+fn means(order: &Order) -> Means {
+    let voucher = order.voucher.as_deref().map(Voucher::decode);
+    voucher
+        .and_then(Result::ok)
+        .map_or(Means::Lightning, Means::Voucher)
 }
 
 fn stage(order: &Order) -> Stage {

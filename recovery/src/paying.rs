@@ -34,14 +34,14 @@ impl Provider {
     ) -> Result<Outcome, RecoveryError> {
         let digest = call.digest();
         if let Some(key) = call.key() {
-            while let Some(lease) = purse.before(key, &digest)? {
-                self.drive(purse, &lease).await?;
+            while let Some(mut lease) = purse.before(key, &digest)? {
+                self.drive(purse, &mut lease).await?;
             }
         }
         loop {
             let mut lease = self.fund(purse, call, &digest, nonce).await?;
             loop {
-                let reply = self.exchange(&lease).await?;
+                let reply = self.exchange(&mut lease).await?;
                 // What is not proven does not count: it stays in flight.
                 let evidence = self.evidence(lease.request(), &reply, stored).await?;
                 // One that was adopted, or built again for another epoch, may have another nonce.
@@ -74,20 +74,29 @@ impl Provider {
             if let Some(lease) = purse.adopt(digest) {
                 return Ok(lease);
             }
-            let (lease, role) = match purse.next(call, nonce(), self.nonce())? {
+            match purse.next(call, nonce(), self.nonce())? {
                 Next::Send(lease, Role::Call) => return Ok(lease),
-                Next::Send(lease, role) => (lease, role),
-                Next::Wait(exchanges) => {
-                    self.lend_a_hand(purse, exchanges).await?;
-                    continue;
+                // An orphan that was refused has given its tokens back.
+                Next::Send(mut lease, Role::Orphan) => drop(self.drive(purse, &mut lease).await?),
+                Next::Send(mut lease, Role::Exchange) => {
+                    self.prepare(purse, &mut lease).await?;
                 }
-            };
-            // An orphan that was refused has given its tokens back; a gathering has not.
-            if let Some(refusal) = self.drive(purse, &lease).await?
-                && role == Role::Gathering
-            {
-                return Err(RecoveryError::Refused(refusal));
+                Next::Wait(exchanges) => self.lend_a_hand(purse, exchanges).await?,
             }
+        }
+    }
+
+    /// Drives an exchange of the purse's own. Says no when it was of terms that have changed: they
+    /// are known now, and it may be due another way.
+    pub(crate) async fn prepare(
+        &self,
+        purse: &Purse,
+        lease: &mut Lease<'_>,
+    ) -> Result<bool, RecoveryError> {
+        match self.drive(purse, lease).await? {
+            None => Ok(true),
+            Some(Refusal::WrongEpoch { .. } | Refusal::WrongPrice { .. }) => Ok(false),
+            Some(refusal) => Err(RecoveryError::Refused(refusal)),
         }
     }
 
@@ -118,7 +127,7 @@ impl Provider {
     }
 
     /// The exchange of a request of the purse's.
-    pub(crate) fn exchange(&self, lease: &Lease<'_>) -> Exchange {
+    pub(crate) fn exchange(&self, lease: &mut Lease<'_>) -> Exchange {
         lease.exchange(|request| {
             let transport = self.transport.clone();
             async move { exchange(&request, transport.as_ref(), false).await }
@@ -132,7 +141,7 @@ impl Provider {
     pub(crate) async fn drive(
         &self,
         purse: &Purse,
-        lease: &Lease<'_>,
+        lease: &mut Lease<'_>,
     ) -> Result<Option<Refusal>, RecoveryError> {
         let reply = self.exchange(lease).await?;
         self.settle_unheard(purse, lease, &reply).await
@@ -153,7 +162,7 @@ impl Provider {
                 Err(RecoveryError::Refused(refusal))
             }
             Verdict::Refused(refusal) => Ok(Some(refusal)),
-            Verdict::Performed | Verdict::Overtaken => Ok(None),
+            Verdict::Performed | Verdict::Overtaken | Verdict::Renewed => Ok(None),
         }
     }
 
@@ -173,12 +182,13 @@ impl Provider {
         Ok(match purse.settle(lease, reply, true)? {
             Verdict::Performed => Conclusion::Performed,
             Verdict::Overtaken => Conclusion::Again,
+            Verdict::Renewed => Conclusion::Renewed,
             Verdict::Refused(refusal) => Conclusion::Refused(refusal),
         })
     }
 
     /// Learns the terms that a request in flight was refused for. `false` when it is not in
-    /// flight.
+    /// flight, or another one by now.
     async fn catch_up(
         &self,
         purse: &Purse,

@@ -19,6 +19,7 @@ use rand::rngs::StdRng;
 use secp256k1::Keypair;
 
 use crate::exchange::{exchange, info, nonce};
+use crate::purse::journal::JournalError;
 use crate::purse::{Purse, is_stale};
 use crate::terms::{Terms, may_follow};
 use crate::{RecoveryError, Transport, Unreachable};
@@ -129,9 +130,13 @@ impl Provider {
     /// Pays with what is in this purse, which has to be one for this storage node.
     ///
     /// # Errors
-    /// [`RecoveryError::Misbehaved`] when its terms contradict those that the purse remembers;
-    /// [`RecoveryError::Journal`].
+    /// [`RecoveryError::Journal`], with [`JournalError::Foreign`] for the purse of another storage
+    /// node, which stays as it is; [`RecoveryError::Misbehaved`] when its terms contradict
+    /// those that the purse remembers.
     pub fn with_purse(self, purse: Purse) -> Result<Self, RecoveryError> {
+        if !purse.is_for(&self.server_key) {
+            return Err(JournalError::Foreign.into());
+        }
         if let Some(known) = purse.terms() {
             may_follow(&known, &self.record())?;
         }

@@ -21,7 +21,9 @@ impl Provider {
     /// times an epoch while running; `now` is in unix seconds.
     ///
     /// Each pair is moved at a random time of its own in the first quarter of an epoch, as this
-    /// client sees it, so that a client's pairs do not come in one burst; credentials of the
+    /// client sees it, so that pairs of a client that calls this again when
+    /// [`next`](Upkeep::next) has come do not come in one burst. What is due at one call is
+    /// moved in one go: whoever calls it once an epoch shows how many pairs it has. Credentials of the
     /// oldest epoch that is accepted are moved at once. A purse that is not
     /// kept up for as many epochs as a storage node accepts loses its tokens.
     ///
@@ -41,34 +43,29 @@ impl Provider {
     pub async fn tend(&self, now: u64) -> Result<Upkeep, RecoveryError> {
         let purse = self.purse.as_ref().ok_or(RecoveryError::NoPurse)?;
         let mut done = Upkeep::default();
-        purse.see(now)?;
         // One that cannot be settled must not keep the others from being moved in time.
         let mut failed = None;
-        for lease in purse.orphans() {
-            match self.drive(purse, &lease).await {
+        for mut lease in purse.orphans() {
+            match self.drive(purse, &mut lease).await {
                 Ok(_) => done.settled += 1,
                 Err(unreachable @ RecoveryError::Unreachable(_)) => return Err(unreachable),
                 Err(error) => failed = Some(error),
             }
         }
         loop {
-            let lease = match purse.reissue(now, self.nonce())? {
+            // Which may be another epoch than a moment ago.
+            purse.see(now)?;
+            let mut lease = match purse.reissue(now, self.nonce())? {
                 Ok(lease) => lease,
                 Err(next) => {
                     done.next = next;
                     break;
                 }
             };
-            if let Some(refusal) = self.drive(purse, &lease).await? {
-                return Err(RecoveryError::Refused(refusal));
-            }
-            done.reissued += 1;
+            done.reissued += u64::from(self.prepare(purse, &mut lease).await?);
         }
-        while let Some(lease) = purse.tidy(self.nonce())? {
-            if let Some(refusal) = self.drive(purse, &lease).await? {
-                return Err(RecoveryError::Refused(refusal));
-            }
-            done.gathered += 1;
+        while let Some(mut lease) = purse.tidy(self.nonce())? {
+            done.gathered += u64::from(self.prepare(purse, &mut lease).await?);
         }
         failed.map_or(Ok(done), Err)
     }

@@ -34,7 +34,7 @@ pub(crate) struct Args {
     /// Take the code from this file (- for standard input), which no shell history remembers
     #[arg(long, value_name = "FILE", group = "what")]
     from: Option<PathBuf>,
-    /// Give up what was begun; what was paid for it is lost
+    /// Collect what is paid, and give up what is not
     #[arg(long, group = "what")]
     give_up: bool,
     /// Print the payment request and end; `larder buy` collects what was paid for. With --json
@@ -62,17 +62,17 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
             let bought = provider.buy(tokens, means.clone()).await;
             done.push(bought.map_err(|error| explain(error, &means))?);
         }
-        None if give_up => {
-            for purchase in provider.purchases() {
-                provider.give_up(&purchase)?;
-            }
-        }
         None => {
             // One that failed keeps no other one back.
             for purchase in provider.purchases() {
-                match provider.collect(&purchase).await {
+                let collected = provider.collect(&purchase).await;
+                if give_up && is_unpaid(provider, &purchase, &collected) {
+                    provider.give_up(&purchase)?;
+                    continue;
+                }
+                match collected {
                     Ok(purchase) => done.push(purchase),
-                    Err(error) => failed = Some(explain(error, &Means::Lightning)),
+                    Err(error) => failed = Some(explain(error, &purchase.means)),
                 }
             }
         }
@@ -125,7 +125,26 @@ fn read(path: &Path) -> Result<Voucher, CliError> {
     text.trim().parse().map_err(wrong)
 }
 
-/// Waits until a purchase is paid and collected.
+/// Whether nothing that was paid for is lost when a purchase ends that came to this.
+fn is_unpaid(
+    provider: &Provider,
+    purchase: &Purchase,
+    collected: &Result<Purchase, RecoveryError>,
+) -> bool {
+    match collected {
+        Ok(purchase) => purchase.stage != Stage::Collected,
+        // Another copy has what this one cannot collect.
+        Err(RecoveryError::Refused(Refusal::AlreadyClaimed)) => true,
+        // What is paid is answered for, whatever is sold today.
+        Err(RecoveryError::Refused(Refusal::NotOffered | Refusal::UnknownClaim)) => {
+            let mut open = provider.purchases().into_iter();
+            !open.any(|open| open.id == purchase.id && open.stage == Stage::Paid)
+        }
+        Err(_) => false,
+    }
+}
+
+/// Waits until a purchase is paid and collected, or too old to be paid.
 async fn settle(
     provider: &Provider,
     purchase: &mut Purchase,
@@ -142,10 +161,23 @@ async fn settle(
     }
     while purchase.stage != Stage::Collected {
         tokio::time::sleep(ASK_EVERY).await;
+        // Asked once more after it has expired: it may have been paid at the last moment.
+        let expired = is_expired(&purchase.stage, now());
         let asked = provider.collect(purchase).await;
-        *purchase = asked.map_err(|error| explain(error, &Means::Lightning))?;
+        *purchase = asked.map_err(|error| explain(error, &purchase.means))?;
+        if expired && purchase.stage != Stage::Collected {
+            return Err(CliError::Failed(
+                "nobody has paid in time, and the payment request has expired: `larder buy \
+                 --give-up`, then buy anew"
+                    .to_owned(),
+            ));
+        }
     }
     Ok(())
+}
+
+fn is_expired(stage: &Stage, now: u64) -> bool {
+    matches!(stage, Stage::Unpaid { expires, .. } if *expires <= now)
 }
 
 /// What a refusal means to whoever typed the command.
@@ -169,7 +201,8 @@ fn explain(error: RecoveryError, means: &Means) -> CliError {
             "this voucher is not of this storage node: ask whoever gave it to you where it is from"
         }
         (Refusal::AlreadyClaimed, _) => {
-            "another copy of this wallet has collected a purchase: `larder buy --give-up` ends it"
+            "another copy of this wallet has collected a purchase and holds its tokens: use that one's \
+             purse. `larder buy --give-up` takes it off the list here"
         }
         (Refusal::UnknownClaim, _) => "a purchase was not paid in time and is over: buy anew",
         _ => return error.into(),
@@ -217,4 +250,20 @@ fn text(done: &[Purchase], bought: u64, held: u64) -> String {
         ),
     });
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payment_request_is_waited_for_until_it_expires() {
+        let stage = Stage::Unpaid {
+            request: "lnbc1".to_owned(),
+            expires: 10,
+        };
+        assert!(!is_expired(&stage, 9));
+        assert!(is_expired(&stage, 10));
+        assert!(!is_expired(&Stage::Paid, 10));
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use larder_recovery::RecoveryError;
 use serde_json::json;
 
 use crate::error::CliError;
@@ -32,11 +33,16 @@ pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError
         Err(error) => problem = Some(error),
     }
     let answer = answer.as_ref();
+    // The purse is opened once the storage node has answered.
+    let purse_failed = matches!(
+        problem,
+        Some(CliError::Purse { .. } | CliError::Recovery(RecoveryError::Journal(_)))
+    );
     let paid = answer.map(|(record, _)| record.tariff.is_some());
     let in_use = lock.is_none() && paid == Some(true);
     let json = json!({
         "provider": settings.provider.to_string(),
-        "reachable": answer.is_some(),
+        "reachable": answer.is_some() || purse_failed,
         "connected_in_ms": answer.map(|(_, milliseconds)| milliseconds),
         "epoch": answer.map(|(record, _)| record.epoch),
         "paid": paid,
@@ -52,6 +58,7 @@ pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError
     let text = || {
         let node = match answer {
             Some((_, milliseconds)) => format!("answers ({milliseconds} ms to connect)"),
+            None if purse_failed => "answers; the purse cannot be used".to_owned(),
             None => "no answer".to_owned(),
         };
         let known = match complete {

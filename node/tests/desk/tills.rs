@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use larder_credentials::ClaimTag;
-use larder_node::till::{NoPayment, Order, Ordered, Settlements, Till, Vouchers};
+use larder_node::till::{Giveaway, NoPayment, Order, Ordered, Settlements, Till, Vouchers};
 use larder_node::{Identity, NodeError, Sale};
 use larder_protocol::{Call, Done, Quote, Quoted, Refusal, Voucher};
 use larder_store::Options;
@@ -225,6 +225,9 @@ fn name(invoice: &[u8]) -> [u8; 32] {
 
 impl Till for Lightning {
     fn order(&self, order: &Order<'_>) -> Result<Ordered, NoPayment> {
+        if order.voucher.is_some() {
+            return Err(NoPayment::NotTaken);
+        }
         let Ok(mut backend) = self.backend.try_lock() else {
             return Err(NoPayment::Closed);
         };
@@ -314,6 +317,55 @@ fn a_client_that_asks_again_learns_of_its_payment_before_the_stream_tells() {
     );
     assert_eq!(till.report().unwrap(), [true]);
     assert_eq!(scene.tokens_outstanding(), 100);
+}
+
+#[test]
+fn a_payment_that_was_made_in_time_counts_although_it_is_learned_of_late() {
+    let (till, mut wallet) = (Lightning::default(), Wallet::new(2));
+    let scene = Scene::of(options(), till.sale().unwrap());
+    let quote = wallet.quote(100, 1, None);
+    let open = quoted(scene.free(Call::Quote(quote.clone())));
+    till.pay(&open.request);
+    // The node forgets what nobody has told it of; the client asks after that.
+    scene.later(601);
+    scene.next_epoch();
+    assert!(quoted(scene.free(Call::Quote(quote))).paid);
+    let purchase = wallet.purchase(&scene, 0, 100);
+    wallet.settle(&scene, Call::Purchase, purchase);
+    assert_eq!(scene.tokens_outstanding(), 100);
+}
+
+#[test]
+fn a_paid_claim_outlives_its_till_and_its_denomination() {
+    let tills: [fn() -> Arc<dyn Till>; 3] = [
+        || Arc::new(vouchers()),
+        || Arc::new(Giveaway),
+        || Arc::new(Lightning::default()),
+    ];
+    for with_voucher in [true, false] {
+        for after in tills {
+            let (lightning, mut wallet) = (Lightning::default(), Wallet::new(2));
+            let (scene, code) = match with_voucher {
+                true => (at_vouchers(), Some(voucher(1, 100).encode())),
+                false => (Scene::of(options(), lightning.sale().unwrap()), None),
+            };
+            let quote = wallet.quote(100, 1, code);
+            let open = quoted(scene.free(Call::Quote(quote.clone())));
+            if !open.paid {
+                lightning.pay(&open.request);
+                assert!(quoted(scene.free(Call::Quote(quote.clone()))).paid);
+            }
+            let mut offer = offer();
+            offer.denominations = vec![500];
+            let till = after();
+            let scene = scene.restarted(Some(Sale { offer, till })).unwrap();
+            scene.next_epoch();
+            let again = quoted(scene.free(Call::Quote(quote)));
+            assert!(again.paid && again.request.is_empty());
+            let purchase = wallet.purchase(&scene, 0, 100);
+            wallet.settle(&scene, Call::Purchase, purchase);
+        }
+    }
 }
 
 #[test]

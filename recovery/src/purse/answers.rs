@@ -19,6 +19,8 @@ pub(crate) enum Verdict {
     Overtaken,
     /// It was refused.
     Refused(Refusal),
+    /// It was built again meanwhile: this answer is about nothing that is shown now.
+    Renewed,
 }
 
 impl Purse {
@@ -32,6 +34,9 @@ impl Purse {
         heard: bool,
     ) -> Result<Verdict, RecoveryError> {
         let mut inner = self.lock();
+        if inner.is_renewed(lease) {
+            return Ok(Verdict::Renewed);
+        }
         if !inner.book.sent.contains_key(&lease.id) {
             return inner.settle_kept(lease.id, reply, heard);
         }

@@ -18,6 +18,20 @@ pub(crate) struct Sent {
     pub(crate) asked: Asked,
 }
 
+impl Sent {
+    /// Its credentials, which the storage node may know from now on by the key they were to pay for.
+    fn shown(self, mut each: impl FnMut(Held)) {
+        let Inputs::Pair(pair) = self.inputs else {
+            return;
+        };
+        let digest = self.asked.request.call.key().map(|_| self.asked.digest);
+        for mut held in *pair {
+            held.shown = digest.or(held.shown);
+            each(held);
+        }
+    }
+}
+
 /// A request, and what it is found by.
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
@@ -104,7 +118,7 @@ impl Terms {
 }
 
 pub(crate) struct Book {
-    server: ServerKey,
+    pub(super) server: ServerKey,
     owner: [u8; 16],
     pub(crate) idle: Vec<Held>,
     pub(crate) sent: BTreeMap<u64, Sent>,
@@ -148,6 +162,31 @@ impl Book {
         self.now().is_none_or(|terms| epoch >= terms.oldest())
     }
 
+    /// Whether an event fits what came before it.
+    pub(crate) fn fits(&self, event: &Event) -> bool {
+        match event {
+            Event::Owner(owner) => *owner == self.owner,
+            Event::Terms(signed) => Terms::new((**signed).clone(), &self.server).is_some(),
+            Event::Sent { id, request, .. } => {
+                id.checked_add(1).is_some() && self.read((**request).clone()).is_some()
+            }
+            Event::Kept { request, .. } => self.read((**request).clone()).is_some(),
+            Event::Settled { id, .. } | Event::Released { id } | Event::Healed { id, .. } => {
+                self.sent.contains_key(id)
+            }
+            Event::Dropped { id } => self.kept.contains_key(id),
+            Event::Ordered { order, claims, .. } => order.checked_add((*claims).into()).is_some(),
+            Event::Quoted { order, .. } | Event::Closed { order } => {
+                self.orders.contains_key(order)
+            }
+            Event::Counters { .. }
+            | Event::Seen { .. }
+            | Event::Held(_)
+            | Event::Shown { .. }
+            | Event::Collected { .. } => true,
+        }
+    }
+
     /// Takes an event; `None` when it does not fit what came before it.
     pub(crate) fn apply(&mut self, event: Event) -> Option<()> {
         match event {
@@ -170,16 +209,23 @@ impl Book {
                 self.seen.insert(epoch, at);
             }
             Event::Held(held) => self.gain(held),
+            Event::Shown { digest, mut held } => {
+                held.shown = Some(digest);
+                self.gain(held);
+            }
             Event::Sent {
                 id,
-                inputs,
+                mut inputs,
                 outputs,
                 request,
             } => {
-                if let Inputs::Pair(pair) = &inputs {
+                if let Inputs::Pair(pair) = &mut inputs {
+                    for held in pair.iter_mut() {
+                        held.shown = self.shown(&held.serial);
+                    }
                     self.spend(&pair.each_ref().map(|held| held.serial));
                 }
-                let asked = self.asked(*request)?;
+                let asked = self.read(*request)?;
                 self.next_request = self.next_request.max(id.checked_add(1)?);
                 let sent = Sent {
                     inputs,
@@ -198,20 +244,14 @@ impl Book {
                     self.kept.insert(id, asked);
                 }
             }
-            Event::Released { id } => {
-                if let Inputs::Pair(pair) = self.sent.remove(&id)?.inputs {
-                    (*pair).into_iter().for_each(|held| self.gain(held));
-                }
-            }
+            Event::Released { id } => self.sent.remove(&id)?.shown(|held| self.gain(held)),
             Event::Healed { id, spent, gained } => {
-                if let Inputs::Pair(pair) = self.sent.remove(&id)?.inputs {
-                    (*pair).into_iter().for_each(|held| self.gain(held));
-                }
+                self.sent.remove(&id)?.shown(|held| self.gain(held));
                 self.spend(&spent);
                 gained.into_iter().for_each(|held| self.gain(held));
             }
             Event::Kept { id, request } => {
-                let asked = self.asked(*request)?;
+                let asked = self.read(*request)?;
                 self.kept.insert(id, asked);
             }
             Event::Dropped { id } => {
@@ -242,7 +282,13 @@ impl Book {
         Some(())
     }
 
-    fn asked(&self, request: Request) -> Option<Asked> {
+    /// The request of this number, in flight or kept.
+    pub(crate) fn asked(&self, id: u64) -> Option<&Asked> {
+        let sent = self.sent.get(&id).map(|sent| &sent.asked);
+        sent.or_else(|| self.kept.get(&id))
+    }
+
+    fn read(&self, request: Request) -> Option<Asked> {
         Asked::new(request, self.now()?.credentials.service())
     }
 
@@ -256,12 +302,22 @@ impl Book {
     }
 
     fn knows(&self, held: &Held) -> bool {
-        let in_flight = self.sent.values().filter_map(|sent| match &sent.inputs {
+        let mut known = self.idle.iter().chain(self.in_flight());
+        known.any(|other| other.serial == held.serial)
+    }
+
+    fn in_flight(&self) -> impl Iterator<Item = &Held> {
+        let pairs = self.sent.values().filter_map(|sent| match &sent.inputs {
             Inputs::Pair(pair) => Some(pair.iter()),
             Inputs::Claim { .. } => None,
         });
-        let mut known = self.idle.iter().chain(in_flight.flatten());
-        known.any(|other| other.serial == held.serial)
+        pairs.flatten()
+    }
+
+    /// What a credential was shown for before.
+    fn shown(&self, serial: &Reference) -> Option<[u8; 32]> {
+        let mut known = self.idle.iter().chain(self.in_flight());
+        known.find(|held| held.serial == *serial)?.shown
     }
 
     fn spend(&mut self, serials: &[Reference]) {
@@ -289,13 +345,11 @@ impl Book {
             .into_iter()
             .partition::<BTreeMap<_, _>, _>(|(_, sent)| sent.asked.epoch < oldest);
         self.sent = live;
-        let pairs = ended.into_values().filter_map(|sent| match sent.inputs {
-            Inputs::Pair(pair) => Some(*pair),
-            Inputs::Claim { .. } => None,
-        });
-        let idle = std::mem::take(&mut self.idle);
-        for held in pairs.flatten().chain(idle) {
+        for held in std::mem::take(&mut self.idle) {
             self.gain(held);
+        }
+        for sent in ended.into_values() {
+            sent.shown(|held| self.gain(held));
         }
     }
 
@@ -306,7 +360,10 @@ impl Book {
         events.extend(terms.map(|terms| Event::Terms(Box::new(terms.signed.clone()))));
         let seen = self.seen.iter();
         events.extend(seen.map(|(&epoch, &at)| Event::Seen { epoch, at }));
-        events.extend(self.idle.iter().cloned().map(Event::Held));
+        events.extend(self.idle.iter().cloned().map(Event::of));
+        // Those in flight are spent again below, and are known by then.
+        let shown = self.in_flight().filter(|held| held.shown.is_some());
+        events.extend(shown.cloned().map(Event::of));
         for (&order, known) in &self.orders {
             events.push(Event::Ordered {
                 order,
@@ -364,6 +421,19 @@ mod tests {
         assert_eq!(book.idle.len(), 1);
         book.spend(&[held.serial]);
         assert!(book.idle.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn a_snapshot_remembers_what_a_credential_was_shown_for() -> Result<(), &'static str> {
+        let mut before = book().ok_or("a key")?;
+        let (digest, held) = ([7; 32], Held::worth(Epoch(1), 5));
+        before
+            .apply(Event::Shown { digest, held })
+            .ok_or("it fits")?;
+        assert_eq!(before.idle[0].shown, Some(digest));
+        let entry = Event::of(before.idle[0].clone()).encode();
+        assert_eq!(entry[..33], [&[16], &digest[..]].concat());
         Ok(())
     }
 

@@ -5,6 +5,11 @@
 //! as many operations as there are pairs can be under way at once. When no two suffice though all
 //! would, credentials are gathered: a reissue of an older epoch's pair moves its tokens into one
 //! credential for nothing, a transfer of the current epoch's two largest does it for a fee.
+//!
+//! Credentials that were shown with a request that was refused are known by its key: paying for
+//! another key they would tie the two together. The same call takes them again, which says nothing
+//! new. Any other one leaves them alone, or exchanges them first for ones that nobody has seen.
+//! Only when the tokens do not suffice for that, they pay as they are.
 
 use std::collections::BTreeMap;
 
@@ -19,13 +24,17 @@ use super::held::Held;
 pub(crate) enum Choice {
     /// These two pay for it.
     Pay([usize; 2]),
+    /// These two would pay for it and are known: they have to be exchanged first.
+    Launder(By, [usize; 2]),
+    /// These two pay for it, though they are known: there are no others.
+    Last([usize; 2]),
     /// These two have to become one first.
     Gather(By, [usize; 2]),
     /// All of it is not enough: this many tokens are missing.
     Short(u64),
 }
 
-/// How two credentials become a full one and an empty one.
+/// How two credentials become two others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum By {
     /// Of the current epoch, for a fee.
@@ -43,14 +52,36 @@ impl By {
     }
 }
 
-/// Chooses among idle credentials for an operation of this price.
+/// Chooses among idle credentials for an operation of this price; `digest` is that of its call.
 ///
 /// The newest epoch is looked at first: whoever still spends old credentials late in an epoch
 /// has few to hide among.
-pub(crate) fn choose(idle: &[Held], current: Epoch, price: u64, fee: u64) -> Choice {
-    let epochs = by_epoch(idle);
-    if let Some(two) = epochs.values().rev().find_map(|all| pair(idle, all, price)) {
+pub(crate) fn choose(
+    idle: &[Held],
+    digest: Option<[u8; 32]>,
+    current: Epoch,
+    price: u64,
+    fee: u64,
+) -> Choice {
+    let pay = |epochs: &BTreeMap<Epoch, Vec<usize>>| {
+        let mut newest_first = epochs.values().rev();
+        newest_first.find_map(|all| pair(idle, all, price))
+    };
+    // First those that the call has shown before, then those that nobody has seen.
+    let own = |held: &Held| held.shown == digest;
+    let unseen = |held: &Held| held.shown.is_none();
+    let two = pay(&by_epoch(idle, own))
+        .or_else(|| pay(&by_epoch(idle, unseen)))
+        .or_else(|| pay(&by_epoch(idle, |held| own(held) || unseen(held))));
+    if let Some(two) = two {
         return Choice::Pay(two);
+    }
+    let epochs = by_epoch(idle, |_| true);
+    if let Some((by, two)) = known(idle, &epochs, current, price, fee) {
+        return Choice::Launder(by, two);
+    }
+    if let Some(two) = pay(&epochs) {
+        return Choice::Last(two);
     }
     let missing = missing(idle, &epochs, current, price, fee);
     if missing > 0 {
@@ -68,9 +99,9 @@ pub(crate) fn choose(idle: &[Held], current: Epoch, price: u64, fee: u64) -> Cho
 }
 
 /// The places of each epoch's credentials, largest first.
-fn by_epoch(idle: &[Held]) -> BTreeMap<Epoch, Vec<usize>> {
+fn by_epoch(idle: &[Held], wanted: impl Fn(&Held) -> bool) -> BTreeMap<Epoch, Vec<usize>> {
     let mut epochs: BTreeMap<Epoch, Vec<usize>> = BTreeMap::new();
-    for (at, held) in idle.iter().enumerate() {
+    for (at, held) in idle.iter().enumerate().filter(|(_, held)| wanted(held)) {
         epochs.entry(held.epoch).or_default().push(at);
     }
     for all in epochs.values_mut() {
@@ -88,6 +119,29 @@ fn pair(idle: &[Held], all: &[usize], price: u64) -> Option<[usize; 2]> {
         .rev()
         .find(|&&at| idle[at].amount.saturating_add(idle[largest].amount) >= price)?;
     Some([largest, *smallest])
+}
+
+/// Two that suffice once they are exchanged, and are not known by two different keys.
+fn known(
+    idle: &[Held],
+    epochs: &BTreeMap<Epoch, Vec<usize>>,
+    current: Epoch,
+    price: u64,
+    fee: u64,
+) -> Option<(By, [usize; 2])> {
+    epochs.iter().rev().find_map(|(epoch, all)| {
+        let (by, cost) = match *epoch < current {
+            true => (By::Reissue, price),
+            false => (By::Transfer, price.saturating_add(fee)),
+        };
+        let others = |n: usize| all[n + 1..].iter().map(move |&other| [all[n], other]);
+        let mut pairs = (0..all.len()).flat_map(others);
+        let two = pairs.find(|two| {
+            let [first, second] = two.map(|at| &idle[at]);
+            first.goes_with(second) && first.amount.saturating_add(second.amount) >= cost
+        });
+        two.map(|two| (by, two))
+    })
 }
 
 /// How many tokens are missing even when everything is gathered the cheapest way.
@@ -167,18 +221,34 @@ mod tests {
         #[test]
         fn gathering_ends_in_paying_or_is_not_begun(
             amounts in proptest::collection::vec((0..3_u32, 0..30_u64), 0..14),
+            shown in proptest::collection::vec(proptest::option::of((0..3_u8).prop_map(|n| [n; 32])), 14),
+            digest in proptest::option::of((0..3_u8).prop_map(|n| [n; 32])),
             price in 1..100_u64,
             fee in 1..5_u64,
         ) {
             let mut idle = idle(&amounts);
+            idle.iter_mut().zip(shown).for_each(|(held, shown)| held.shown = shown);
             let held = |idle: &[Held]| idle.iter().map(|held| held.amount).sum::<u64>();
             let (all, mut steps) = (held(&idle), 0);
             loop {
-                match choose(&idle, NOW, price, fee) {
-                    Choice::Pay([first, second]) => {
+                let choice = choose(&idle, digest, NOW, price, fee);
+                match choice {
+                    Choice::Pay([first, second]) | Choice::Last([first, second]) => {
+                        let known = [first, second].iter().any(|at| {
+                            idle[*at].shown.is_some() && idle[*at].shown != digest
+                        });
+                        prop_assert_eq!(known, matches!(choice, Choice::Last(_)));
                         prop_assert_ne!(first, second);
                         prop_assert_eq!(idle[first].epoch, idle[second].epoch);
                         prop_assert!(idle[first].amount + idle[second].amount >= price);
+                        break;
+                    }
+                    // What that brings pays at once.
+                    Choice::Launder(by, two) => {
+                        let together = idle[two[0]].amount + idle[two[1]].amount;
+                        prop_assert!(idle[two[0]].goes_with(&idle[two[1]]));
+                        let fee = if by == By::Transfer { fee } else { 0 };
+                        prop_assert!(together >= price + fee);
                         break;
                     }
                     Choice::Gather(by, two) => gather(&mut idle, by, two, fee),
@@ -189,7 +259,7 @@ mod tests {
                         // A pair with what is missing, as one that is bought, is enough.
                         idle.push(Held::worth(NOW, missing));
                         idle.push(Held::worth(NOW, fee * idle.len() as u64));
-                        prop_assert!(!matches!(choose(&idle, NOW, price, fee), Choice::Short(_)));
+                        prop_assert!(!matches!(choose(&idle, digest, NOW, price, fee), Choice::Short(_)));
                         return Ok(());
                     }
                 }
@@ -214,12 +284,12 @@ mod tests {
     #[test]
     fn the_newest_epoch_pays_first_and_the_largest_with_the_smallest_that_suffices() {
         let idle = idle(&[(1, 50), (1, 50), (0, 3), (0, 9), (0, 20), (0, 1)]);
-        assert_eq!(choose(&idle, NOW, 21, 1), Choice::Pay([4, 5]));
-        assert_eq!(choose(&idle, NOW, 22, 1), Choice::Pay([4, 2]));
-        assert_eq!(choose(&idle, NOW, 29, 1), Choice::Pay([4, 3]));
-        assert_eq!(choose(&idle, NOW, 30, 1), Choice::Pay([0, 1]));
+        assert_eq!(choose(&idle, None, NOW, 21, 1), Choice::Pay([4, 5]));
+        assert_eq!(choose(&idle, None, NOW, 22, 1), Choice::Pay([4, 2]));
+        assert_eq!(choose(&idle, None, NOW, 29, 1), Choice::Pay([4, 3]));
+        assert_eq!(choose(&idle, None, NOW, 30, 1), Choice::Pay([0, 1]));
         assert_eq!(
-            choose(&idle, NOW, 101, 1),
+            choose(&idle, None, NOW, 101, 1),
             Choice::Gather(By::Reissue, [0, 1])
         );
     }

@@ -56,13 +56,17 @@ impl Inner {
                     true => 0,
                     false => purse.delay(held, terms.record.epoch_seconds),
                 };
-                (held.epoch, seen.saturating_add(delay), at)
+                (held.epoch, held.shown, seen.saturating_add(delay), at)
             })
             .collect();
         old.sort_unstable();
         let pairs = old.windows(2).filter(|two| two[0].0 == two[1].0);
+        // Those that are known by one key go together: two keys would be tied to each other.
         pairs
-            .map(|two| (two[0].1, [two[0].2, two[1].2]))
-            .min_by_key(|(at, _)| *at)
+            .map(|two| (two[0].2, [two[0].3, two[1].3]))
+            .min_by_key(|(at, two)| {
+                let [first, second] = two.map(|at| &self.book.idle[at]);
+                (!first.goes_with(second), *at)
+            })
     }
 }

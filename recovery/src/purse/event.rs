@@ -19,6 +19,7 @@
 //! | 13 | `Quoted` | first claim 8, paid 1, expiry in unix seconds 8, payment request to the end |
 //! | 14 | `Collected` | first claim 8, bit per claim that was collected 2 |
 //! | 15 | `Closed` | first claim 8: given up, or refused for good |
+//! | 16 | `Shown` | digest of the refused call it was shown for 32, credential 108 |
 //!
 //! Inputs are `0 ‖ pair 216`, or `1 ‖ first claim 8 ‖ which 1` for a purchase. A request is the body of its
 //! envelope, with which a retry is the same bytes; what is needed to judge the answer is built
@@ -96,9 +97,21 @@ pub(crate) enum Event {
     Closed {
         order: u64,
     },
+    Shown {
+        digest: [u8; 32],
+        held: Held,
+    },
 }
 
 impl Event {
+    /// A credential that is there.
+    pub(crate) fn of(held: Held) -> Self {
+        match held.shown {
+            None => Event::Held(held),
+            Some(digest) => Event::Shown { digest, held },
+        }
+    }
+
     pub(crate) fn encode(&self) -> Entry {
         let mut to = Zeroizing::new(Vec::with_capacity(512));
         match self {
@@ -176,6 +189,7 @@ impl Event {
                 put(&mut to, 14, &[&order.to_be_bytes(), &claims.to_be_bytes()]);
             }
             Event::Closed { order } => put(&mut to, 15, &[&order.to_be_bytes()]),
+            Event::Shown { digest, held } => put(&mut to, 16, &[digest, held.encode()]),
         }
         to
     }
@@ -248,6 +262,10 @@ impl Event {
             },
             15 => Event::Closed {
                 order: fields.u64()?,
+            },
+            16 => Event::Shown {
+                digest: fields.array()?,
+                held: fields.held()?,
             },
             _ => return None,
         };

@@ -67,7 +67,7 @@ impl FolderJournal {
     /// [`JournalError`].
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self, JournalError> {
         let folder = folder.into();
-        fs::create_dir_all(&folder)?;
+        make(&folder)?;
         let lock = owned(&folder.join("purse.lock"))?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -76,7 +76,8 @@ impl FolderJournal {
         }
         clear(&folder.join("purse.new"))?;
         if !folder.join("purse").exists() {
-            rewrite(&folder, &[])?;
+            write_new(&folder, &[])?;
+            put_in_place(&folder)?;
         }
         let file = owned(&folder.join("purse"))?;
         Ok(FolderJournal {
@@ -126,17 +127,19 @@ impl Journal for FolderJournal {
     }
 
     fn replace(&mut self, entries: &[Entry]) -> Result<(), JournalError> {
-        // Whatever fails half-way, the handle must not go on with a file that may be gone.
+        // Where there is no room for the new journal, the old one goes on.
+        let (len, chain) = write_new(&self.folder, entries)?;
+        // From here on the handle must not go on with a file that may be gone.
         let sound = !std::mem::replace(&mut self.broken, true);
-        let (len, chain) = rewrite(&self.folder, entries)?;
+        put_in_place(&self.folder)?;
         self.file = owned(&self.folder.join("purse"))?;
         (self.len, self.chain, self.broken) = (len, chain, !sound);
         Ok(())
     }
 }
 
-/// Writes a new journal and puts it in the place of the old one.
-fn rewrite(folder: &Path, entries: &[Entry]) -> Result<(u64, Chain), JournalError> {
+/// Writes a new journal beside the old one.
+fn write_new(folder: &Path, entries: &[Entry]) -> Result<(u64, Chain), JournalError> {
     let (mut bytes, mut chain) = (Zeroizing::new(MAGIC.to_vec()), Chain::default());
     for entry in entries {
         let (frame, next) = frame(&chain, entry)?;
@@ -148,11 +151,39 @@ fn rewrite(folder: &Path, entries: &[Entry]) -> Result<(u64, Chain), JournalErro
     let mut file = owned(&new)?;
     file.write_all(&bytes)?;
     file.sync_all()?;
-    fs::rename(new, folder.join("purse"))?;
+    Ok((bytes.len() as u64, chain))
+}
+
+/// Puts the new journal in the place of the old one.
+fn put_in_place(folder: &Path) -> Result<(), std::io::Error> {
+    fs::rename(folder.join("purse.new"), folder.join("purse"))?;
     // The name has to be as durable as the contents.
+    sync(folder)
+}
+
+/// Makes the names in a folder durable.
+fn sync(folder: &Path) -> Result<(), std::io::Error> {
     #[cfg(unix)]
     File::open(folder)?.sync_all()?;
-    Ok((bytes.len() as u64, chain))
+    Ok(())
+}
+
+/// Makes a folder, and its name and those of its parents durable.
+fn make(folder: &Path) -> Result<(), std::io::Error> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let parent = match folder.parent() {
+        Some(parent) if parent == Path::new("") => Path::new("."),
+        Some(parent) => parent,
+        None => return fs::create_dir_all(folder),
+    };
+    make(parent)?;
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    sync(parent)
 }
 
 /// Opens a file for appending that nobody but its owner may read.

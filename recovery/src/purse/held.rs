@@ -14,6 +14,8 @@ pub(crate) struct Held {
     /// In tokens.
     pub(crate) amount: u64,
     pub(crate) serial: Reference,
+    /// The digest of the call that it was shown for last, when that was refused.
+    pub(crate) shown: Option<[u8; 32]>,
     bytes: Zeroizing<[u8; CREDENTIAL_BYTES]>,
 }
 
@@ -23,6 +25,7 @@ impl Held {
             epoch: credential.epoch(),
             amount: credential.amount(),
             serial: credential.serial(),
+            shown: None,
             bytes: credential.encode(),
         }
     }
@@ -37,6 +40,12 @@ impl Held {
         Credential::decode(bytes).map(|credential| Held::new(&credential))
     }
 
+    /// Whether showing them together ties no two keys to each other.
+    pub(crate) fn goes_with(&self, other: &Held) -> bool {
+        let calls = self.shown.zip(other.shown);
+        calls.is_none_or(|(one, another)| one == another)
+    }
+
     /// One that is good for arithmetic only.
     #[cfg(test)]
     pub(crate) fn worth(epoch: Epoch, amount: u64) -> Self {
@@ -44,6 +53,7 @@ impl Held {
             epoch,
             amount,
             serial: Reference([0; 32]),
+            shown: None,
             bytes: Zeroizing::new([0; CREDENTIAL_BYTES]),
         }
     }

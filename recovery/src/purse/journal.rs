@@ -12,6 +12,10 @@ use zeroize::Zeroizing;
 pub type Entry = Zeroizing<Vec<u8>>;
 
 /// A durable list of entries.
+///
+/// After an error of `append` or `replace` nobody knows what is durable: the purse refuses
+/// everything that would have to be written, and calls neither again. A purse that is opened anew
+/// reads what is there.
 pub trait Journal: Send {
     /// All entries, oldest first. Called once, before anything else.
     ///
@@ -25,8 +29,8 @@ pub trait Journal: Send {
     /// [`JournalError`].
     fn append(&mut self, entry: &[u8]) -> Result<(), JournalError>;
 
-    /// Puts these in the place of all entries, durably and in one step: a crash leaves the old
-    /// ones or the new ones.
+    /// Puts these in the place of all entries, durably and in one step: a crash or an error leaves
+    /// the old ones or the new ones.
     ///
     /// # Errors
     /// [`JournalError`].
@@ -41,12 +45,16 @@ pub enum JournalError {
     #[error("the purse cannot be read or written: {0}")]
     Io(String),
     /// Bytes that nobody wrote there. Put a copy of the whole folder back: what was spent since,
-    /// the purse finds out from the storage node.
+    /// the purse finds out from the storage node. Tokens that were bought since are lost.
     #[error("the purse is damaged near byte {at}: put a backup of its folder back")]
     Damaged {
         /// Where, in bytes or entries from the beginning.
         at: u64,
     },
+    /// What was to be written contradicts what is there: a fault of this program. Nothing was
+    /// written; start again.
+    #[error("the purse would contradict itself: start again")]
+    Contradiction,
     /// It belongs to another root key, or to another storage node.
     #[error("this purse belongs to another root key or another storage node")]
     Foreign,

@@ -17,7 +17,8 @@
 //!
 //! How it fails: [`OutOfTokens`](RecoveryError::OutOfTokens) says what is missing. An answer
 //! that is not exactly as published is [`Misbehaved`](RecoveryError::Misbehaved): the request
-//! stays in flight and nothing is lost. When the journal fails, nothing is sent.
+//! stays in flight and nothing is lost. When the journal fails, nothing is sent any more until the
+//! purse is opened again.
 //!
 //! | file | concept |
 //! | --- | --- |
@@ -72,10 +73,14 @@ pub struct Purse {
 struct Inner {
     book: Book,
     journal: Box<dyn Journal>,
+    /// A write failed: nobody knows what the journal has.
+    failed: bool,
     /// Requests in flight that were built by this process; others are built again when needed.
     built: HashMap<u64, InFlight>,
     /// Requests that somebody waits for, with their exchanges once those have begun.
     driven: HashMap<u64, Option<Exchange>>,
+    /// The latest time it was told, in unix seconds.
+    told: u64,
     /// Bytes appended since the journal was last rewritten, and how many it had then.
     grown: usize,
     base: usize,
@@ -136,8 +141,10 @@ impl Purse {
         let mut inner = Inner {
             book,
             journal: Box::new(journal),
+            failed: false,
             built: HashMap::new(),
             driven: HashMap::new(),
+            told: 0,
             grown: 0,
             base: entries.iter().map(|entry| entry.len()).sum(),
         };
@@ -149,6 +156,11 @@ impl Purse {
             schedule,
             inner: Mutex::new(inner),
         })
+    }
+
+    /// Whether it is one for the storage node of this key.
+    pub(crate) fn is_for(&self, server: &ServerKey) -> bool {
+        self.lock().book.server == *server
     }
 
     /// What it holds.
@@ -213,9 +225,10 @@ impl Purse {
         Ok(())
     }
 
-    /// Notes when the current epoch was first seen.
+    /// Notes what time it is, and when the current epoch was first seen.
     pub(crate) fn see(&self, now: u64) -> Result<(), RecoveryError> {
         let mut inner = self.lock();
+        inner.told = inner.told.max(now);
         let Some(epoch) = inner.book.now().map(|terms| terms.record.epoch) else {
             return Ok(());
         };
@@ -284,6 +297,15 @@ impl Purse {
         Ok(())
     }
 
+    /// Whether nobody can pay for an order any more, as far as this purse was told the time.
+    pub(crate) fn is_past(&self, order: &Order) -> bool {
+        let told = self.lock().told;
+        order
+            .quoted
+            .as_ref()
+            .is_none_or(|quoted| quoted.expires <= told)
+    }
+
     pub(crate) fn close(&self, order: u64) -> Result<(), RecoveryError> {
         let mut inner = self.lock();
         if inner.book.orders.contains_key(&order) {
@@ -298,18 +320,32 @@ impl Purse {
 }
 
 impl Inner {
-    /// Makes an event durable, then true.
+    /// Makes an event durable, then true; one that does not fit is neither.
     fn record(&mut self, event: Event) -> Result<(), JournalError> {
+        if self.failed {
+            return Err(JournalError::Io(
+                "an earlier write failed: start again".to_owned(),
+            ));
+        }
+        if !self.book.fits(&event) {
+            return Err(JournalError::Contradiction);
+        }
         let entry = event.encode();
-        self.journal.append(&entry)?;
+        self.append(&entry)?;
         self.grown += entry.len();
         let fits = self.book.apply(event);
         debug_assert!(fits.is_some(), "an event that does not fit its book");
         if self.grown > GROWTH.max(self.base) {
-            // The event is durable whatever becomes of this; without it the journal grows on.
-            self.compact().ok();
+            // The event is durable whatever becomes of this.
+            self.failed = self.compact().is_err();
         }
         Ok(())
+    }
+
+    fn append(&mut self, entry: &Entry) -> Result<(), JournalError> {
+        let appended = self.journal.append(entry);
+        self.failed = appended.is_err();
+        appended
     }
 
     fn compact(&mut self) -> Result<(), JournalError> {
@@ -334,5 +370,39 @@ fn slot(purpose: Purpose, index: u64) -> Slot {
 impl fmt::Debug for Purse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Purse(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secp256k1::{Keypair, SECP256K1, SecretKey};
+
+    use super::journal::MemoryJournal;
+    use super::*;
+
+    #[test]
+    fn an_event_that_does_not_fit_is_not_written() -> Result<(), Box<dyn std::error::Error>> {
+        let secret = SecretKey::from_slice(&[1; 32])?;
+        let server = Keypair::from_secret_key(SECP256K1, &secret).public_key();
+        let (root, journal) = (RootKey::from_bytes([1; 32]), MemoryJournal::new());
+        let purse = Purse::open(&root, &server.into(), journal.clone())?;
+        for event in [
+            Event::Released { id: 7 },
+            Event::Dropped { id: 7 },
+            Event::Closed { order: 7 },
+            Event::Owner([9; 16]),
+            Event::Ordered {
+                order: u64::MAX,
+                claims: 1,
+                each: 1,
+                voucher: None,
+            },
+        ] {
+            let recorded = purse.lock().record(event);
+            assert_eq!(recorded, Err(JournalError::Contradiction));
+        }
+        assert_eq!(journal.clone().entries()?.len(), 1);
+        assert!(Purse::open(&root, &server.into(), journal).is_ok());
+        Ok(())
     }
 }

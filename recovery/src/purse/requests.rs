@@ -42,9 +42,13 @@ impl Lease<'_> {
         &self.request
     }
 
-    /// The exchange of this request, begun if it is not.
-    pub(crate) fn exchange(&self, begin: impl FnOnce(Request) -> Exchange) -> Exchange {
+    /// The exchange of this request, begun if it is not. Somebody else may have built it again
+    /// since; then it is the exchange of that one, and so is this lease.
+    pub(crate) fn exchange(&mut self, begin: impl FnOnce(Request) -> Exchange) -> Exchange {
         let mut inner = self.purse.lock();
+        if let Some(asked) = inner.book.asked(self.id) {
+            self.request = asked.request.clone();
+        }
         let exchange = inner.driven.entry(self.id).or_default();
         exchange
             .get_or_insert_with(|| begin(self.request.clone()))
@@ -73,8 +77,8 @@ pub(crate) enum Role {
     Call,
     /// Somebody's from before, whose answer brings its tokens back.
     Orphan,
-    /// One that gathers tokens.
-    Gathering,
+    /// One that exchanges credentials for others that can pay.
+    Exchange,
 }
 
 /// A request and its number.
@@ -177,7 +181,7 @@ impl Purse {
         if inner.book.now().is_none() || !inner.book.sent.is_empty() {
             return Ok(None);
         }
-        let Choice::Gather(by, two) = inner.choose(Op::Insert)?.0 else {
+        let Choice::Gather(by, two) = inner.choose(Op::Insert, None)?.0 else {
             return Ok(None);
         };
         let (id, request) = inner.spend(self, two, &by.call(), nonce, choice::gathered)?;
@@ -215,20 +219,25 @@ impl Purse {
         Ok(Some(Next::Send(lease, Role::Call)))
     }
 
-    /// The epoch that a request was built for.
+    /// The epoch that a request was built for, as long as it is in flight as the lease has it.
     pub(crate) fn epoch_of(&self, lease: &Lease<'_>) -> Option<Epoch> {
         let inner = self.lock();
-        inner.book.sent.get(&lease.id).map(|sent| sent.asked.epoch)
+        let sent = inner.book.sent.get(&lease.id)?;
+        (!inner.is_renewed(lease)).then_some(sent.asked.epoch)
     }
 
     /// Builds a request that was refused untouched again, for the terms that hold now and
     /// with the same inputs, so that the storage node is shown nothing else of ours. Says no when
-    /// these do not suffice any more; then they are free.
+    /// these do not suffice any more; then they are free. One that somebody else has built again
+    /// is good as it is.
     pub(crate) fn renew(&self, lease: &mut Lease<'_>, nonce: Nonce) -> Result<bool, RecoveryError> {
         let mut inner = self.lock();
         let Some(Sent { inputs, asked, .. }) = inner.book.sent.get(&lease.id).cloned() else {
             return Ok(false);
         };
+        if inner.is_renewed(lease) {
+            return Ok(true);
+        }
         let call = asked.request.call;
         let terms = inner.terms()?;
         let cost = price(&terms.tariff, call.op());
@@ -281,18 +290,26 @@ impl Inner {
         nonce: Nonce,
         gathering: Nonce,
     ) -> Result<Option<(Role, Numbered)>, RecoveryError> {
-        let (choice, held) = self.choose(call.op())?;
+        let (choice, held) = self.choose(call.op(), Some(call.digest()))?;
         let in_flight = !self.book.sent.is_empty();
         Ok(match (choice, self.orphan(|_| true)) {
             (Choice::Pay(two), _) => {
                 let sent = self.spend(purse, two, call, nonce, choice::evenly)?;
                 Some((Role::Call, sent))
             }
+            (Choice::Launder(by, two), _) => {
+                let sent = self.spend(purse, two, &by.call(), gathering, choice::evenly)?;
+                Some((Role::Exchange, sent))
+            }
             (_, Some(orphan)) => Some((Role::Orphan, orphan)),
-            (_, None) if in_flight => None,
             (Choice::Gather(by, two), None) => {
                 let sent = self.spend(purse, two, &by.call(), gathering, choice::gathered)?;
-                Some((Role::Gathering, sent))
+                Some((Role::Exchange, sent))
+            }
+            (_, None) if in_flight => None,
+            (Choice::Last(two), None) => {
+                let sent = self.spend(purse, two, call, nonce, choice::evenly)?;
+                Some((Role::Call, sent))
             }
             (Choice::Short(missing), None) => {
                 return Err(RecoveryError::OutOfTokens {
@@ -304,7 +321,7 @@ impl Inner {
     }
 
     /// What to do for an operation, and how many tokens could be spent on it at most.
-    fn choose(&self, op: Op) -> Result<(Choice, u64), RecoveryError> {
+    fn choose(&self, op: Op, digest: Option<[u8; 32]>) -> Result<(Choice, u64), RecoveryError> {
         let Some(terms) = self.book.now() else {
             return Err(RecoveryError::Refused(Refusal::NotOffered));
         };
@@ -312,7 +329,14 @@ impl Inner {
         let held = self.book.idle.iter().map(|held| held.amount);
         let held = held.fold(0, u64::saturating_add);
         let current = terms.credentials.current();
-        Ok((choose(&self.book.idle, current, price, fee), held))
+        Ok((choose(&self.book.idle, digest, current, price, fee), held))
+    }
+
+    /// Whether a request was built again since this lease had it: answers to what it had say
+    /// nothing of what is shown now.
+    pub(super) fn is_renewed(&self, lease: &Lease<'_>) -> bool {
+        let asked = self.book.asked(lease.id);
+        asked.is_some_and(|asked| asked.request.payment != lease.request.payment)
     }
 
     /// Whether the exchange of a request has begun. One that has not may be begun by anybody; its

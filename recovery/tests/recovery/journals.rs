@@ -9,7 +9,7 @@ use larder_recovery::{
 use tempfile::TempDir;
 
 use crate::paid::{INSERT, LOOKUP, PaidShelf, open, pair, tokens};
-use crate::shelf::root;
+use crate::shelf::{keypair, root};
 
 fn folder() -> TempDir {
     tempfile::tempdir().expect("a temporary folder")
@@ -112,6 +112,34 @@ fn a_rewrite_that_was_cut_short_leaves_the_old_journal() {
 }
 
 #[test]
+fn a_rewrite_that_finds_no_room_leaves_a_journal_that_goes_on() {
+    let (folder, _) = written(&some_entries());
+    let mut journal = FolderJournal::open(folder.path()).expect("it is there");
+    let read = journal.entries().expect("it is sound");
+    // A folder in its way fails it as a full disk would.
+    let new = folder.path().join("purse.new");
+    fs::create_dir(&new).expect("room on the disk");
+    assert!(matches!(
+        journal.replace(&read[2..]),
+        Err(JournalError::Io(_))
+    ));
+    journal.append(b"after").expect("the old one goes on");
+    drop(journal);
+    fs::remove_dir(new).expect("it is there");
+    let mut expected = some_entries();
+    expected.push(b"after".to_vec());
+    assert_eq!(entries(folder.path()), Ok(expected));
+}
+
+#[test]
+fn a_journal_makes_the_folders_that_it_lies_in() {
+    let folder = folder();
+    let deep = folder.path().join("a/b/c");
+    FolderJournal::open(&deep).expect("a new journal");
+    assert!(deep.join("purse").exists());
+}
+
+#[test]
 fn one_process_at_a_time_has_a_journal_open() {
     let folder = folder();
     let first = FolderJournal::open(folder.path()).expect("a new journal");
@@ -207,6 +235,67 @@ async fn what_cannot_be_written_down_is_not_sent() {
         (tokens(&provider), shelf.outstanding()),
         (50 - INSERT, 50 - INSERT)
     );
+}
+
+/// A journal that fails one append, which it has made durable all the same.
+struct Hiccup<J>(J, u32);
+
+impl<J: Journal> Journal for Hiccup<J> {
+    fn entries(&mut self) -> Result<Vec<larder_recovery::Entry>, JournalError> {
+        self.0.entries()
+    }
+
+    fn append(&mut self, entry: &[u8]) -> Result<(), JournalError> {
+        self.0.append(entry)?;
+        self.1 = self.1.wrapping_sub(1);
+        match self.1 {
+            0 => Err(JournalError::Io("the disk has a hiccup".to_owned())),
+            _ => Ok(()),
+        }
+    }
+
+    fn replace(&mut self, entries: &[larder_recovery::Entry]) -> Result<(), JournalError> {
+        self.0.replace(entries)
+    }
+}
+
+#[tokio::test]
+async fn a_purse_that_could_not_write_writes_no_more_until_it_is_opened_again() {
+    let shelf = PaidShelf::new();
+    let (_, journal) = crate::paid::funded(&shelf, 100).await;
+    for step in 1..=2 {
+        let hiccup = Hiccup(journal.clone(), step);
+        let provider = open(&shelf, hiccup, 2).await.expect("honest");
+        let n = step as u8;
+        assert!(provider.insert(pair(n).0, pair(n).1).await.is_err());
+        let (arrived, written) = (shelf.log().len(), journal.clone().entries());
+        for _ in 0..2 {
+            let looked = provider.lookup(pair(9).0).await;
+            assert!(matches!(
+                looked,
+                Err(RecoveryError::Journal(JournalError::Io(_)))
+            ));
+        }
+        assert_eq!(shelf.log().len(), arrived);
+        assert_eq!(journal.clone().entries(), written);
+        drop(provider);
+        let provider = open(&shelf, journal.clone(), 2).await.expect("honest");
+        provider.upkeep(1_000).await.expect("honest");
+        assert_eq!(tokens(&provider), shelf.outstanding());
+    }
+}
+
+#[tokio::test]
+async fn the_purse_of_another_storage_node_is_refused_and_stays_as_it_is() {
+    let shelf = PaidShelf::new();
+    let other = larder_protocol::ServerKey::from(keypair(2).public_key());
+    let journal = larder_recovery::MemoryJournal::new();
+    let purse = Purse::open(&root(1), &other, journal.clone()).expect("a new one");
+    let transport = std::sync::Arc::new(shelf.clone());
+    let provider = larder_recovery::Provider::connect(shelf.address(), transport).await;
+    let provider = provider.expect("honest").with_purse(purse).map(drop);
+    assert_eq!(provider, Err(RecoveryError::Journal(JournalError::Foreign)));
+    assert!(Purse::open(&root(1), &other, journal).is_ok());
 }
 
 #[test]

@@ -80,6 +80,8 @@ struct State {
     trick: Option<Trick>,
     /// Refuses so many paid requests untouched.
     refuses: Option<(u32, Refusal)>,
+    /// Refuses one quote.
+    refuses_quote: Option<Refusal>,
     /// Answers so many requests and then loses the answer, or the request.
     lose_answers: u32,
     lose_requests: u32,
@@ -152,6 +154,7 @@ impl PaidShelf {
             vouchers: HashMap::new(),
             trick: None,
             refuses: None,
+            refuses_quote: None,
             lose_answers: 0,
             lose_requests: 0,
             rough: 0,
@@ -217,6 +220,10 @@ impl PaidShelf {
 
     pub(crate) fn refuses(&self, times: u32, refusal: Refusal) {
         self.with(|state| state.refuses = Some((times, refusal)));
+    }
+
+    pub(crate) fn refuses_quote(&self, refusal: Refusal) {
+        self.with(|state| state.refuses_quote = Some(refusal));
     }
 
     pub(crate) fn loses_answers(&self, count: u32) {
@@ -314,7 +321,10 @@ impl State {
                 let record = self.record.clone().sign(&keypair(1));
                 Reply::bare(Ok(Done::Info(Box::new(record))))
             }
-            (Call::Quote(quote), _) => Reply::bare(self.quote(quote)),
+            (Call::Quote(quote), _) => {
+                let refusal = self.refuses_quote.take();
+                Reply::bare(refusal.map_or_else(|| self.quote(quote), Err))
+            }
             (_, Payment::Credentials(core)) => self.paid(&request, core),
             (_, Payment::None) => Reply::bare(Err(Refusal::WrongPrice { price: 1 })),
         };

@@ -1,10 +1,11 @@
 //! Paying for operations: what it costs, what a lost answer costs, and what no answer may do.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::task::{Context, Waker};
 
-use futures_util::future::join_all;
-use larder_protocol::{Op, Payment, Refusal};
+use futures_util::future::{join, join_all};
+use larder_protocol::{Op, Payment, Refusal, Request};
 use larder_recovery::walk::Found;
 use larder_recovery::{
     Holdings, Looked, MemoryJournal, Price, Provider, RecoveryError, Removed, Sequence, Walk,
@@ -12,7 +13,7 @@ use larder_recovery::{
 };
 
 use crate::paid::{
-    DELETE, FEE, INSERT, LOOKUP, PaidShelf, REFUNDS, Trick, funded, open, pair, tokens,
+    DELETE, FEE, FIRST_EPOCH, INSERT, LOOKUP, PaidShelf, REFUNDS, Trick, funded, open, pair, tokens,
 };
 use crate::shelf::{Shelf, keypair, root};
 
@@ -196,6 +197,59 @@ async fn a_refusal_that_consumes_nothing_costs_nothing() {
 }
 
 #[tokio::test]
+async fn a_pair_that_a_refused_request_has_shown_pays_for_no_other_key() {
+    for (restart, retry) in [(false, false), (false, true), (true, false), (true, true)] {
+        let shelf = PaidShelf::new();
+        let (mut provider, journal) = funded(&shelf, 100).await;
+        let (key, blob) = pair(1);
+        shelf.refuses(1, Refusal::Busy);
+        assert!(provider.insert(key, blob.clone()).await.is_err());
+        // The refused one did not get as far as the ledger, and nothing else has been shown.
+        let refused = shown(&shelf, Op::Insert);
+        assert_eq!(refused.len(), 2);
+        if restart {
+            provider = open(&shelf, journal, 2).await.expect("honest");
+        }
+        // While there are others, they pay.
+        for _ in 0..3 {
+            provider.lookup(pair(2).0).await.expect("enough");
+        }
+        assert_eq!(shelf.performed(Op::Transfer), 0);
+        if retry {
+            assert_eq!(provider.insert(key, blob).await, Ok(Written::New));
+            assert_eq!(shown(&shelf, Op::Insert), refused);
+            assert_eq!(shelf.performed(Op::Transfer), 0);
+            continue;
+        }
+        let others = (0..4).map(|n| provider.insert(pair(10 + n).0, pair(10 + n).1));
+        assert!(join_all(others).await.iter().all(Result::is_ok));
+        let mut inserts = shelf.log().into_iter();
+        let first = inserts.position(|request| request.call.op() == Op::Insert);
+        assert!(first.is_some());
+        let later = serials(
+            &shelf,
+            inserts.filter(|request| request.call.key().is_some()),
+        );
+        assert!(later.is_disjoint(&refused));
+        assert!(shown(&shelf, Op::Transfer).is_superset(&refused));
+        assert_eq!(shelf.outstanding(), tokens(&provider));
+    }
+}
+
+#[tokio::test]
+async fn the_last_tokens_pay_although_they_were_shown() {
+    let shelf = PaidShelf::new();
+    let (provider, _) = funded(&shelf, 24).await;
+    while tokens(&provider) > INSERT {
+        provider.lookup(pair(2).0).await.expect("enough");
+    }
+    shelf.refuses(1, Refusal::Busy);
+    assert!(provider.insert(pair(1).0, pair(1).1).await.is_err());
+    let written = provider.insert(pair(3).0, pair(3).1).await;
+    assert_eq!((written, tokens(&provider)), (Ok(Written::New), 0));
+}
+
+#[tokio::test]
 async fn no_trick_gets_past_the_client_or_costs_it_anything() {
     for trick in [
         Trick::KeepsChange,
@@ -362,6 +416,94 @@ async fn an_answer_that_was_settled_before_is_not_waited_for() {
     assert_eq!(insert.await, Ok(Written::New));
     assert_eq!(tokens(&provider), 50 - INSERT - 3 * LOOKUP);
     assert_eq!(shelf.performed(Op::Insert), 1);
+}
+
+/// The serials that were shown for operations of this kind.
+fn shown(shelf: &PaidShelf, op: Op) -> BTreeSet<[u8; 32]> {
+    let log = shelf.log().into_iter();
+    serials(shelf, log.filter(|request| request.call.op() == op))
+}
+
+fn serials(shelf: &PaidShelf, requests: impl Iterator<Item = Request>) -> BTreeSet<[u8; 32]> {
+    let service = shelf.record().service();
+    requests
+        .filter_map(|request| match request.payment {
+            Payment::Credentials(core) => Some(core),
+            Payment::None => None,
+        })
+        .flat_map(|core| {
+            let core = larder_credentials::Request::decode(&service, &core).expect("a core");
+            let serials: Vec<_> = core.references().iter().map(|serial| serial.0).collect();
+            serials
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn an_answer_to_what_was_built_again_since_gives_no_pair_back() {
+    let shelf = PaidShelf::new();
+    let (provider, _) = funded(&shelf, 50).await;
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut insert = Box::pin(provider.insert(pair(1).0, pair(1).1));
+    assert!(insert.as_mut().poll(&mut cx).is_pending());
+    shelf.next_epoch();
+    // The look-up needs the pair, hears that the insert is of another epoch, and asks for the
+    // terms. Meanwhile the insert does so, too, and shows the pair again.
+    let mut look = Box::pin(provider.lookup(pair(2).0));
+    assert!(look.as_mut().poll(&mut cx).is_pending());
+    assert!(insert.as_mut().poll(&mut cx).is_pending());
+    assert!(insert.as_mut().poll(&mut cx).is_pending());
+    assert!(look.as_mut().poll(&mut cx).is_pending());
+    assert_eq!(holdings(&provider).in_flight, 50);
+    let (written, looked) = join(insert, look).await;
+    assert_eq!((written, looked), (Ok(Written::New), Ok(Looked::Absent)));
+    assert!(shown(&shelf, Op::Insert).is_disjoint(&shown(&shelf, Op::Lookup)));
+    assert_eq!(tokens(&provider), 50 - INSERT - LOOKUP);
+    assert_eq!(shelf.outstanding(), tokens(&provider));
+}
+
+#[tokio::test]
+async fn one_who_comes_late_to_what_was_built_again_accuses_nobody() {
+    let shelf = PaidShelf::new();
+    let (provider, _) = funded(&shelf, 50).await;
+    let (key, blob) = pair(1);
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut late = Box::pin(provider.insert(key, blob.clone()));
+    assert!(late.as_mut().poll(&mut cx).is_pending());
+    shelf.next_epoch();
+    {
+        // Takes the insert over, and gives it up.
+        let mut look = Box::pin(provider.lookup(pair(2).0));
+        assert!(look.as_mut().poll(&mut cx).is_pending());
+    }
+    // An equal call adopts it and builds it again.
+    let mut insert = Box::pin(provider.insert(key, blob));
+    while shown(&shelf, Op::Insert).is_empty() || provider.record().epoch == FIRST_EPOCH {
+        assert!(insert.as_mut().poll(&mut cx).is_pending());
+    }
+    let (late, insert) = join(late, insert).await;
+    assert_eq!((late, insert), (Ok(Written::New), Ok(Written::New)));
+    assert_eq!(shelf.performed(Op::Insert), 1);
+    assert_eq!(tokens(&provider), 50 - INSERT);
+    assert_eq!(shelf.outstanding(), tokens(&provider));
+}
+
+#[tokio::test]
+async fn one_whose_own_request_somebody_else_settles_pays_for_no_other() {
+    let shelf = PaidShelf::new();
+    let (provider, _) = funded(&shelf, 50).await;
+    let (key, blob) = pair(1);
+    shelf.loses_requests(20);
+    assert!(provider.insert(key, blob.clone()).await.is_err());
+    // The look-up needs the pair and drives that insert on; the same insert is made again.
+    let mut look = Box::pin(provider.lookup(pair(2).0));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(look.as_mut().poll(&mut cx).is_pending());
+    let (looked, written) = join(look, provider.insert(key, blob)).await;
+    assert_eq!((looked, written), (Ok(Looked::Absent), Ok(Written::New)));
+    assert_eq!(shelf.performed(Op::Insert), 1);
+    assert_eq!(tokens(&provider), 50 - INSERT - LOOKUP);
+    assert_eq!(shelf.outstanding(), tokens(&provider));
 }
 
 #[tokio::test]

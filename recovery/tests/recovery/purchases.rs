@@ -1,6 +1,8 @@
 //! Buying tokens, with an invoice or a voucher, and going on after any interruption.
 
 use std::collections::BTreeSet;
+use std::future::Future;
+use std::task::{Context, Waker};
 
 use larder_credentials::ClaimTag;
 use larder_protocol::{Call, Op, Refusal};
@@ -82,6 +84,91 @@ async fn a_voucher_whose_purchase_was_cut_short_is_not_used_up() {
     assert_eq!(bought.stage, Stage::Collected);
     assert_eq!(provider.purchases(), []);
     assert_eq!((tokens(&provider), shelf.outstanding()), (100, 100));
+}
+
+#[tokio::test]
+async fn what_may_have_been_paid_for_is_not_given_up_when_it_is_sold_no_more() {
+    let shelf = PaidShelf::new();
+    let provider = open(&shelf, MemoryJournal::new(), 1).await.expect("honest");
+    let means = || Means::Voucher(shelf.voucher(1, 100));
+    // It took the voucher, and nobody heard.
+    shelf.loses_answers(21);
+    assert!(provider.buy(100, means()).await.is_err());
+    shelf.loses_answers(0);
+    for refusal in [Refusal::NotOffered, Refusal::Halted, Refusal::Busy] {
+        shelf.refuses_quote(refusal.clone());
+        let bought = provider.buy(100, means()).await;
+        assert_eq!(bought, Err(RecoveryError::Refused(refusal)));
+        assert_eq!(provider.purchases().len(), 1);
+    }
+    let bought = provider.buy(100, means()).await.expect("its own");
+    assert_eq!(bought.stage, Stage::Collected);
+    assert_eq!((tokens(&provider), shelf.outstanding()), (100, 100));
+}
+
+#[tokio::test]
+async fn a_purchase_is_over_when_its_invoice_is_unknown_and_too_old_to_be_paid() {
+    let shelf = PaidShelf::new();
+    let provider = open(&shelf, MemoryJournal::new(), 1).await.expect("honest");
+    let purchase = provider.buy(100, Means::Lightning).await.expect("sold");
+    for (now, left) in [(999, 1), (1_000, 0)] {
+        provider.upkeep(now).await.expect("honest");
+        shelf.refuses_quote(Refusal::UnknownClaim);
+        let collected = provider.collect(&purchase).await;
+        let unknown = RecoveryError::Refused(Refusal::UnknownClaim);
+        assert_eq!(collected, Err(unknown));
+        assert_eq!(provider.purchases().len(), left);
+    }
+}
+
+#[tokio::test]
+async fn no_refusal_ends_a_purchase_that_was_paid() {
+    for refusal in [Refusal::UnknownClaim, Refusal::AlreadyClaimed] {
+        let shelf = PaidShelf::new();
+        let provider = open(&shelf, MemoryJournal::new(), 1).await.expect("honest");
+        provider.upkeep(999).await.expect("honest");
+        let purchase = provider.buy(100, Means::Lightning).await.expect("sold");
+        let refused = RecoveryError::Refused(refusal.clone());
+        shelf.pay();
+        shelf.refuses_quote(refusal.clone());
+        assert_eq!(provider.collect(&purchase).await, Err(refused.clone()));
+        // Now it says that it is paid, and then that there are no such claims.
+        shelf.refuses(1, refusal);
+        assert_eq!(provider.collect(&purchase).await, Err(refused));
+        provider.collect(&purchase).await.expect("paid");
+        assert_eq!((tokens(&provider), shelf.outstanding()), (100, 100));
+    }
+}
+
+#[tokio::test]
+async fn a_claim_that_cannot_be_collected_keeps_no_other_one_back() {
+    let shelf = PaidShelf::new();
+    let provider = open(&shelf, MemoryJournal::new(), 1).await.expect("honest");
+    let purchase = provider.buy(100, Means::Lightning).await.expect("sold");
+    shelf.pay();
+    shelf.refuses(1, Refusal::AlreadyClaimed);
+    let claimed = RecoveryError::Refused(Refusal::AlreadyClaimed);
+    assert_eq!(provider.collect(&purchase).await, Err(claimed));
+    assert_eq!(tokens(&provider), 50);
+}
+
+#[tokio::test]
+async fn a_purchase_that_is_given_up_while_it_is_collected_accuses_nobody() {
+    let shelf = PaidShelf::new();
+    let provider = open(&shelf, MemoryJournal::new(), 1).await.expect("honest");
+    let purchase = provider.buy(100, Means::Lightning).await.expect("sold");
+    shelf.pay();
+    let mut collect = Box::pin(provider.collect(&purchase));
+    let mut cx = Context::from_waker(Waker::noop());
+    while shelf.log().last().map(|request| request.call.op()) != Some(Op::Quote)
+        || provider.purchases()[0].stage != Stage::Paid
+    {
+        assert!(collect.as_mut().poll(&mut cx).is_pending());
+    }
+    // Its claims are on their way; they are of an epoch that is over when they arrive.
+    shelf.next_epoch();
+    provider.give_up(&purchase).expect("in memory");
+    assert!(collect.await.is_ok());
 }
 
 #[tokio::test]

@@ -121,6 +121,22 @@ async fn an_answer_that_was_under_way_while_the_epoch_changed_counts() {
 }
 
 #[tokio::test]
+async fn an_answer_of_an_epoch_that_nobody_saw_proves_nothing_and_accuses_nobody() {
+    let shelf = Shelf::new();
+    let provider = shelf.connect(1).await;
+    let key = crate::shelf::keypair(60).public_key().into();
+    // Two epochs begin while the answer is under way, which is of the first of them.
+    shelf.next_epoch();
+    shelf.next_epoch();
+    shelf.lies(Lie::LastEpoch);
+    let looked = provider.lookup(key).await;
+    assert!(matches!(looked, Err(RecoveryError::Unreachable(_))));
+    assert_eq!(provider.record().epoch, 2);
+    shelf.honest();
+    assert_eq!(provider.lookup(key).await, Ok(Looked::Absent));
+}
+
+#[tokio::test]
 async fn a_provider_that_refuses_a_good_delete_or_names_a_phantom_is_caught() {
     let shelf = Shelf::new();
     let provider = shelf.connect(1).await;

@@ -179,6 +179,36 @@ async fn what_a_new_epoch_moves_anyway_is_gathered_for_nothing() {
 }
 
 #[tokio::test]
+async fn an_epoch_that_changes_under_a_gathering_fails_no_insert() {
+    let shelf = PaidShelf::new();
+    let (provider, _) = funded(&shelf, 48).await;
+    for _ in 0..8 {
+        provider.lookup(pair(1).0).await.expect("enough");
+    }
+    // The transfer is refused, and what it was to gather is moved for nothing.
+    shelf.next_epoch();
+    let written = provider.insert(pair(1).0, pair(1).1).await;
+    assert_eq!(written, Ok(Written::New));
+    assert_eq!(tokens(&provider), 32 - INSERT);
+    assert_eq!(shelf.outstanding(), tokens(&provider));
+}
+
+#[tokio::test]
+async fn an_epoch_that_changes_under_an_upkeep_does_not_end_it() {
+    let shelf = PaidShelf::new();
+    let (provider, _) = funded(&shelf, 100).await;
+    shelf.next_epoch();
+    let before = provider.upkeep(1_000).await.expect("honest").reissued;
+    shelf.next_epoch();
+    let done = provider.tend(1_000 + QUARTER).await.expect("honest");
+    // What is left of the first epoch would be over with the next one.
+    assert_eq!(before + done.reissued, 2);
+    let holdings = provider.purse().expect("given").holdings();
+    assert!(!holdings.by_epoch.contains_key(&FIRST_EPOCH));
+    assert_eq!((holdings.tokens, holdings.in_flight), (100, 0));
+}
+
+#[tokio::test]
 async fn a_request_that_cannot_be_settled_does_not_keep_the_others_from_being_moved() {
     let shelf = PaidShelf::new();
     let (provider, _) = funded(&shelf, 500).await;

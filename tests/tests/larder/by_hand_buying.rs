@@ -288,4 +288,14 @@ fn a_payment_is_waited_for_and_a_purchase_that_was_killed_is_collected_later() {
     succeed(larder(&wallet).args(["buy", "1000", "--no-wait"]));
     succeed(larder(&wallet).args(["buy", "--give-up"]));
     assert_eq!(json_of(&wallet, &["purse"])["purchases"], json!([]));
+
+    // What is paid is collected, not given up.
+    succeed(larder(&wallet).args(["buy", "1000", "--no-wait"]));
+    shop.till.pay();
+    let kept = json_of(&wallet, &["buy", "--give-up"]);
+    assert_eq!(
+        (&kept["bought"], &kept["tokens"]),
+        (&1_000.into(), &21_000.into())
+    );
+    assert_eq!(json_of(&wallet, &["purse"])["purchases"], json!([]));
 }
