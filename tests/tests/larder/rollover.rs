@@ -153,7 +153,10 @@ fn credentials_move_on_while_they_are_accepted_and_are_refused_one_epoch_later()
         let upkeep = client.provider.upkeep(0).await.expect("it moves on");
         assert_eq!(upkeep.reissued, 16);
         let purse = client.provider.purse().expect("given");
-        assert_eq!(purse.holdings().by_epoch, [(first + EARLIER, TOKENS)].into());
+        assert_eq!(
+            purse.holdings().by_epoch,
+            [(first + EARLIER, TOKENS)].into()
+        );
 
         // One more epoch, and what stayed behind is refused, and told why.
         node.enter_next_epoch().await.expect("the next epoch");
