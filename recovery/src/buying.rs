@@ -205,6 +205,8 @@ impl Provider {
                 let over = match refusal {
                     // These will never be another answer.
                     Refusal::BadVoucher | Refusal::VoucherUsed => true,
+                    // Nobody can have paid what was never quoted; a voucher may have been taken.
+                    Refusal::NotOffered => known.quoted.is_none() && known.voucher.is_none(),
                     // Its invoice is too old to be paid, if anybody has seen one.
                     Refusal::UnknownClaim => purse.is_past(known),
                     _ => false,

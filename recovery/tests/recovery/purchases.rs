@@ -107,6 +107,16 @@ async fn what_may_have_been_paid_for_is_not_given_up_when_it_is_sold_no_more() {
 }
 
 #[tokio::test]
+async fn a_purchase_that_nobody_was_asked_to_pay_is_over_when_it_is_not_sold() {
+    let shelf = PaidShelf::new();
+    let provider = open(&shelf, MemoryJournal::new(), 1).await.expect("honest");
+    shelf.refuses_quote(Refusal::NotOffered);
+    let bought = provider.buy(100, Means::Lightning).await;
+    assert_eq!(bought, Err(RecoveryError::Refused(Refusal::NotOffered)));
+    assert_eq!(provider.purchases(), []);
+}
+
+#[tokio::test]
 async fn a_purchase_is_over_when_its_invoice_is_unknown_and_too_old_to_be_paid() {
     let shelf = PaidShelf::new();
     let provider = open(&shelf, MemoryJournal::new(), 1).await.expect("honest");
