@@ -212,7 +212,7 @@ fn whatever_a_stranger_pays_with_is_refused_for_what_it_is_and_changes_nothing()
     let node = sells_for_vouchers(folder.path(), relay.peer);
     runtime.block_on(async {
         let client = Client::connect_without_tokens(patient(relay.peer), &node.address).await;
-        let mut wallet = Bare::new(&client, 1);
+        let wallet = Bare::new(&client, 1);
         let pay = |call: &Call, price| paid(&wallet.pay(&pair, call, price));
         let [one, other] = [insert(&client, 1), insert(&client, 2)];
         let wrong_price = Refusal::WrongPrice { price: INSERT };
@@ -224,6 +224,7 @@ fn whatever_a_stranger_pays_with_is_refused_for_what_it_is_and_changes_nothing()
             None,
         );
         let abroad = abroad.expect("a purchase");
+        let epoch = wallet.terms.current().0;
         let refused = [
             ("unpaid", one.clone(), Payment::None, wrong_price.clone()),
             (
@@ -280,8 +281,8 @@ fn whatever_a_stranger_pays_with_is_refused_for_what_it_is_and_changes_nothing()
                 Call::Purchase,
                 paid(&abroad),
                 Refusal::WrongEpoch {
-                    current: 1,
-                    oldest: 1,
+                    current: epoch,
+                    oldest: epoch,
                 },
             ),
             (
@@ -333,9 +334,10 @@ fn whatever_a_stranger_pays_with_is_refused_for_what_it_is_and_changes_nothing()
             (DENOMINATION, Some(&made_up), Refusal::BadVoucher),
             (DENOMINATION, Some(&codes[0]), Refusal::VoucherUsed),
         ];
+        let mut stranger = Bare::new(&client, 2);
         let quotes: Vec<_> = (0..FLOOD)
             .flat_map(|_| quotes.clone())
-            .map(|(tokens, voucher, wanted)| (wallet.quote(tokens, voucher), wanted))
+            .map(|(tokens, voucher, wanted)| (stranger.quote(tokens, voucher), wanted))
             .collect();
         let answers = quotes.into_iter().map(|(quote, wanted)| {
             let client = &client;
