@@ -162,7 +162,11 @@ impl Purse {
         let inner = self.lock();
         let known = inner.driven.get(&id)?.as_ref()?;
         let request = inner.book.sent.get(&id)?.asked.request.clone();
-        known.ptr_eq(exchange).then_some(Lease {
+        if !known.ptr_eq(exchange) {
+            return None;
+        }
+        // Made only when it is handed out: dropping one takes the lock that is held here.
+        Some(Lease {
             purse: self,
             id,
             request,
