@@ -489,6 +489,28 @@ async fn one_who_comes_late_to_what_was_built_again_accuses_nobody() {
 }
 
 #[tokio::test]
+async fn one_who_waited_for_what_is_built_again_waits_for_that_instead() {
+    let shelf = PaidShelf::new();
+    let (provider, _) = funded(&shelf, 50).await;
+    let mut cx = Context::from_waker(Waker::noop());
+    shelf.loses_requests(2);
+    let mut insert = Box::pin(provider.insert(pair(1).0, pair(1).1));
+    assert!(insert.as_mut().poll(&mut cx).is_pending());
+    let mut look = Box::pin(provider.lookup(pair(2).0));
+    assert!(look.as_mut().poll(&mut cx).is_pending());
+    // The insert hears that its epoch is over, and is under way again before the look-up is
+    // asked.
+    shelf.next_epoch();
+    while provider.record().epoch == FIRST_EPOCH {
+        assert!(insert.as_mut().poll(&mut cx).is_pending());
+    }
+    let (looked, written) = join(look, insert).await;
+    assert_eq!((looked, written), (Ok(Looked::Absent), Ok(Written::New)));
+    assert_eq!(tokens(&provider), 50 - INSERT - LOOKUP);
+    assert_eq!(shelf.outstanding(), tokens(&provider));
+}
+
+#[tokio::test]
 async fn one_whose_own_request_somebody_else_settles_pays_for_no_other() {
     let shelf = PaidShelf::new();
     let (provider, _) = funded(&shelf, 50).await;
