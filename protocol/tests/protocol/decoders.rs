@@ -57,21 +57,45 @@ fn accepts_only_what_it_would_write(bytes: &[u8]) {
 }
 
 /// Whether these bytes are a stream of unknown odd types and nothing else: the one thing that a
-/// decoder skips. Types and lengths of one byte are all that changed bytes make here.
+/// decoder skips.
 fn only_unknown_odd(mut rest: &[u8]) -> bool {
     let mut last = None;
-    while let [kind, len, more @ ..] = rest {
-        let known = *kind == 101;
-        let ascends = last.is_none_or(|last| last < *kind);
-        if kind % 2 == 0 || known || !ascends || *kind >= 0xfd || *len >= 0xfd {
-            return false;
-        }
-        let Some((_, behind)) = more.split_at_checked((*len).into()) else {
+    while !rest.is_empty() {
+        let Some((kind, behind)) = big_size(rest) else {
             return false;
         };
-        (last, rest) = (Some(*kind), behind);
+        let Some((len, behind)) = big_size(behind) else {
+            return false;
+        };
+        let Some((_, behind)) = usize::try_from(len)
+            .ok()
+            .and_then(|len| behind.split_at_checked(len))
+        else {
+            return false;
+        };
+        let (known, ascends) = (kind == 101, last.is_none_or(|last| last < kind));
+        if kind % 2 == 0 || known || !ascends {
+            return false;
+        }
+        (last, rest) = (Some(kind), behind);
     }
-    rest.is_empty()
+    true
+}
+
+/// A number in its only form (BOLT 1), and what is behind it.
+fn big_size(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let (first, rest) = bytes.split_first()?;
+    let (len, least) = match first {
+        0..0xfd => return Some((u64::from(*first), rest)),
+        0xfd => (2, 0xfd),
+        0xfe => (4, 0x1_0000),
+        0xff => (8, 0x1_0000_0000),
+    };
+    let (number, rest) = rest.split_at_checked(len)?;
+    let number = number
+        .iter()
+        .fold(0, |all, byte| all << 8 | u64::from(*byte));
+    (number >= least).then_some((number, rest))
 }
 
 proptest! {
