@@ -29,4 +29,5 @@ mod seals;
 mod sequences;
 mod shelf;
 mod upkeep;
+mod waiting;
 mod walks;
