@@ -426,7 +426,9 @@ async fn many_operations_at_once_on_a_rough_network_conserve_tokens() {
     provider.upkeep(1_000).await.expect("a calm network");
     let inserts = shelf.performed(Op::Insert) as u64;
     assert!((10..=16).contains(&inserts));
-    assert_eq!(tokens(&provider), 500 - INSERT * inserts);
+    // Who comes first is up to the network; some may have had to gather tokens.
+    let fees = FEE * shelf.performed(Op::Transfer) as u64;
+    assert_eq!(tokens(&provider), 500 - INSERT * inserts - fees);
     assert_eq!(shelf.outstanding(), tokens(&provider));
 }
 
