@@ -50,6 +50,9 @@ impl Desk {
             (Call::Quote(_) | Call::Transfer | Call::Reissue | Call::Purchase, _, None) => {
                 caller.refuse(Refusal::NotOffered)
             }
+            (Call::BreakglassPut(_) | Call::BreakglassOpen(_), ..) => {
+                caller.refuse(Refusal::NotOffered)
+            }
             // What is free cannot be paid for.
             (Call::Info | Call::Quote(_), Payment::Credentials(_), _)
             | (_, Payment::Credentials(_), None) => caller.refuse(Refusal::WrongPrice { price: 0 }),

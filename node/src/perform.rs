@@ -75,7 +75,9 @@ impl Desk {
             Call::Lookup(lookup) => lookup::judge(engine, lookup),
             Call::Transfer | Call::Reissue | Call::Purchase => Ok(exchange::judge()),
             // Answered before.
-            Call::Info | Call::Quote(_) => return caller.refuse(Refusal::Internal),
+            Call::Info | Call::Quote(_) | Call::BreakglassPut(_) | Call::BreakglassOpen(_) => {
+                return caller.refuse(Refusal::Internal);
+            }
         };
         match judged {
             Ok(judged) => self.settle_with(caller, payment, judged),

@@ -141,9 +141,13 @@ impl From<Call> for Again {
             },
             Call::Delete(delete) => Again::Delete(delete),
             Call::Lookup(lookup) => Again::Lookup(lookup),
-            Call::Info | Call::Quote(_) | Call::Transfer | Call::Reissue | Call::Purchase => {
-                Again::Exchange
-            }
+            Call::Info
+            | Call::Quote(_)
+            | Call::BreakglassPut(_)
+            | Call::BreakglassOpen(_)
+            | Call::Transfer
+            | Call::Reissue
+            | Call::Purchase => Again::Exchange,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | insert | insert | nothing; of a refused one all but the price of a look-up |
 //! | delete | delete | the refund for the blob's age, if it was removed and had been paid for |
+//! | breakglass put | breakglass | nothing; of a refused one all but the price of a look-up |
 //! | look-up | look-up | nothing, whatever is found |
 //! | transfer | transfer | nothing |
 //! | reissue, purchase | nothing | nothing |
@@ -30,8 +31,9 @@ impl PriceList {
             Op::Insert => prices.insert,
             Op::Delete => prices.delete,
             Op::Lookup => prices.lookup,
+            Op::BreakglassPut => prices.breakglass,
             Op::Transfer => prices.transfer,
-            Op::Info | Op::Quote | Op::Reissue | Op::Purchase => 0,
+            Op::Info | Op::BreakglassOpen | Op::Quote | Op::Reissue | Op::Purchase => 0,
         }
     }
 
@@ -40,6 +42,7 @@ impl PriceList {
         let prices = &self.0.prices;
         match op {
             Op::Insert => prices.insert.saturating_sub(prices.lookup),
+            Op::BreakglassPut => prices.breakglass.saturating_sub(prices.lookup),
             _ => 0,
         }
     }

@@ -215,6 +215,7 @@ fn consumes(refusal: &Refusal) -> bool {
             | Refusal::Absent
             | Refusal::Deleted
             | Refusal::BadSignature { .. }
+            | Refusal::StaleSequence { .. }
     )
 }
 
