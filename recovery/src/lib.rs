@@ -3,7 +3,7 @@
 //!
 //! | file | concept |
 //! | --- | --- |
-//! | [`root`] | the one secret a wallet has to keep |
+//! | [`root`], [`words`] | the one secret a wallet has to keep, and how it is written down |
 //! | [`schedule`] | every other secret, by HMACing counters with the root |
 //! | [`seal`] | 16,433 bytes that say nothing to anyone without the root |
 //! | [`transport`] | how requests reach a provider; over onion messages by default |
@@ -38,6 +38,7 @@
 //! # Ok(()) }
 //! ```
 
+pub mod breakglass;
 pub mod buying;
 pub mod conviction;
 pub mod log;
@@ -53,6 +54,7 @@ pub mod transport;
 pub mod upkeep;
 pub mod value;
 pub mod walk;
+pub mod words;
 
 mod assembly;
 mod error;

@@ -51,13 +51,13 @@ use larder_protocol::{Nonce, Record, ServerKey, SignedRecord};
 
 use self::book::Book;
 use self::event::{Event, Inputs};
-use self::held::Held;
 use self::journal::{Entry, Journal, JournalError};
 use crate::schedule::hmac_sha256;
 use crate::{Lane, Purpose, RecoveryError, RootKey, Schedule, Slot};
 
 pub(crate) use self::answers::{Verdict, is_stale};
 pub(crate) use self::book::Order;
+pub(crate) use self::held::Held;
 pub(crate) use self::requests::{Exchange, Lease, Next, Role};
 
 /// Bytes a journal may grow by before it is rewritten, if its state is smaller.

@@ -31,3 +31,4 @@ mod shelf;
 mod upkeep;
 mod waiting;
 mod walks;
+mod words;
