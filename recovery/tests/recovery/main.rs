@@ -8,6 +8,7 @@
     reason = "a test panics when it is not so"
 )]
 
+mod breakglass;
 mod crashes;
 mod journals;
 mod keys;
