@@ -183,13 +183,14 @@ impl Restore {
     /// # Errors
     /// [`RecoveryError::Journal`].
     pub fn finish(self) -> Result<(), RecoveryError> {
+        let ready = self.reporter().progress(Stage::Ready);
         if let Some(purse) = self.provider.purse()
             && purse.restoring().is_some()
         {
             purse.restored()?;
         }
-        self.reporter().report(Stage::Ready);
         self.provider.set_kept(None);
+        self.reporter().hear(ready);
         Ok(())
     }
 
@@ -309,7 +310,10 @@ impl Reporter {
     }
 
     fn report(&self, stage: Stage) {
-        let progress = self.progress(stage);
+        self.hear(self.progress(stage));
+    }
+
+    fn hear(&self, progress: Progress) {
         let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
         listener(progress);
     }

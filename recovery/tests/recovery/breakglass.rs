@@ -1,27 +1,31 @@
 //! Total loss: nothing is left but the root key.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 
-use larder_protocol::Op;
-use larder_recovery::breakglass::{Extent, Restorable, Restore, Wrote};
+use larder_protocol::{Key, Op, Payment, Request};
+use larder_recovery::breakglass::{self, Extent, Restorable, Restore, Wrote};
 use larder_recovery::log::OneProvider;
 use larder_recovery::log::map::{Commit, Expect, Map, Write};
-use larder_recovery::{Journal, Means, MemoryJournal, Provider, RecoveryError, Stage};
+use larder_recovery::{Looked, Means, MemoryJournal, Provider, RecoveryError, Stage};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use crate::paid::{EARLIER, EPOCH_SECONDS, FEE, INSERT, PaidShelf, open, tokens};
+use crate::crashes::{Life, MortalJournal, MortalTransport, When};
+use crate::paid::{
+    BREAKGLASS_SECONDS, EARLIER, EPOCH_SECONDS, INSERT, LOOKUP, PaidShelf, open, open_over, pair,
+    tokens,
+};
 use crate::shelf::root;
 
 const START: u64 = 1_000_000;
-const BOUGHT: u64 = 8_000;
-const KEYS: u8 = 6;
 
-/// A wallet with tokens and data.
+/// A wallet with tokens, in pairs of 500, and data, some of it in a snapshot.
 struct Wallet {
     shelf: PaidShelf,
     provider: Arc<Provider>,
     map: Map,
+    keys: u8,
     now: u64,
 }
 
@@ -31,57 +35,64 @@ async fn buy(shelf: &PaidShelf, provider: &Provider, id: u8, tokens: u64) {
     assert_eq!(purchase.stage, Stage::Collected);
 }
 
-async fn put(map: &Map, key: u8) {
-    let write = Write::put(format!("k/{key}"), Expect::Any, [key; 100]);
-    map.commit(Commit::of([write])).await.expect("no condition");
-}
-
-async fn has_all(map: &Map) {
-    for key in 0..KEYS {
+async fn has_all(map: &Map, keys: u8) {
+    for key in 0..keys {
         let read = map.get(&format!("k/{key}")).await.expect("it is here");
         assert_eq!(read.value, Some(vec![key; 100]), "{key}");
     }
 }
 
 impl Wallet {
-    async fn new() -> Self {
+    async fn new(pairs: u64, keys: u8) -> Self {
         let shelf = PaidShelf::new();
         let provider = open(&shelf, MemoryJournal::new(), 1).await.expect("honest");
-        buy(&shelf, &provider, 1, BOUGHT).await;
+        buy(&shelf, &provider, 1, 500 * pairs).await;
         let registers = Arc::new(OneProvider::new(&root(1), provider.clone()));
         let mut rng = StdRng::seed_from_u64(1);
-        let map = Map::open(registers, &mut rng, None).await.expect("honest");
+        let map = Map::open(registers, &mut rng, Some(1)).await;
+        let map = map.expect("honest");
         map.take_over().await.expect("honest");
-        for key in 0..KEYS / 2 {
-            put(&map, key).await;
-        }
-        map.roll_up().await.expect("honest");
-        for key in KEYS / 2..KEYS {
-            put(&map, key).await;
-        }
-        Wallet {
+        let mut wallet = Wallet {
             shelf,
             provider,
             map,
+            keys: 0,
             now: START,
+        };
+        wallet.put(keys / 2).await;
+        wallet.map.roll_up().await.expect("honest");
+        wallet.put(keys - keys / 2).await;
+        wallet
+    }
+
+    /// Stores so many more keys.
+    async fn put(&mut self, keys: u8) {
+        for key in self.keys..self.keys + keys {
+            let write = Write::put(format!("k/{key}"), Expect::Any, [key; 100]);
+            let commit = self.map.commit(Commit::of([write]));
+            commit.await.expect("no condition");
         }
+        self.keys += keys;
     }
 
     fn extent(&self) -> Extent {
         Extent::of(&self.map, vec![self.shelf.address()])
     }
 
-    /// Does what is due until this has been written, and returns when.
-    async fn until(&mut self, wanted: Wrote) -> u64 {
-        for _ in 0..20 {
-            let extent = self.extent();
-            let standing = self.provider.stay_restorable(self.now, &extent);
-            let standing = standing.await.expect("honest");
+    async fn stay(&self) -> breakglass::Standing {
+        let extent = self.extent();
+        let standing = self.provider.stay_restorable(self.now, &extent);
+        standing.await.expect("honest")
+    }
+
+    /// Does what is due until this has been written.
+    async fn until(&mut self, wanted: Wrote) {
+        for _ in 0..200 {
+            let standing = self.stay().await;
             assert_eq!(standing.missing, 0);
             if standing.wrote == Some(wanted) {
-                return self.now;
+                return;
             }
-            assert!(standing.next > self.now || standing.wrote.is_some());
             self.now = self.now.max(standing.next);
         }
         panic!("{wanted:?} was never written");
@@ -91,12 +102,28 @@ impl Wallet {
         let restorable = self.provider.restorable(&self.extent());
         restorable.expect("a purse")
     }
+
+    /// Everything is lost. How many keys there were.
+    fn lose(self) -> (PaidShelf, u8) {
+        (self.shelf, self.keys)
+    }
 }
 
-/// What is left when nothing is.
-async fn start_over(shelf: &PaidShelf, purse: &MemoryJournal, kept: &MemoryJournal) -> Restore {
-    let provider = open(shelf, purse.clone(), 7).await.expect("honest");
-    Restore::begin(&root(1), provider, kept.clone()).expect("in memory")
+/// A wallet that has nothing but the root key, with what a restore has put down so far.
+async fn start_over(
+    shelf: &PaidShelf,
+    purse: &MemoryJournal,
+    kept: &MemoryJournal,
+) -> (Arc<Provider>, Restore) {
+    // Randomness never repeats.
+    let seed = 7 + shelf.log().len() as u64;
+    let provider = open(shelf, purse.clone(), seed).await.expect("honest");
+    let restore = Restore::begin(&root(1), provider.clone(), kept.clone());
+    (provider, restore.expect("in memory"))
+}
+
+async fn nothing_left(shelf: &PaidShelf) -> (Arc<Provider>, Restore) {
+    start_over(shelf, &MemoryJournal::new(), &MemoryJournal::new()).await
 }
 
 async fn read(restore: &Restore) -> Result<Map, RecoveryError> {
@@ -104,32 +131,371 @@ async fn read(restore: &Restore) -> Result<Map, RecoveryError> {
     restore.map(&mut StdRng::seed_from_u64(7)).await
 }
 
+/// What every credential was shown for, in order, as the storage node has seen it.
+fn shown(shelf: &PaidShelf) -> BTreeMap<Vec<u8>, Vec<Op>> {
+    let service = shelf.record().service();
+    let mut shown: BTreeMap<Vec<u8>, Vec<Op>> = BTreeMap::new();
+    for Request { payment, call, .. } in shelf.log() {
+        let Payment::Credentials(core) = payment else {
+            continue;
+        };
+        let core = larder_credentials::Request::decode(&service, &core).expect("a core");
+        for reference in core.references().iter() {
+            shown
+                .entry(reference.0.to_vec())
+                .or_default()
+                .push(call.op());
+        }
+    }
+    shown
+}
+
+fn is_exchange(op: &Op) -> bool {
+    matches!(op, Op::Transfer | Op::Reissue)
+}
+
 #[tokio::test]
 async fn the_root_key_alone_restores_data_and_tokens_at_every_age_of_the_reserve() {
     for age in 0..=EARLIER {
-        let mut wallet = Wallet::new().await;
+        let mut wallet = Wallet::new(16, 6).await;
         wallet.until(Wrote::Cell).await;
-        assert!(wallet.restorable().is_now());
-        assert_eq!(wallet.restorable().epochs, Some(EARLIER));
-        let (shelf, held) = (wallet.shelf.clone(), tokens(&wallet.provider));
-        drop(wallet);
+        let restorable = wallet.restorable();
+        assert_eq!(restorable.epochs, Some(EARLIER));
+        assert!(restorable.is_now() && restorable.times >= 2);
+        let held = tokens(&wallet.provider);
+        let (shelf, keys) = wallet.lose();
         (0..age).for_each(|_| shelf.next_epoch());
 
-        let (purse, kept) = (MemoryJournal::new(), MemoryJournal::new());
-        let provider = open(&shelf, purse, 7).await.expect("honest");
-        let restore = Restore::begin(&root(1), provider.clone(), kept).expect("in memory");
+        let (provider, restore) = nothing_left(&shelf).await;
         let before = shelf.performed(Op::Lookup);
         let map = read(&restore).await.expect("the cell pays");
-        has_all(&map).await;
+        has_all(&map, keys).await;
         assert_eq!(restore.providers(), vec![shelf.address()]);
         restore.finish().expect("in memory");
-        // All but what had been exchanged for use since the page was written.
-        let spent = (shelf.performed(Op::Lookup) - before) as u64 * 2;
-        let left = tokens(&provider);
-        println!("age {age}: held {held}, spent {spent}, left {left}");
+        // But for the one pair that was in use since the page was written, and the fees of taking them.
+        let read = (shelf.performed(Op::Lookup) - before) as u64 * LOOKUP;
+        assert!(tokens(&provider) + read + 500 + 16 >= held, "{age}");
+        assert!(tokens(&provider) + read <= held);
+    }
+}
+
+#[tokio::test]
+async fn a_reserve_that_is_reissued_and_not_yet_in_a_cell_again_is_found() {
+    for epochs in 1..=EARLIER {
+        let mut wallet = Wallet::new(6, 2).await;
+        wallet.until(Wrote::Cell).await;
+        for _ in 0..epochs {
+            wallet.shelf.next_epoch();
+            // Long enough for every reissue, in steps, and too short for a page or a cell.
+            let first = wallet.stay().await;
+            assert_eq!(first.wrote, None);
+            wallet.now += u64::from(EPOCH_SECONDS) / 4 - 1;
+            assert_eq!(wallet.stay().await.wrote, None);
+            wallet.now += u64::from(EPOCH_SECONDS) * 3 / 4;
+        }
+        assert_eq!(wallet.restorable().epochs, Some(EARLIER - epochs));
+        let (shelf, keys) = wallet.lose();
+        let (provider, restore) = nothing_left(&shelf).await;
+        has_all(&read(&restore).await.expect("it is found"), keys).await;
+        assert!(tokens(&provider) > 500);
+    }
+}
+
+#[tokio::test]
+async fn one_epoch_past_it_says_so_and_restores_when_tokens_are_bought() {
+    let mut wallet = Wallet::new(6, 4).await;
+    wallet.until(Wrote::Cell).await;
+    let (shelf, keys) = wallet.lose();
+    (0..=EARLIER).for_each(|_| shelf.next_epoch());
+    let (provider, restore) = nothing_left(&shelf).await;
+    for _ in 0..2 {
+        let error = read(&restore).await.err().expect("it expired");
+        let RecoveryError::ReserveExpired { epochs: 1, needed } = error else {
+            panic!("{error}");
+        };
+        assert!(needed > 0);
+        let text = error.to_string();
         assert!(
-            left + spent + 16 * FEE + 1_100 >= held,
-            "{left} {spent} of {held}"
+            text.contains("expired 1 epoch") && text.contains(&needed.to_string()),
+            "{text}"
         );
     }
+    assert_eq!(tokens(&provider), 0);
+    buy(&shelf, &provider, 2, 500).await;
+    has_all(&read(&restore).await.expect("bought"), keys).await;
+    restore.finish().expect("in memory");
+    assert_eq!(
+        tokens(&provider),
+        shelf.outstanding() - lost(&shelf, &provider)
+    );
+}
+
+/// Tokens of the wallet before.
+fn lost(shelf: &PaidShelf, provider: &Provider) -> u64 {
+    shelf.outstanding() - tokens(provider)
+}
+
+/// Restores with one crash at this step, and says whether there was one, how many tokens are left
+/// in all, and how many look-ups were paid for.
+async fn live(step: u32, when: When) -> (bool, u64, usize) {
+    let mut wallet = Wallet::new(3, 2).await;
+    wallet.until(Wrote::Cell).await;
+    let (shelf, keys) = wallet.lose();
+    let (purse, kept) = (MemoryJournal::new(), MemoryJournal::new());
+    let mut life = Life::until(step, when);
+    let mut died = false;
+    loop {
+        let journal = |journal: &MemoryJournal| MortalJournal(journal.clone(), life.clone());
+        let transport = Arc::new(MortalTransport(shelf.clone(), life.clone()));
+        let seed = u64::from(step) + 100;
+        let done = async {
+            let provider = open_over(&shelf, transport, journal(&purse), seed).await?;
+            let restore = Restore::begin(&root(1), provider.clone(), journal(&kept))?;
+            has_all(&read(&restore).await?, keys).await;
+            restore.finish()?;
+            Ok::<_, RecoveryError>(provider)
+        };
+        match done.await {
+            Ok(_) => {
+                let lookups = shelf.performed(Op::Lookup);
+                return (died || life.is_over(), shelf.outstanding(), lookups);
+            }
+            Err(error) => assert!(life.is_over() && !died, "{step} {when:?}: {error}"),
+        }
+        (died, life) = (true, Life::default());
+    }
+}
+
+#[tokio::test]
+async fn a_crash_at_any_step_of_a_restore_costs_no_token() {
+    let (_, left, lookups) = live(u32::MAX, When::Before).await;
+    let mut steps = 0;
+    for step in 1.. {
+        let mut crashed = false;
+        for when in [When::Before, When::After] {
+            let (died, left_now, lookups_now) = live(step, when).await;
+            assert_eq!((left_now, lookups_now), (left, lookups), "{step} {when:?}");
+            crashed |= died;
+        }
+        if !crashed {
+            steps = step;
+            break;
+        }
+    }
+    assert!(steps > 40, "{steps}");
+}
+
+#[tokio::test]
+async fn a_storage_node_that_goes_down_behind_an_open_is_asked_again() {
+    let mut wallet = Wallet::new(3, 2).await;
+    wallet.until(Wrote::Cell).await;
+    let (shelf, keys) = wallet.lose();
+    let (_, restore) = nothing_left(&shelf).await;
+    // It opens the cell, dooms it, and says nothing.
+    shelf.loses_answers(20);
+    let failed = restore.tokens().await;
+    assert!(matches!(failed, Err(RecoveryError::Unreachable(_))));
+    shelf.is_now(u64::from(BREAKGLASS_SECONDS) - 1);
+    has_all(&read(&restore).await.expect("it is still there"), keys).await;
+}
+
+#[tokio::test]
+async fn a_cell_whose_time_ran_out_is_said_to_be_none_and_bought_tokens_do_as_well() {
+    let mut wallet = Wallet::new(3, 2).await;
+    wallet.until(Wrote::Cell).await;
+    let (shelf, keys) = wallet.lose();
+    let (provider, restore) = nothing_left(&shelf).await;
+    shelf.loses_answers(20);
+    assert!(restore.tokens().await.is_err());
+    shelf.is_now(u64::from(BREAKGLASS_SECONDS));
+    for _ in 0..2 {
+        assert_eq!(restore.tokens().await, Err(RecoveryError::NoCell));
+    }
+    buy(&shelf, &provider, 2, 500).await;
+    has_all(&read(&restore).await.expect("bought"), keys).await;
+}
+
+#[tokio::test]
+async fn a_restored_wallet_writes_a_cell_again_and_can_be_lost_again() {
+    let mut wallet = Wallet::new(8, 2).await;
+    wallet.until(Wrote::Cell).await;
+    let first = wallet.shelf.cells();
+    let (mut shelf, keys) = wallet.lose();
+    for time in 0..2 {
+        let (provider, restore) = nothing_left(&shelf).await;
+        let map = read(&restore).await.expect("the cell pays");
+        has_all(&map, keys).await;
+        assert!(
+            !provider
+                .restorable(&Extent::of(&map, vec![]))
+                .expect("a purse")
+                .is_now()
+        );
+        restore.finish().expect("in memory");
+        map.take_over().await.expect("honest");
+        let mut wallet = Wallet {
+            shelf: shelf.clone(),
+            provider,
+            map,
+            keys,
+            now: START,
+        };
+        wallet.until(Wrote::Cell).await;
+        // Before the timer of the open runs out.
+        assert!(wallet.now < START + u64::from(BREAKGLASS_SECONDS), "{time}");
+        assert!(wallet.restorable().is_now());
+        assert!(wallet.shelf.cells() > first);
+        (shelf, _) = wallet.lose();
+    }
+}
+
+#[tokio::test]
+async fn without_walking_a_restore_shows_nothing_that_was_shown_for_an_operation() {
+    let mut wallet = Wallet::new(8, 2).await;
+    wallet.until(Wrote::Cell).await;
+    // Life goes on, and much of what the page lists is used.
+    wallet.put(20).await;
+    let (shelf, keys) = wallet.lose();
+    let before = shelf.log().len();
+    let (provider, restore) = nothing_left(&shelf).await;
+    has_all(&read(&restore).await.expect("the cell pays"), keys).await;
+    assert!(shelf.log().len() > before);
+    for ops in shown(&shelf).values().filter(|ops| ops.len() > 1) {
+        assert!(ops.iter().all(is_exchange), "{ops:?}");
+    }
+    // What was in use is not found.
+    assert!(lost(&shelf, &provider) > 0);
+}
+
+#[tokio::test]
+async fn walking_finds_every_token() {
+    let mut wallet = Wallet::new(8, 2).await;
+    wallet.until(Wrote::Cell).await;
+    wallet.put(20).await;
+    let unlisted = tokens(&wallet.provider);
+    let (shelf, keys) = wallet.lose();
+    let (provider, restore) = nothing_left(&shelf).await;
+    let restore = restore.walking();
+    has_all(&read(&restore).await.expect("the cell pays"), keys).await;
+    assert_eq!(lost(&shelf, &provider), 0, "of {unlisted}");
+}
+
+#[tokio::test]
+async fn a_reserve_that_another_restore_has_taken_is_said_to_be_and_found_by_walking() {
+    let mut wallet = Wallet::new(3, 2).await;
+    wallet.until(Wrote::Cell).await;
+    let (shelf, keys) = wallet.lose();
+    let (first, restore) = nothing_left(&shelf).await;
+    has_all(&read(&restore).await.expect("the cell pays"), keys).await;
+    assert!(tokens(&first) > 0);
+    drop((first, restore));
+    let (provider, restore) = nothing_left(&shelf).await;
+    let error = restore.tokens().await.expect_err("it is taken");
+    assert!(
+        matches!(error, RecoveryError::ReserveTaken { .. }),
+        "{error}"
+    );
+    assert_eq!(tokens(&provider), 0);
+    let restore = restore.walking();
+    has_all(&read(&restore).await.expect("found"), keys).await;
+    // All that the first one left, and what it had not found.
+    assert_eq!(lost(&shelf, &provider), 0);
+}
+
+#[tokio::test]
+async fn the_reserve_pays_for_nothing_but_a_restore() {
+    let mut wallet = Wallet::new(3, 2).await;
+    wallet.until(Wrote::Cell).await;
+    let (key, _) = pair(1);
+    let error = loop {
+        match wallet.provider.lookup(key).await {
+            Ok(looked) => assert_eq!(looked, Looked::Absent),
+            Err(error) => break error,
+        }
+    };
+    assert!(
+        matches!(error, RecoveryError::OutOfTokens { .. }),
+        "{error}"
+    );
+    let holdings = wallet.provider.purse().expect("one was given").holdings();
+    assert!(holdings.tokens - holdings.reserve < LOOKUP + 2);
+    assert_eq!(holdings.suffice_for(INSERT), 0);
+    let (shelf, keys) = wallet.lose();
+    let (_, restore) = nothing_left(&shelf).await;
+    has_all(&read(&restore).await.expect("the reserve pays"), keys).await;
+}
+
+#[tokio::test]
+async fn out_of_tokens_it_says_how_many_and_goes_on_with_what_it_has() {
+    let mut wallet = Wallet::new(3, 2).await;
+    // It takes the wallet for smaller than it is.
+    let extent = Extent {
+        lookups: 9,
+        ..wallet.extent()
+    };
+    loop {
+        let standing = wallet.provider.stay_restorable(wallet.now, &extent);
+        let standing = standing.await.expect("honest");
+        if standing.wrote == Some(Wrote::Cell) {
+            break;
+        }
+        wallet.now = wallet.now.max(standing.next);
+    }
+    wallet.put(40).await;
+    while wallet.provider.lookup(pair(1).0).await.is_ok() {}
+    let (shelf, keys) = wallet.lose();
+    let (provider, restore) = nothing_left(&shelf).await;
+    let before = shelf.log().len();
+    let mut bought = 0;
+    let map = loop {
+        match read(&restore).await {
+            Ok(map) => break map,
+            Err(RecoveryError::OutOfTokens { needed, held }) => {
+                assert!(needed > held);
+                bought += 1;
+                buy(&shelf, &provider, 2 + bought, 24).await;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    };
+    has_all(&map, keys).await;
+    assert!(bought > 0);
+    let log = shelf.log();
+    let asked = log[before..]
+        .iter()
+        .filter(|request| request.call.op() == Op::Lookup);
+    let asked: Vec<Key> = asked
+        .filter_map(|request| request.call.key().copied())
+        .collect();
+    let distinct: BTreeSet<&[u8]> = asked.iter().map(|key| &key.as_bytes()[..]).collect();
+    assert_eq!(asked.len(), distinct.len(), "nothing is asked for twice");
+}
+
+#[tokio::test]
+async fn progress_goes_through_the_stages_and_counts_what_is_read() {
+    let mut wallet = Wallet::new(3, 4).await;
+    wallet.until(Wrote::Cell).await;
+    let (shelf, _) = wallet.lose();
+    let heard: Arc<Mutex<Vec<breakglass::Progress>>> = Arc::default();
+    let (_, restore) = nothing_left(&shelf).await;
+    let listener = heard.clone();
+    let restore = restore.on_progress(move |progress| {
+        listener
+            .lock()
+            .expect("no test panics in here")
+            .push(progress);
+    });
+    drop(read(&restore).await.expect("the cell pays"));
+    restore.finish().expect("in memory");
+    let heard = heard.lock().expect("no test panics in here");
+    let mut stages: Vec<_> = heard.iter().map(|progress| progress.stage).collect();
+    stages.dedup();
+    use breakglass::Stage::{Anchor, Cell, Log, Page, Ready, Snapshot, Tokens};
+    assert_eq!(
+        stages,
+        [Cell, Tokens, Page, Tokens, Anchor, Snapshot, Log, Ready]
+    );
+    assert!(heard.is_sorted_by_key(|progress| progress.blobs));
+    let last = heard.last().expect("many");
+    assert!(last.blobs > 4 && last.expected.is_some_and(|expected| expected >= last.blobs));
 }

@@ -21,7 +21,7 @@ use crate::shelf::keypair;
 /// When the client dies: at a step, counted over journal writes and exchanges, before or after
 /// the step took effect. From then on nothing it does has any effect.
 #[derive(Clone, Default)]
-struct Life(Arc<Mutex<Clock>>);
+pub(crate) struct Life(Arc<Mutex<Clock>>);
 
 #[derive(Default)]
 struct Clock {
@@ -30,26 +30,26 @@ struct Clock {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum When {
+pub(crate) enum When {
     Before,
     After,
 }
 
-enum Fate {
+pub(crate) enum Fate {
     Lives,
     DiesAfterwards,
     IsDead,
 }
 
 impl Life {
-    fn until(step: u32, when: When) -> Self {
+    pub(crate) fn until(step: u32, when: When) -> Self {
         Life(Arc::new(Mutex::new(Clock {
             step: 0,
             death: Some((step, when)),
         })))
     }
 
-    fn step(&self) -> Fate {
+    pub(crate) fn step(&self) -> Fate {
         let mut clock = self.0.lock().expect("no test panics in here");
         clock.step += 1;
         match clock.death {
@@ -59,13 +59,13 @@ impl Life {
         }
     }
 
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         let clock = self.0.lock().expect("no test panics in here");
         clock.death.is_some_and(|(step, _)| clock.step >= step)
     }
 }
 
-struct MortalJournal(MemoryJournal, Life);
+pub(crate) struct MortalJournal(pub(crate) MemoryJournal, pub(crate) Life);
 
 impl MortalJournal {
     fn write(
@@ -95,7 +95,7 @@ impl Journal for MortalJournal {
     }
 }
 
-struct MortalTransport(PaidShelf, Life);
+pub(crate) struct MortalTransport(pub(crate) PaidShelf, pub(crate) Life);
 
 impl Transport for MortalTransport {
     fn exchange(&self, contents: Vec<u8>) -> Exchange<'_> {
