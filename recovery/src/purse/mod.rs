@@ -6,8 +6,9 @@
 //!   answer or a crash, sends the same bytes, which cost once.
 //! * A call that is made again while an equal one is in flight that nobody waits for, from
 //!   before a crash or an error, adopts that request instead of paying for another.
-//! * A request that was settled while nobody waited for it is kept until its call is made again,
-//!   which then costs nothing, or another one on the same key shows that it is not wanted.
+//! * A request that was settled is kept until its answer was heard: its caller has it, and another
+//!   request goes out or the purse is closed; or another call on the same key shows that it is not
+//!   wanted. Until then the same call after a crash costs nothing, and hears what is true then.
 //! * Credentials that turn out to be spent, because the journal came from a backup, are
 //!   replaced by what replaced them, and the operation is done with others.
 //!
@@ -42,7 +43,7 @@ mod held;
 mod requests;
 mod rules;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -79,6 +80,9 @@ struct Inner {
     built: HashMap<u64, InFlight>,
     /// Requests that somebody waits for, with their exchanges once those have begun.
     driven: HashMap<u64, Option<Exchange>>,
+    /// Kept requests whose callers have their answers, which no call of this process adopts. Their
+    /// callers may not know it yet, so they are dropped with what is written next.
+    heard: BTreeSet<u64>,
     /// The latest time it was told, in unix seconds.
     told: u64,
     /// Bytes appended since the journal was last rewritten, and how many it had then.
@@ -144,6 +148,7 @@ impl Purse {
             failed: false,
             built: HashMap::new(),
             driven: HashMap::new(),
+            heard: BTreeSet::new(),
             told: 0,
             grown: 0,
             base: entries.iter().map(|entry| entry.len()).sum(),
@@ -335,11 +340,17 @@ impl Inner {
         self.grown += entry.len();
         let fits = self.book.apply(event);
         debug_assert!(fits.is_some(), "an event that does not fit its book");
+        self.heard.retain(|id| self.book.kept.contains_key(id));
         if self.grown > GROWTH.max(self.base) {
             // The event is durable whatever becomes of this.
             self.failed = self.compact().is_err();
         }
         Ok(())
+    }
+
+    /// What the next event can drop.
+    fn dropped(&self) -> Vec<u64> {
+        self.heard.iter().copied().take(Event::IDS).collect()
     }
 
     fn append(&mut self, entry: &Entry) -> Result<(), JournalError> {
@@ -366,6 +377,18 @@ fn slot(purpose: Purpose, index: u64) -> Slot {
     }
 }
 
+/// Whoever closes it has heard what there was to hear. If that cannot be written down, some
+/// requests are kept for longer than they need be.
+impl Drop for Purse {
+    fn drop(&mut self) {
+        let mut inner = self.lock();
+        let ids = inner.dropped();
+        if !ids.is_empty() {
+            drop(inner.record(Event::Dropped { ids }));
+        }
+    }
+}
+
 /// Prints nothing: what it holds is nobody else's business.
 impl fmt::Debug for Purse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -388,7 +411,7 @@ mod tests {
         let purse = Purse::open(&root, &server.into(), journal.clone())?;
         for event in [
             Event::Released { id: 7 },
-            Event::Dropped { id: 7 },
+            Event::Dropped { ids: vec![7] },
             Event::Closed { order: 7 },
             Event::Owner([9; 16]),
             Event::Ordered {
