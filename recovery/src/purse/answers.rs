@@ -79,9 +79,8 @@ impl Inner {
         Ok(())
     }
 
-    /// The caller of a kept request has its answer. That is written down with the next request: until
-    /// then the process may die before the caller knows, and whoever calls again after that pays
-    /// nothing.
+    /// The caller of a kept request is about to have its answer. That is written down with a later
+    /// request: the process may die before the caller knows.
     fn hear(&mut self, id: u64) {
         if self.book.kept.contains_key(&id) {
             self.heard.insert(id);

@@ -56,8 +56,8 @@ pub(crate) enum Event {
     Held(Held),
     Sent {
         id: u64,
-        /// Kept requests that need not be kept any more: with the next one, because a write
-        /// of their own would cost as much as this.
+        /// Kept requests that need not be kept any more: said with this one, because a write of
+        /// its own would cost as much again.
         dropped: Vec<u64>,
         inputs: Inputs,
         outputs: [u64; 2],

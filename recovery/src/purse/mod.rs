@@ -6,9 +6,9 @@
 //!   answer or a crash, sends the same bytes, which cost once.
 //! * A call that is made again while an equal one is in flight that nobody waits for, from
 //!   before a crash or an error, adopts that request instead of paying for another.
-//! * A request that was settled is kept until its answer was heard: its caller has it, and another
-//!   request goes out or the purse is closed; or another call on the same key shows that it is not
-//!   wanted. Until then the same call after a crash costs nothing, and hears what is true then.
+//! * A request that was settled is kept for its call: made again after a crash, that costs nothing
+//!   and hears what is true then. The last ones are kept even when their callers have the answers,
+//!   until the purse is closed: a process may be killed before it acts on them.
 //! * Credentials that turn out to be spent, because the journal came from a backup, are
 //!   replaced by what replaced them, and the operation is done with others.
 //!
@@ -64,6 +64,10 @@ pub(crate) use self::requests::{Exchange, Lease, Next, Role};
 /// Bytes a journal may grow by before it is rewritten, if its state is smaller.
 const GROWTH: usize = 1 << 20;
 
+/// Requests that are kept although their callers have the answers. What is called at once is called
+/// again at once after a crash, so these should be as many as are under way together.
+const LAST: usize = 16;
+
 /// The tokens of one root key with one storage node.
 pub struct Purse {
     schedule: Schedule,
@@ -80,8 +84,8 @@ struct Inner {
     built: HashMap<u64, InFlight>,
     /// Requests that somebody waits for, with their exchanges once those have begun.
     driven: HashMap<u64, Option<Exchange>>,
-    /// Kept requests whose callers have their answers, which no call of this process adopts. Their
-    /// callers may not know it yet, so they are dropped with what is written next.
+    /// Kept requests whose callers have their answers, or that nobody wants any more. No call of this
+    /// process adopts them.
     heard: BTreeSet<u64>,
     /// The latest time it was told, in unix seconds.
     told: u64,
@@ -348,9 +352,10 @@ impl Inner {
         Ok(())
     }
 
-    /// What the next event can drop.
-    fn dropped(&self) -> Vec<u64> {
-        self.heard.iter().copied().take(Event::IDS).collect()
+    /// What the next event drops of the requests that were heard, when it keeps so many of them.
+    fn heard_before(&self, last: usize) -> Vec<u64> {
+        let older = self.heard.len().saturating_sub(last).min(Event::IDS);
+        self.heard.iter().copied().take(older).collect()
     }
 
     fn append(&mut self, entry: &Entry) -> Result<(), JournalError> {
@@ -382,7 +387,7 @@ fn slot(purpose: Purpose, index: u64) -> Slot {
 impl Drop for Purse {
     fn drop(&mut self) {
         let mut inner = self.lock();
-        let ids = inner.dropped();
+        let ids = inner.heard_before(0);
         if !ids.is_empty() {
             drop(inner.record(Event::Dropped { ids }));
         }

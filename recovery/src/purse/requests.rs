@@ -23,7 +23,7 @@ use super::build::build;
 use super::choice::{self, Choice, choose};
 use super::event::{Event, Inputs};
 use super::rules::price;
-use super::{Inner, Purse};
+use super::{Inner, LAST, Purse};
 use crate::RecoveryError;
 
 /// A request that its holder is to send until it is answered. Dropped, it stays in flight.
@@ -405,7 +405,7 @@ impl Inner {
         };
         self.record(Event::Sent {
             id,
-            dropped: self.dropped(),
+            dropped: self.heard_before(LAST),
             inputs,
             outputs,
             request: Box::new(request.clone()),
