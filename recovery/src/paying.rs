@@ -34,7 +34,7 @@ impl Provider {
     ) -> Result<Outcome, RecoveryError> {
         let digest = call.digest();
         if let Some(key) = call.key() {
-            while let Some(mut lease) = purse.before(key, &digest)? {
+            while let Some(mut lease) = purse.before(key, &digest) {
                 self.drive(purse, &mut lease).await?;
             }
         }
@@ -62,9 +62,9 @@ impl Provider {
         }
     }
 
-    /// Adopts the request of an equal call; or finds credentials for this one and writes its
-    /// request down, settling first whatever holds the tokens it needs. Meanwhile somebody else
-    /// may let go of an equal one, so it looks for that each time.
+    /// Adopts the request of an equal call, once nobody else drives it; or finds credentials for this
+    /// one and writes its request down, settling first whatever holds the tokens it needs.
+    /// Meanwhile somebody else may let go of an equal one, so it looks for that each time.
     async fn fund<'p>(
         &self,
         purse: &'p Purse,
@@ -74,10 +74,11 @@ impl Provider {
     ) -> Result<Lease<'p>, RecoveryError> {
         let nonce = || nonce.unwrap_or_else(|| self.nonce());
         loop {
-            if let Some(lease) = purse.adopt(digest) {
-                return Ok(lease);
-            }
-            match purse.next(call, nonce(), self.nonce())? {
+            let next = match purse.adopt(digest) {
+                Some(equal) => equal,
+                None => purse.next(call, nonce(), self.nonce())?,
+            };
+            match next {
                 Next::Send(lease, Role::Call) => return Ok(lease),
                 // An orphan that was refused has given its tokens back.
                 Next::Send(mut lease, Role::Orphan) => drop(self.drive(purse, &mut lease).await?),

@@ -196,7 +196,8 @@ impl Provider {
     /// Stores a blob, durably, unless there is or was one under this key.
     ///
     /// # Errors
-    /// [`RecoveryError`]; after `Unreachable` the blob may be stored or not: insert it again.
+    /// [`RecoveryError`]; after `Unreachable` or `Refused(Busy)` the blob may be stored or not, now or
+    /// later: insert it again.
     pub async fn insert(&self, key: Key, blob: Blob) -> Result<Written, RecoveryError> {
         let hash = blob.hash();
         let call = Call::Insert(Insert { key, blob });

@@ -49,11 +49,17 @@ impl Purse {
             }
             (_, Some(replacement)) => {
                 let reply = decode(replacement)?;
-                inner.accept(self, id, reply, !heard)?;
+                inner.accept(self, id, reply)?;
+                if heard {
+                    inner.hear(id);
+                }
                 Ok(Verdict::Performed)
             }
-            // Whether it was performed is not known: only the same request finds out.
-            (Err(Refusal::Internal), None) => Ok(Verdict::Refused(Refusal::Internal)),
+            // Whether it was performed, or a copy of it will be, is not known: only the same request
+            // finds out.
+            (Err(refusal @ (Refusal::Internal | Refusal::Busy)), None) => {
+                Ok(Verdict::Refused(refusal.clone()))
+            }
             (Err(refusal), None) if !consumes(refusal) => {
                 inner.release(id)?;
                 Ok(Verdict::Refused(refusal.clone()))
@@ -73,13 +79,20 @@ impl Inner {
         Ok(())
     }
 
+    /// The caller of a kept request is about to have its answer. That is written down with a later
+    /// request: the process may die before the caller knows.
+    fn hear(&mut self, id: u64) {
+        if self.book.kept.contains_key(&id) {
+            self.heard.insert(id);
+        }
+    }
+
     /// The request was performed: its pair is replaced.
     fn accept(
         &mut self,
         purse: &Purse,
         id: u64,
         reply: larder_credentials::Reply,
-        unheard: bool,
     ) -> Result<(), RecoveryError> {
         let (built, terms) = self.take_built(purse, id)?;
         let (status, adjust) = match &reply {
@@ -99,7 +112,7 @@ impl Inner {
             Ok(Settled::Performed(replaced)) => {
                 let pair = Held::of(&replaced.pair);
                 self.wrote |= self.writes(id);
-                self.record(Event::Settled { id, unheard, pair })?;
+                self.record(Event::Settled { id, pair })?;
                 Ok(())
             }
             Ok(Settled::Overtaken { .. }) => Err(RecoveryError::Misbehaved(
@@ -194,8 +207,8 @@ impl Inner {
                 ));
             }
         };
-        if done && self.book.kept.contains_key(&id) {
-            self.record(Event::Dropped { id })?;
+        if done {
+            self.hear(id);
         }
         Ok(verdict)
     }

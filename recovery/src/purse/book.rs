@@ -123,8 +123,8 @@ pub(crate) struct Book {
     owner: [u8; 16],
     pub(crate) idle: Vec<Held>,
     pub(crate) sent: BTreeMap<u64, Sent>,
-    /// Requests that were performed, without anybody who heard the answer. Sent again they are
-    /// answered again, for nothing.
+    /// Requests that were performed, and whose answers their callers may not have heard. Sent again
+    /// they are answered again, for nothing.
     pub(crate) kept: BTreeMap<u64, Asked>,
     /// Purchases by their first claim.
     pub(crate) orders: BTreeMap<u64, Order>,
@@ -171,14 +171,21 @@ impl Book {
         match event {
             Event::Owner(owner) => *owner == self.owner,
             Event::Terms(signed) => Terms::new((**signed).clone(), &self.server).is_some(),
-            Event::Sent { id, request, .. } => {
-                id.checked_add(1).is_some() && self.read((**request).clone()).is_some()
+            Event::Sent {
+                id,
+                dropped,
+                request,
+                ..
+            } => {
+                id.checked_add(1).is_some()
+                    && self.keeps(dropped)
+                    && self.read((**request).clone()).is_some()
             }
             Event::Kept { request, .. } => self.read((**request).clone()).is_some(),
             Event::Settled { id, .. } | Event::Released { id } | Event::Healed { id, .. } => {
                 self.sent.contains_key(id)
             }
-            Event::Dropped { id } => self.kept.contains_key(id),
+            Event::Dropped { ids } => self.keeps(ids),
             Event::Ordered { order, claims, .. } => order.checked_add((*claims).into()).is_some(),
             Event::Quoted { order, .. } | Event::Closed { order } => {
                 self.orders.contains_key(order)
@@ -220,6 +227,7 @@ impl Book {
             }
             Event::Sent {
                 id,
+                dropped,
                 mut inputs,
                 outputs,
                 request,
@@ -231,6 +239,7 @@ impl Book {
                     }
                     self.spend(&pair.each_ref().map(|held| held.serial));
                 }
+                self.forget(&dropped)?;
                 let asked = self.read(*request)?;
                 self.next_request = self.next_request.max(id.checked_add(1)?);
                 let sent = Sent {
@@ -240,14 +249,15 @@ impl Book {
                 };
                 self.sent.insert(id, sent);
             }
-            Event::Settled { id, unheard, pair } => {
+            Event::Settled { id, pair } => {
                 let Sent { inputs, asked, .. } = self.sent.remove(&id)?;
                 match inputs {
                     Inputs::Claim { order, which } => self.collected(order, bit(which)),
                     Inputs::Pair(from) => self.cells.replaced(&asked.request.call, &from, &pair),
                 }
                 pair.into_iter().for_each(|held| self.gain(held));
-                if unheard && asked.request.call.key().is_some() {
+                // Nobody but its caller can say whether it hears the answer.
+                if asked.request.call.key().is_some() {
                     self.kept.insert(id, asked);
                 }
             }
@@ -261,9 +271,7 @@ impl Book {
                 let asked = self.read(*request)?;
                 self.kept.insert(id, asked);
             }
-            Event::Dropped { id } => {
-                self.kept.remove(&id)?;
-            }
+            Event::Dropped { ids } => self.forget(&ids)?,
             Event::Ordered {
                 order,
                 claims,
@@ -316,6 +324,14 @@ impl Book {
     pub(crate) fn asked(&self, id: u64) -> Option<&Asked> {
         let sent = self.sent.get(&id).map(|sent| &sent.asked);
         sent.or_else(|| self.kept.get(&id))
+    }
+
+    fn keeps(&self, ids: &[u64]) -> bool {
+        ids.iter().all(|id| self.kept.contains_key(id))
+    }
+
+    fn forget(&mut self, ids: &[u64]) -> Option<()> {
+        ids.iter().try_for_each(|id| self.kept.remove(id).map(drop))
     }
 
     fn read(&self, request: Request) -> Option<Asked> {
@@ -415,6 +431,7 @@ impl Book {
         for (&id, sent) in &self.sent {
             events.push(Event::Sent {
                 id,
+                dropped: Vec::new(),
                 inputs: sent.inputs.clone(),
                 outputs: sent.outputs,
                 request: Box::new(sent.asked.request.clone()),

@@ -9,12 +9,12 @@
 //! | 3 | `Terms` | signed record of an epoch, to the end |
 //! | 4 | `Seen` | epoch 4, unix seconds 8 when this client first saw it |
 //! | 5 | `Held` | credential 108 |
-//! | 6 | `Sent` | id 8, inputs, outputs in tokens 2 × 8, request to the end |
-//! | 7 | `Settled` | id 8, 1 if nobody heard the answer 1, the pair that came back 216 |
+//! | 6 | `Sent` | id 8, ids as in `Dropped`, inputs, outputs in tokens 2 × 8, request to the end |
+//! | 7 | `Settled` | id 8, the pair that came back 216; kept, if it is about a key |
 //! | 8 | `Released` | id 8: it was refused; its inputs are unspent |
 //! | 9 | `Healed` | id 8, serials that are spent 1 + 32 n, credentials that replace them 1 + 108 n |
-//! | 10 | `Kept` | id 8, request to the end: settled, and nobody heard the answer |
-//! | 11 | `Dropped` | id 8: a kept request that nobody will ask for |
+//! | 10 | `Kept` | id 8, request to the end: settled, and its answer may not have been heard |
+//! | 11 | `Dropped` | ids 1 + 8 n: kept requests that nobody will ask for |
 //! | 12 | `Ordered` | first claim 8, claims 1, tokens of each 8, voucher to the end (none if empty) |
 //! | 13 | `Quoted` | first claim 8, paid 1, expiry in unix seconds 8, payment request to the end |
 //! | 14 | `Collected` | first claim 8, bit per claim that was collected 2 |
@@ -58,13 +58,15 @@ pub(crate) enum Event {
     Held(Held),
     Sent {
         id: u64,
+        /// Kept requests that need not be kept any more: said with this one, because a write of
+        /// its own would cost as much again.
+        dropped: Vec<u64>,
         inputs: Inputs,
         outputs: [u64; 2],
         request: Box<Request>,
     },
     Settled {
         id: u64,
-        unheard: bool,
         pair: [Held; 2],
     },
     Released {
@@ -80,7 +82,7 @@ pub(crate) enum Event {
         request: Box<Request>,
     },
     Dropped {
-        id: u64,
+        ids: Vec<u64>,
     },
     Ordered {
         order: u64,
@@ -107,6 +109,9 @@ pub(crate) enum Event {
 }
 
 impl Event {
+    /// Requests that one event drops at most.
+    pub(crate) const IDS: usize = u8::MAX as usize;
+
     /// A credential that is there.
     pub(crate) fn of(held: Held) -> Self {
         match held.shown {
@@ -134,11 +139,13 @@ impl Event {
             Event::Held(held) => put(&mut to, 5, &[held.encode()]),
             Event::Sent {
                 id,
+                dropped,
                 inputs,
                 outputs,
                 request,
             } => {
                 put(&mut to, 6, &[&id.to_be_bytes()]);
+                put_ids(&mut to, dropped);
                 match inputs {
                     Inputs::Pair(pair) => {
                         put(&mut to, 0, &[pair[0].encode(), pair[1].encode()]);
@@ -151,12 +158,13 @@ impl Event {
                 to.extend_from_slice(outputs.as_flattened());
                 to.extend_from_slice(&request.encode());
             }
-            Event::Settled { id, unheard, pair } => {
+            Event::Settled { id, pair } => {
                 let [first, second] = pair;
-                let unheard = [u8::from(*unheard)];
-                let fields: [&[u8]; 4] =
-                    [&id.to_be_bytes(), &unheard, first.encode(), second.encode()];
-                put(&mut to, 7, &fields);
+                put(
+                    &mut to,
+                    7,
+                    &[&id.to_be_bytes(), first.encode(), second.encode()],
+                );
             }
             Event::Released { id } => put(&mut to, 8, &[&id.to_be_bytes()]),
             Event::Healed { id, spent, gained } => {
@@ -168,7 +176,10 @@ impl Event {
             Event::Kept { id, request } => {
                 put(&mut to, 10, &[&id.to_be_bytes(), &request.encode()]);
             }
-            Event::Dropped { id } => put(&mut to, 11, &[&id.to_be_bytes()]),
+            Event::Dropped { ids } => {
+                put(&mut to, 11, &[]);
+                put_ids(&mut to, ids);
+            }
             Event::Ordered {
                 order,
                 claims,
@@ -219,6 +230,7 @@ impl Event {
             5 => Event::Held(fields.held()?),
             6 => Event::Sent {
                 id: fields.u64()?,
+                dropped: fields.list(Fields::u64)?,
                 inputs: match fields.u8()? {
                     0 => Inputs::Pair(Box::new(fields.pair()?)),
                     1 => Inputs::Claim {
@@ -232,7 +244,6 @@ impl Event {
             },
             7 => Event::Settled {
                 id: fields.u64()?,
-                unheard: fields.bool()?,
                 pair: fields.pair()?,
             },
             8 => Event::Released { id: fields.u64()? },
@@ -245,7 +256,9 @@ impl Event {
                 id: fields.u64()?,
                 request: Box::new(Request::decode(fields.rest()).ok()?),
             },
-            11 => Event::Dropped { id: fields.u64()? },
+            11 => Event::Dropped {
+                ids: fields.list(Fields::u64)?,
+            },
             12 => Event::Ordered {
                 order: fields.u64()?,
                 claims: fields.u8()?,
@@ -284,6 +297,13 @@ impl Event {
 fn put(to: &mut Vec<u8>, code: u8, fields: &[&[u8]]) {
     to.push(code);
     fields.iter().for_each(|field| to.extend_from_slice(field));
+}
+
+/// No more of them than [`Event::IDS`].
+fn put_ids(to: &mut Vec<u8>, ids: &[u64]) {
+    to.push(ids.len() as u8);
+    ids.iter()
+        .for_each(|id| to.extend_from_slice(&id.to_be_bytes()));
 }
 
 /// Takes fields off the front of an entry.

@@ -6,8 +6,9 @@
 //!   answer or a crash, sends the same bytes, which cost once.
 //! * A call that is made again while an equal one is in flight that nobody waits for, from
 //!   before a crash or an error, adopts that request instead of paying for another.
-//! * A request that was settled while nobody waited for it is kept until its call is made again,
-//!   which then costs nothing, or another one on the same key shows that it is not wanted.
+//! * A request that was settled is kept for its call: made again after a crash, that costs nothing
+//!   and hears what is true then. The last ones are kept even when their callers have the answers,
+//!   until the purse is closed: a process may be killed before it acts on them.
 //! * Credentials that turn out to be spent, because the journal came from a backup, are
 //!   replaced by what replaced them, and the operation is done with others.
 //!
@@ -46,7 +47,7 @@ mod requests;
 mod reserve;
 mod rules;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -69,6 +70,10 @@ pub(crate) use self::reserve::Aside;
 /// Bytes a journal may grow by before it is rewritten, if its state is smaller.
 const GROWTH: usize = 1 << 20;
 
+/// Requests that are kept although their callers have the answers. What is called at once is called
+/// again at once after a crash, so these should be as many as are under way together.
+const LAST: usize = 16;
+
 /// The tokens of one root key with one storage node.
 pub struct Purse {
     schedule: Schedule,
@@ -85,6 +90,9 @@ struct Inner {
     built: HashMap<u64, InFlight>,
     /// Requests that somebody waits for, with their exchanges once those have begun.
     driven: HashMap<u64, Option<Exchange>>,
+    /// Kept requests whose callers have their answers, or that nobody wants any more. No call of this
+    /// process adopts them.
+    heard: BTreeSet<u64>,
     /// Something was stored or deleted, or may have been before this process.
     wrote: bool,
     /// A cell is not written before this time, in unix seconds, and since when one is due.
@@ -158,6 +166,7 @@ impl Purse {
             failed: false,
             built: HashMap::new(),
             driven: HashMap::new(),
+            heard: BTreeSet::new(),
             wrote: true,
             rests_until: 0,
             due_since: None,
@@ -355,11 +364,18 @@ impl Inner {
         self.grown += entry.len();
         let fits = self.book.apply(event);
         debug_assert!(fits.is_some(), "an event that does not fit its book");
+        self.heard.retain(|id| self.book.kept.contains_key(id));
         if self.grown > GROWTH.max(self.base) {
             // The event is durable whatever becomes of this.
             self.failed = self.compact().is_err();
         }
         Ok(())
+    }
+
+    /// What the next event drops of the requests that were heard, when it keeps so many of them.
+    fn heard_before(&self, last: usize) -> Vec<u64> {
+        let older = self.heard.len().saturating_sub(last).min(Event::IDS);
+        self.heard.iter().copied().take(older).collect()
     }
 
     fn append(&mut self, entry: &Entry) -> Result<(), JournalError> {
@@ -386,6 +402,18 @@ fn slot(purpose: Purpose, index: u64) -> Slot {
     }
 }
 
+/// Whoever closes it has heard what there was to hear. If that cannot be written down, some
+/// requests are kept for longer than they need be.
+impl Drop for Purse {
+    fn drop(&mut self) {
+        let mut inner = self.lock();
+        let ids = inner.heard_before(0);
+        if !ids.is_empty() {
+            drop(inner.record(Event::Dropped { ids }));
+        }
+    }
+}
+
 /// Prints nothing: what it holds is nobody else's business.
 impl fmt::Debug for Purse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -408,7 +436,7 @@ mod tests {
         let purse = Purse::open(&root, &server.into(), journal.clone())?;
         for event in [
             Event::Released { id: 7 },
-            Event::Dropped { id: 7 },
+            Event::Dropped { ids: vec![7] },
             Event::Closed { order: 7 },
             Event::Owner([9; 16]),
             Event::Ordered {

@@ -23,7 +23,7 @@ use super::build::build;
 use super::choice::{self, Choice, choose};
 use super::event::{Event, Inputs};
 use super::rules::price;
-use super::{Inner, Purse};
+use super::{Inner, LAST, Purse};
 use crate::RecoveryError;
 
 /// A request that its holder is to send until it is answered. Dropped, it stays in flight.
@@ -85,27 +85,35 @@ pub(crate) enum Role {
 type Numbered = (u64, Request);
 
 impl Purse {
-    /// The request of an equal call that nobody waits for, to wait for it.
-    pub(crate) fn adopt(&self, digest: &[u8; 32]) -> Option<Lease<'_>> {
+    /// The request of an equal call whose answer nobody has heard, to wait for it. Somebody else may
+    /// be driving it; what becomes of it then is known once that one is answered.
+    pub(crate) fn adopt(&self, digest: &[u8; 32]) -> Option<Next<'_>> {
         let mut inner = self.lock();
         let book = &inner.book;
         let sent = book.sent.iter().map(|(id, sent)| (*id, &sent.asked));
-        let all = sent.chain(book.kept.iter().map(|(id, asked)| (*id, asked)));
-        let (id, request) = all
-            .filter(|(id, asked)| asked.digest == *digest && !inner.is_driven(*id))
+        let kept = book.kept.iter().map(|(id, asked)| (*id, asked));
+        let unheard = kept.filter(|(id, _)| !inner.heard.contains(id));
+        let equal = |(_, asked): &(u64, &Asked)| asked.digest == *digest;
+        let free = sent.clone().chain(unheard).filter(equal);
+        let found = free
+            .filter(|(id, _)| !inner.is_driven(*id))
             .map(|(id, asked)| (id, asked.request.clone()))
-            .next()?;
-        Some(self.lease(&mut inner, id, request))
+            .next();
+        if let Some((id, request)) = found {
+            let lease = self.lease(&mut inner, id, request);
+            return Some(Next::Send(lease, Role::Call));
+        }
+        let driven = sent.filter(equal);
+        let exchanges: Vec<_> = driven
+            .filter_map(|(id, _)| Some((id, inner.driven.get(&id)?.clone()?)))
+            .collect();
+        (!exchanges.is_empty()).then_some(Next::Wait(exchanges))
     }
 
     /// A request in flight that nobody waits for, about the same key and of another call than
-    /// this. Answers to such that nobody has asked for again are dropped: whoever owns the key has
-    /// gone on to something else.
-    pub(crate) fn before(
-        &self,
-        key: &Key,
-        digest: &[u8; 32],
-    ) -> Result<Option<Lease<'_>>, RecoveryError> {
+    /// this. Answers to such that nobody has asked for again count as heard: whoever owns the key
+    /// has gone on to something else.
+    pub(crate) fn before(&self, key: &Key, digest: &[u8; 32]) -> Option<Lease<'_>> {
         let mut inner = self.lock();
         let other = |asked: &Asked| asked.is_about(key) && asked.digest != *digest;
         let kept = inner.book.kept.iter();
@@ -113,11 +121,9 @@ impl Purse {
             .filter(|(id, asked)| other(asked) && !inner.is_driven(**id))
             .map(|(id, _)| *id)
             .collect();
-        for id in stale {
-            inner.record(Event::Dropped { id })?;
-        }
-        let found = inner.orphan(|sent| other(&sent.asked));
-        Ok(found.map(|(id, request)| self.lease(&mut inner, id, request)))
+        inner.heard.extend(stale);
+        let (id, request) = inner.orphan(|sent| other(&sent.asked))?;
+        Some(self.lease(&mut inner, id, request))
     }
 
     /// All requests in flight that nobody waits for.
@@ -400,6 +406,7 @@ impl Inner {
         };
         self.record(Event::Sent {
             id,
+            dropped: self.heard_before(LAST),
             inputs,
             outputs,
             request: Box::new(request.clone()),

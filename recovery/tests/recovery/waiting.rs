@@ -220,6 +220,37 @@ async fn one_whose_own_request_somebody_else_settles_pays_for_no_other() {
 }
 
 #[tokio::test]
+async fn one_whose_own_request_an_upkeep_drives_waits_for_its_answer() {
+    // The upkeep asks for the terms, or drives the insert. It goes on, or is not polled any more.
+    for (polls, goes_on) in [(1, false), (1, true), (2, false), (2, true)] {
+        let shelf = PaidShelf::new();
+        let (provider, _) = funded(&shelf, 100).await;
+        let (key, blob) = pair(1);
+        shelf.loses_requests(20);
+        assert!(provider.insert(key, blob.clone()).await.is_err());
+        // There is another pair, which could pay for it once more.
+        assert_eq!(holdings(&provider).pairs, 2);
+        let mut upkeep = Box::pin(provider.upkeep(1_000));
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..polls {
+            assert!(upkeep.as_mut().poll(&mut cx).is_pending());
+        }
+        let insert = provider.insert(key, blob);
+        let written = if goes_on {
+            let (done, written) = join(upkeep, insert).await;
+            assert!(done.is_ok());
+            written
+        } else {
+            insert.await
+        };
+        assert_eq!(written, Ok(Written::New), "{polls}");
+        assert_eq!(shelf.performed(Op::Insert), 1);
+        assert_eq!(tokens(&provider), 100 - INSERT, "{polls}");
+        assert_eq!(shelf.outstanding(), tokens(&provider));
+    }
+}
+
+#[tokio::test]
 async fn an_upkeep_that_is_not_polled_keeps_nobody_waiting() {
     for polls in 1..12 {
         let shelf = PaidShelf::new();

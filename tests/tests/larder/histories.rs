@@ -9,9 +9,9 @@
 //!
 //! After every life everything is settled, and
 //!
-//! * every insert and delete had exactly one effect, and every request was charged exactly once. An
-//!   operation may have taken more than one request: for each kill, and each refusal as busy that a
-//!   late copy outlived, one more is allowed, because an answer may be written down and not heard;
+//! * every operation was charged exactly once, and every insert and delete had exactly one effect. Only
+//!   what a process had answered before it was killed may be answered once more for nothing:
+//!   nobody can tell that its caller had heard it;
 //! * each wallet holds to the token what a plain book says, and all of them with what was lost what
 //!   the node counts as outstanding;
 //! * the canary is quiet, and every key is as the book says.

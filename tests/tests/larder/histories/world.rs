@@ -219,8 +219,6 @@ struct State {
     entered: u32,
     /// Epochs that may still begin by themselves before the wallets have to be kept up.
     epochs_left: u32,
-    /// What a client cannot be blamed for: deaths, and requests refused although they were well.
-    disturbed: u32,
     counts: Counts,
     /// What was outstanding before this history.
     before: u128,
@@ -247,7 +245,6 @@ impl World {
                 book: Book::default(),
                 entered: 0,
                 epochs_left: 0,
-                disturbed: 0,
                 counts: Counts::default(),
                 before: 0,
             }),
@@ -304,16 +301,9 @@ impl World {
         self.with(|state| count(&mut state.counts))
     }
 
-    pub(crate) fn disturbances(&self) -> u32 {
-        self.with(|state| state.disturbed)
-    }
-
     /// A client was killed.
     pub(crate) fn client_died(&self) {
-        self.with(|state| {
-            state.disturbed += 1;
-            state.counts.client_kills += 1;
-        });
+        self.count(|counts| counts.client_kills += 1);
     }
 
     pub(crate) fn address(&self) -> Address {
@@ -457,7 +447,6 @@ impl World {
         }
         if state.chance(1) && is_paid(contents) {
             state.counts.busy += 1;
-            state.disturbed += 1;
             let busy = Reply::bare(Err(Refusal::Busy)).encode();
             return envelope::wrap(&busy, SizeClass::Big);
         }
