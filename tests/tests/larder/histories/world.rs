@@ -22,7 +22,7 @@ use larder_recovery::transport::Exchange;
 use larder_recovery::{Transport, Unreachable};
 use larder_store::{
     Effect, Engine, Enter, Epochs, OpenedClaim, Options, Outcome, Reading, SledEngine, Stat,
-    StoreError, Usage,
+    StoreError, StoredCell, Usage,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -141,6 +141,10 @@ impl Engine for Mortal {
 
     fn stat(&self, key: &Key) -> Result<Stat, StoreError> {
         self.step(|engine| engine.stat(key))
+    }
+
+    fn cell(&self, key: &Key, now: u64) -> Result<Option<StoredCell>, StoreError> {
+        self.step(|engine| engine.cell(key, now))
     }
 
     fn row(&self, reference: &Reference) -> Result<Option<Row>, StoreError> {
