@@ -13,7 +13,7 @@ use larder_credentials::ledger::{Past, Supply};
 use larder_credentials::{ClaimTag, Reference, Row};
 use larder_node::clock::Clock;
 use larder_node::till::Vouchers;
-use larder_node::{Desk, Identity, Offer, Sale};
+use larder_node::{Breakglass, Desk, Identity, Offer, Sale};
 use larder_protocol::record::Prices;
 use larder_protocol::{
     Address, Key, NodeId, Payment, Refusal, Reply, Request, SizeClass, Voucher, envelope,
@@ -393,7 +393,9 @@ impl World {
             fate: state.fate.clone(),
         });
         let clock = self.clock.clone();
-        let desk = Desk::open(engine.clone(), identity(), Some(sale()), clock).expect("a desk");
+        let breakglass = Breakglass::default();
+        let desk = Desk::open(engine.clone(), identity(), Some(sale()), breakglass, clock);
+        let desk = desk.expect("a desk");
         state.node = Some(Node { engine, desk });
     }
 
