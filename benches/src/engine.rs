@@ -26,7 +26,7 @@ use larder_protocol::{BLOB_LEN, Blob, Key};
 use larder_store::suite::sample;
 use larder_store::{
     Change, Committer, Effect, Engine, Enter, Epochs, Limits, OpenedClaim, Options, Outcome,
-    Reading, SledEngine, Stat, StoreError, Usage,
+    Reading, SledEngine, Stat, StoreError, StoredCell, Usage,
 };
 use serde::{Deserialize, Serialize};
 
@@ -303,6 +303,10 @@ impl Engine for PlainSled {
         Err(StoreError::Stopped)
     }
 
+    fn cell(&self, _key: &Key, _now: u64) -> Result<Option<StoredCell>, StoreError> {
+        Err(StoreError::Stopped)
+    }
+
     fn row(&self, _reference: &Reference) -> Result<Option<Row>, StoreError> {
         Err(StoreError::Stopped)
     }
@@ -355,6 +359,10 @@ impl Engine for SlotFile {
     }
 
     fn stat(&self, _key: &Key) -> Result<Stat, StoreError> {
+        Err(StoreError::Stopped)
+    }
+
+    fn cell(&self, _key: &Key, _now: u64) -> Result<Option<StoredCell>, StoreError> {
         Err(StoreError::Stopped)
     }
 

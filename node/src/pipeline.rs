@@ -24,6 +24,8 @@ pub(crate) struct Pipeline {
     /// Where what was committed goes; the threads behind it answer.
     pub(crate) committed: Sender<Committed>,
     pub(crate) gate: Arc<Gate>,
+    /// The part of it for what nobody has paid for.
+    pub(crate) favours: Arc<Gate>,
 }
 
 /// A request that waits for a verifier.
@@ -52,10 +54,15 @@ impl Pipeline {
         drop(contents);
         match step {
             Step::Answer(contents) => send(responder, &contents),
-            step => match self.gate.enter() {
-                Some(place) => self.go_on(step, responder, place),
-                None => self.desk.tally.shed.one(),
-            },
+            Step::Drop => {}
+            step => {
+                let favour = step.is_a_favour() && self.desk.sells();
+                let gate = if favour { &self.favours } else { &self.gate };
+                match gate.enter() {
+                    Some(place) => self.go_on(step, responder, place),
+                    None => self.desk.tally.shed.one(),
+                }
+            }
         }
     }
 
@@ -89,6 +96,7 @@ impl Pipeline {
             step = match step {
                 Step::Perform(paid) => self.desk.perform(*paid),
                 Step::Answer(contents) => return send(responder, &contents),
+                Step::Drop => return,
                 Step::Verify(request) => {
                     return self.unverified.push(Unproven {
                         request: *request,

@@ -68,15 +68,24 @@ impl PriceList {
 
 impl ledger::Tariff for PriceList {
     fn price(&self, op: OpCode, _: &[u8]) -> Option<NonZeroU64> {
-        let sold = [Op::Insert, Op::Delete, Op::Lookup, Op::Transfer];
+        let sold = [
+            Op::Insert,
+            Op::Delete,
+            Op::Lookup,
+            Op::BreakglassPut,
+            Op::Transfer,
+        ];
         let op = sold.into_iter().find(|sold| sold.paid_as() == Some(op))?;
         NonZeroU64::new(self.price(op))
     }
 
     fn largest_adjust(&self, op: OpCode, _: &[u8]) -> u64 {
-        if Some(op) == Op::Insert.paid_as() {
+        let is = |paid: Op| paid.paid_as() == Some(op);
+        if is(Op::Insert) {
             self.back_if_refused(Op::Insert)
-        } else if Some(op) == Op::Delete.paid_as() {
+        } else if is(Op::BreakglassPut) {
+            self.back_if_refused(Op::BreakglassPut)
+        } else if is(Op::Delete) {
             self.0.refunds.iter().copied().max().unwrap_or_default()
         } else {
             0

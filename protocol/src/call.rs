@@ -54,6 +54,13 @@ pub enum Op {
 }
 
 impl Op {
+    /// Whether this is the operation that the body of an envelope asks for, as far as its first
+    /// byte says: so that what is too much of one kind can be dropped unread.
+    #[must_use]
+    pub fn begins(self, body: &[u8]) -> bool {
+        body.first() == Some(&(self as u8))
+    }
+
     /// The operation that the core of a paid request names, or `None` when there is no core to
     /// it: `Info`, `BreakglassOpen` and `Quote`.
     #[must_use]

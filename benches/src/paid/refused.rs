@@ -143,7 +143,8 @@ impl Scene {
             offer: config.offer,
             till: till.clone(),
         };
-        let desk = Desk::open(engine, identity, Some(sale), Arc::new(SystemClock))?;
+        let (breakglass, clock) = (config.breakglass, Arc::new(SystemClock));
+        let desk = Desk::open(engine, identity, Some(sale), breakglass, clock)?;
         let server = desk.server_key();
         let signed = desk.record();
         let record = signed.verified(&server).ok_or("another node's record")?;
