@@ -166,8 +166,9 @@ impl Restore {
     #[must_use]
     pub fn hint(&self) -> Option<u64> {
         let purse = self.provider.purse()?;
-        let (opened, (_, oldest)) = (purse.restoring()?.opened, purse.epochs()?);
-        (opened.anchor > 0 && opened.epoch >= oldest).then_some(opened.anchor)
+        let (epoch, anchor) = purse.with_cells(|cells| cells.hint)?;
+        let (_, oldest) = purse.epochs()?;
+        (anchor > 0 && epoch >= oldest).then_some(anchor)
     }
 
     /// Where the data is besides, as of the page.

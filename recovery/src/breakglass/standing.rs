@@ -318,11 +318,16 @@ impl Provider {
         let epoch = u64::from(self.record().epoch_seconds);
         let (first, old, page, cell) = purse.with_cells(|cells| {
             let cell = cells.written.filter(|written| written.tokens > 0);
+            // What the page of a wallet that was lost lists has been taken.
+            let taken = cells.written.filter(|written| written.tokens == 0);
+            let taken = taken.map_or(0, |written| written.page);
             let is_of = |number: u64| number >> 16 >= u64::from(current.0);
             (
                 cell.is_none(),
                 !cells.old_pages().is_empty(),
-                !cells.newest_page().is_some_and(is_of),
+                !cells
+                    .newest_page()
+                    .is_some_and(|page| page > taken && is_of(page)),
                 !cell.is_some_and(|cell| is_of(cell.sequence)),
             )
         });

@@ -97,6 +97,8 @@ pub(crate) struct Cells {
     /// Pages that are there or may be, by number.
     pub(crate) pages: BTreeMap<u64, (BlobHash, Fate)>,
     pub(crate) restoring: Option<Restoring>,
+    /// The anchor of the cell that was opened last.
+    pub(crate) hint: Option<(Epoch, u64)>,
 }
 
 impl Cells {
@@ -133,6 +135,7 @@ impl Cells {
         match change {
             Change::Marked { mark, serials } => self.set(mark, serials),
             Change::Opened(opened) => {
+                self.hint = Some((opened.epoch, opened.anchor));
                 self.restoring = Some(Restoring { opened, page: None });
             }
             Change::Paged(page) => {

@@ -61,11 +61,15 @@ impl Purse {
         self.lock().change(Change::Restored)
     }
 
-    /// The next exchange that makes what was found the purse's own.
+    /// The next exchange that makes what was found the purse's own: the reserve first, because the page
+    /// costs tokens, and what that lists once all of it is written down.
     pub(crate) fn redeem(&self, nonce: Nonce) -> Result<Option<Lease<'_>>, RecoveryError> {
         let mut inner = self.lock();
         let terms = inner.terms()?;
-        let Some((by, two)) = redeemable(&inner.book.idle, &terms) else {
+        let restoring = inner.book.cells.restoring.as_ref();
+        let paged = restoring.is_none_or(|restoring| restoring.page.is_some());
+        let least = if paged { Mark::Listed } else { Mark::Reserve };
+        let Some((by, two)) = redeemable(&inner.book.idle, least, &terms) else {
             return Ok(None);
         };
         let (id, request) = inner.spend(self, two, &by.call(), nonce, choice::evenly)?;
@@ -113,11 +117,11 @@ impl Inner {
     }
 }
 
-/// The next two to be exchanged, and how: the reserve first, because the page costs tokens. The
-/// largest with the smallest, so that few are left that do not pay for their transfer.
-fn redeemable(idle: &[Held], terms: &Terms) -> Option<(By, [usize; 2])> {
+/// The next two to be exchanged that are marked as this or more, and how. The largest goes with the
+/// smallest, so that few are left that do not pay for their transfer.
+fn redeemable(idle: &[Held], least: Mark, terms: &Terms) -> Option<(By, [usize; 2])> {
     let (current, fee) = (terms.credentials.current(), terms.tariff.prices.transfer);
-    let found = idle.iter().filter(|held| held.mark != Mark::Free);
+    let found = idle.iter().filter(|held| held.mark >= least);
     let mut kinds: Vec<_> = found.map(|held| (held.mark, held.epoch)).collect();
     kinds.sort_unstable_by(|a, b| b.cmp(a));
     kinds.dedup();

@@ -175,6 +175,36 @@ impl PaidShelf {
         })))
     }
 
+    /// Another one that has lived through the same.
+    pub(crate) fn fork(&self) -> Self {
+        self.with(|state| {
+            let record = state.record.clone();
+            let (storage, issuer) = (
+                state.ledger.storage().clone(),
+                issuer(&record, record.epoch),
+            );
+            PaidShelf(Arc::new(Mutex::new(State {
+                ledger: Ledger::new(issuer, storage, Book).expect("the same epoch"),
+                record,
+                blobs: state.blobs.clone(),
+                tombstones: state.tombstones.clone(),
+                cells: state.cells.clone(),
+                now: state.now,
+                quotes: state.quotes.clone(),
+                vouchers: state.vouchers.clone(),
+                trick: state.trick,
+                refuses: state.refuses.clone(),
+                refuses_quote: state.refuses_quote.clone(),
+                lose_answers: state.lose_answers,
+                lose_requests: state.lose_requests,
+                rough: state.rough,
+                rng: state.rng.clone(),
+                log: state.log.clone(),
+                performed: state.performed.clone(),
+            })))
+        })
+    }
+
     pub(crate) fn address(&self) -> Address {
         self.with(|state| Address::new(state.record.server_key, state.record.node_id, vec![]))
     }
