@@ -337,7 +337,8 @@ impl Provider {
             false => seen + from + purse.draw(label, current) % (span + 1),
         };
         let mut due = Vec::new();
-        if old && !first {
+        // In an epoch behind that of the cell that replaced what names them.
+        if old && cell && !first {
             let at = within(b"drop", 0, epoch / 4);
             due.push(Due {
                 at,

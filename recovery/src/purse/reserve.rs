@@ -175,67 +175,127 @@ enum Choice {
     Short(u64),
 }
 
-/// Chooses the two smallest that suffice, when they do not hold far too much; otherwise divides larger
-/// ones first, into one that suffices, then into one that is empty. Two others at least are left,
-/// to pay for everything else.
+/// Chooses the two smallest that suffice, when they do not hold far too much. Otherwise larger ones are
+/// divided, into one that suffices and then one that is empty; or gathered first, when no two suffice.
+/// Two others at least are left, to pay for everything else.
 fn choose(idle: &[Held], current: Epoch, tokens: u64, fee: u64) -> Choice {
-    let usable = |held: &Held| held.epoch == current && !held.mark.is_kept();
-    let all = idle.iter().enumerate().filter(|(_, held)| usable(held));
-    let (mut fresh, mut seen) = (Vec::new(), Vec::new());
-    for (at, held) in all {
-        match held.shown.is_none() && held.mark == Mark::Free {
-            true => fresh.push(at),
-            false => seen.push(at),
-        }
-    }
-    fresh.sort_by_key(|&at| idle[at].amount);
-    let total = |all: &[usize]| all.iter().map(|&at| idle[at].amount).sum::<u64>();
-    // Two transfers, and one more for what everything else is paid with.
-    let needed = tokens.saturating_add(fee.saturating_mul(3));
-    let held = total(&fresh).saturating_add(total(&seen));
-    if fresh.len() + seen.len() < 4 || held < needed {
-        return Choice::Short(needed.saturating_sub(held).max(needed.min(1)).max(1));
-    }
-    // The smallest two that suffice.
-    let others = |n: usize| {
-        fresh[n + 1..]
-            .iter()
-            .map(|&other| other)
-            .collect::<Vec<_>>()
-    };
-    let pairs = (0..fresh.len()).flat_map(|n| {
-        let first = fresh[n];
-        others(n).into_iter().map(move |other| [first, other])
+    let amount = |at: &usize| idle[*at].amount;
+    let usable = (0..idle.len()).filter(|&at| {
+        let held = &idle[at];
+        held.epoch == current && !held.mark.is_kept()
     });
-    let enough = pairs.filter(|two| sum(idle, *two) >= tokens);
+    let mut all: Vec<usize> = usable.collect();
+    all.sort_by_key(|at| std::cmp::Reverse(amount(at)));
+    let short = missing(&all.iter().map(amount).collect::<Vec<_>>(), tokens, fee);
+    if short > 0 {
+        return Choice::Short(short);
+    }
+    let is_new = |at: &&usize| idle[**at].shown.is_none() && idle[**at].mark == Mark::Free;
+    let new: Vec<usize> = all.iter().rev().filter(is_new).copied().collect();
+    let enough = pairs(&new).filter(|two| sum(idle, *two) >= tokens);
     if let Some(two) = enough.min_by_key(|two| sum(idle, *two))
-        && sum(idle, two) <= tokens.saturating_mul(2).saturating_add(fee)
+        && sum(idle, two) <= tokens.saturating_mul(2)
     {
         return Choice::These(two);
     }
-    // One that was divided off already, and the largest two beside it.
-    let one = fresh.iter().copied().find(|&at| {
-        let amount = idle[at].amount;
-        (tokens..=tokens.saturating_mul(2)).contains(&amount)
-    });
-    let mut rest: Vec<usize> = fresh.iter().chain(&seen).copied().collect();
-    rest.retain(|at| Some(*at) != one);
-    rest.sort_by_key(|&at| std::cmp::Reverse(idle[at].amount));
-    let goes = |two: &[usize; 2]| idle[two[0]].goes_with(&idle[two[1]]);
+    // One that was divided off already; an empty one is missing beside it.
+    let fits = tokens..=tokens.saturating_mul(2);
+    let one = new.iter().copied().find(|at| fits.contains(&amount(at)));
+    all.retain(|at| Some(*at) != one);
     let first = if one.is_some() { 0 } else { tokens };
-    let pairs = (0..rest.len()).flat_map(|n| {
-        let first = rest[n];
-        let others: Vec<usize> = rest[n + 1..].to_vec();
-        others.into_iter().map(move |other| [first, other])
-    });
-    let mut pairs = pairs.filter(goes);
-    match pairs.find(|two| sum(idle, *two) >= first.saturating_add(fee)) {
+    let mut together = pairs(&all).filter(|two| idle[two[0]].goes_with(&idle[two[1]]));
+    let suffices = |two: &[usize; 2]| sum(idle, *two) >= first.saturating_add(fee);
+    match together.clone().find(suffices) {
         Some(two) => Choice::Divide(two, first),
-        None => Choice::Short(needed),
+        None => match together.next() {
+            Some(two) if sum(idle, two) >= fee => Choice::Divide(two, u64::MAX),
+            _ => Choice::Short(tokens),
+        },
     }
+}
+
+/// How many tokens are missing, in one more credential, when these, the largest first, are gathered
+/// and divided; none when they suffice. One transfer for each that is gathered, and two that divide.
+fn missing(amounts: &[u64], tokens: u64, fee: u64) -> u64 {
+    let needed = |gathered: u64| tokens.saturating_add(fee.saturating_mul(gathered + 2));
+    let (mut held, mut least) = (0_u64, needed(0));
+    for (count, amount) in (0..).zip(amounts) {
+        held = held.saturating_add(*amount);
+        if held >= needed(count) && amounts.len() >= 4 {
+            return 0;
+        }
+        least = least.min(needed(count + 1).saturating_sub(held).max(1));
+    }
+    match amounts.len() {
+        0..4 => needed(0),
+        _ => least,
+    }
+}
+
+/// Any two of these, in order.
+fn pairs(all: &[usize]) -> impl Iterator<Item = [usize; 2]> + Clone {
+    let others = move |n: usize| all[n + 1..].iter().map(move |&other| [all[n], other]);
+    (0..all.len()).flat_map(others)
 }
 
 fn sum(idle: &[Held], two: [usize; 2]) -> u64 {
     let [first, second] = two.map(|at| idle[at].amount);
     first.saturating_add(second)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: Epoch = Epoch(7);
+
+    proptest! {
+        #[test]
+        fn a_reserve_is_set_aside_in_few_steps_or_not_begun(
+            amounts in proptest::collection::vec((0..500_u64, 0..3_u8, 0..2_u32), 0..12),
+            tokens in 1..400_u64,
+            fee in 1..4_u64,
+        ) {
+            let idle = amounts.iter().map(|&(amount, mark, age)| {
+                let mut held = Held::worth(Epoch(NOW.0 - age), amount);
+                held.mark = [Mark::Free, Mark::Listed, Mark::Reserve][usize::from(mark)];
+                held
+            });
+            let mut idle: Vec<Held> = idle.collect();
+            for step in 0.. {
+                prop_assert!(step <= idle.len() + 2);
+                let (two, first) = match choose(&idle, NOW, tokens, fee) {
+                    Choice::These(two) => {
+                        prop_assert!((tokens..=2 * tokens).contains(&sum(&idle, two)));
+                        for at in two {
+                            prop_assert_eq!((idle[at].epoch, idle[at].mark), (NOW, Mark::Free));
+                            idle[at].mark = Mark::Next;
+                        }
+                        let left = idle.iter().filter(|held| held.epoch == NOW && !held.mark.is_kept());
+                        prop_assert!(left.count() >= 2);
+                        return Ok(());
+                    }
+                    Choice::Short(missing) => {
+                        // Nothing is spent on what will not suffice.
+                        prop_assert_eq!(step, 0);
+                        // Two pairs more, with what is missing, are enough.
+                        for amount in [missing, fee, fee, fee] {
+                            idle.push(Held::worth(NOW, amount));
+                        }
+                        let choice = choose(&idle, NOW, tokens, fee);
+                        prop_assert!(!matches!(choice, Choice::Short(_)));
+                        return Ok(());
+                    }
+                    Choice::Divide(two, first) => (two, first),
+                };
+                let left = sum(&idle, two).checked_sub(fee);
+                prop_assert!(left.is_some() && !two.map(|at| idle[at].mark.is_kept()).contains(&true));
+                let first = first.min(left.unwrap_or(0));
+                idle[two[0]] = Held::worth(NOW, first);
+                idle[two[1]] = Held::worth(NOW, left.unwrap_or(0) - first);
+            }
+        }
+    }
 }

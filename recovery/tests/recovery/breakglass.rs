@@ -495,3 +495,130 @@ async fn progress_goes_through_the_stages_and_counts_what_is_read() {
     let last = heard.last().expect("many");
     assert!(last.blobs > 4 && last.expected.is_some_and(|expected| expected >= last.blobs));
 }
+
+#[tokio::test]
+async fn a_cell_is_written_once_an_epoch_at_other_times_each_and_old_pages_go() {
+    let mut wallet = Wallet::new(4, 2).await;
+    wallet.until(Wrote::Cell).await;
+    let epoch = u64::from(EPOCH_SECONDS);
+    let mut times = BTreeSet::new();
+    for number in 1..4_usize {
+        wallet.shelf.next_epoch();
+        wallet.now += 2 * epoch;
+        let seen = wallet.now;
+        let mut wrote = Vec::new();
+        while wallet.now < seen + epoch {
+            let standing = wallet.stay().await;
+            wrote.extend(standing.wrote.map(|what| (what, wallet.now - seen)));
+            assert!(standing.next > wallet.now || standing.wrote.is_some());
+            wallet.now = standing.next.max(wallet.now);
+        }
+        // The first page is the one that the first cell still names while the second is written.
+        let whats: Vec<_> = wrote.iter().map(|(what, _)| *what).collect();
+        let all = [Wrote::Drop, Wrote::Page, Wrote::Cell];
+        assert_eq!(whats, if number == 1 { &all[1..] } else { &all[..] });
+        for (what, at) in wrote {
+            let (from, to) = match what {
+                Wrote::Drop => (0, epoch / 4),
+                Wrote::Page => (epoch / 4, epoch / 2),
+                Wrote::Cell => (epoch / 2, epoch),
+            };
+            assert!((from..=to).contains(&at), "{what:?} {at}");
+            assert!(times.insert(at), "{what:?} {at}");
+        }
+        let current = u64::from(wallet.shelf.record().epoch);
+        assert_eq!(wallet.shelf.cells(), vec![current << 16]);
+        assert_eq!(wallet.shelf.performed(Op::Delete), number - 1);
+        assert_eq!(wallet.restorable().epochs, Some(EARLIER));
+    }
+}
+
+#[tokio::test]
+async fn a_cell_is_not_written_behind_a_write_unless_the_wallet_never_rests() {
+    let mut wallet = Wallet::new(6, 2).await;
+    wallet.until(Wrote::Cell).await;
+    let epoch = u64::from(EPOCH_SECONDS);
+    wallet.shelf.next_epoch();
+    wallet.now += epoch;
+    let seen = wallet.now;
+    wallet.until(Wrote::Page).await;
+    // When it would be written if the wallet rested.
+    wallet.now = seen + epoch * 7 / 8;
+    let (due, mut pauses) = (wallet.now, BTreeSet::new());
+    loop {
+        wallet.put(1).await;
+        let standing = wallet.stay().await;
+        if standing.wrote == Some(Wrote::Cell) {
+            break;
+        }
+        assert_eq!(standing.wrote, None);
+        let pause = standing.next - wallet.now;
+        assert!(pause > 0 && pause <= epoch / 32 + 1, "{pause}");
+        assert!(pauses.insert(pause), "another pause each time");
+        wallet.now = standing.next;
+    }
+    assert_eq!(wallet.now, due + epoch / 8);
+    assert!(pauses.len() > 3);
+}
+
+#[tokio::test]
+async fn a_wallet_that_grows_sets_a_larger_reserve_aside_and_uses_the_old_one() {
+    let mut wallet = Wallet::new(6, 2).await;
+    let small = Extent {
+        lookups: 20,
+        ..wallet.extent()
+    };
+    let mut reserve = Vec::new();
+    for extent in [small, wallet.extent()] {
+        loop {
+            let standing = wallet.provider.stay_restorable(wallet.now, &extent);
+            let standing = standing.await.expect("honest");
+            if standing.wrote == Some(Wrote::Cell) {
+                break;
+            }
+            wallet.now = wallet.now.max(standing.next);
+        }
+        let holdings = wallet.provider.purse().expect("one was given").holdings();
+        reserve.push(holdings.reserve);
+        wallet.shelf.next_epoch();
+        wallet.now += u64::from(EPOCH_SECONDS);
+    }
+    assert!(reserve[0] >= 2 * 20 * LOOKUP && reserve[1] > reserve[0]);
+    let extent = wallet.extent();
+    assert!(reserve[1] >= 2 * extent.lookups * LOOKUP);
+    // Everything but the new one is spent.
+    while wallet.provider.lookup(pair(1).0).await.is_ok() {}
+    let holdings = wallet.provider.purse().expect("one was given").holdings();
+    assert_eq!(holdings.reserve, reserve[1]);
+    assert!(holdings.tokens - holdings.reserve < LOOKUP + 2);
+    let (shelf, keys) = wallet.lose();
+    let (_, restore) = nothing_left(&shelf).await;
+    has_all(&read(&restore).await.expect("the reserve pays"), keys).await;
+}
+
+#[tokio::test]
+async fn a_wallet_without_tokens_for_a_reserve_is_told_how_many_are_missing() {
+    let shelf = PaidShelf::new();
+    let provider = open(&shelf, MemoryJournal::new(), 1).await.expect("honest");
+    buy(&shelf, &provider, 1, 100).await;
+    let extent = Extent {
+        anchor: 0,
+        lookups: 100,
+        providers: Vec::new(),
+    };
+    let mut now = START;
+    let missing = loop {
+        let standing = provider
+            .stay_restorable(now, &extent)
+            .await
+            .expect("honest");
+        if standing.missing > 0 {
+            break standing.missing;
+        }
+        now = now.max(standing.next);
+    };
+    let restorable = provider.restorable(&extent).expect("a purse");
+    assert!(!restorable.is_now());
+    assert!(missing > 100 && missing < 2 * 100 * LOOKUP + 20);
+    assert!(shelf.cells().is_empty());
+}
