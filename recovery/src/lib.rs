@@ -12,6 +12,7 @@
 //! | [`sequence`] | the mission's plain layout: values by counter |
 //! | [`walk`] | restoring a sequence from the root key alone |
 //! | [`log`] | atomic commits, several devices, one history |
+//! | [`breakglass`] | staying restorable from the root key alone, and the restore |
 //! | [`quorum`] | the log with several providers, one of which may fail |
 //! | [`conviction`] | proof that a storage node lost what it had acknowledged |
 //! | [`reach`] | proof, for a signer behind an untrusted node, of what is stored now |

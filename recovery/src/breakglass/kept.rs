@@ -113,6 +113,6 @@ impl Provider {
             }
             _ => Ok(()),
         });
-        Ok(kept.transpose()?.unwrap_or_default())
+        Ok(kept.unwrap_or(Ok(()))?)
     }
 }

@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use larder_protocol::Address;
 use rand::CryptoRng;
 
+use super::TIMES;
 use super::cell;
 use super::kept::Kept;
 use super::page::{self, Page};
@@ -32,9 +33,6 @@ use crate::purse::journal::Journal;
 use crate::purse::{Fate, Purse, Restoring};
 use crate::seal::Contents;
 use crate::{Looked, Provider, Purpose, RecoveryError, Removed, RootKey, Slot};
-
-/// What a reserve pays for: a restore, twice.
-const TIMES: u64 = 2;
 
 /// What a restore is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

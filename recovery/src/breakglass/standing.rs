@@ -17,6 +17,7 @@
 
 use larder_protocol::{Address, Record};
 
+use super::TIMES;
 use super::calls::PutCell;
 use super::cell::{self, Contents};
 use super::page::{self, Page};
@@ -27,9 +28,6 @@ use crate::{Provider, RecoveryError, Written as Stored};
 /// Look-ups in front of and behind what a restore reads: the search for the newest anchor, and the
 /// window that runs ahead of the end.
 const AROUND: u64 = 64 + 32;
-
-/// How often a reserve pays for a restore, and how often it has to if there are not enough tokens.
-const TIMES: u64 = 2;
 
 /// Fees that a restore may need besides, for taking the reserve and gathering.
 const FEES: u64 = 4;
