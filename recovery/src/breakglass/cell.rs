@@ -188,18 +188,9 @@ mod tests {
         ))
     }
 
-    /// Any scalars and points will do: whether a MAC is good shows when it is presented.
-    fn held(amount: u8) -> Option<Held> {
-        const POINT: &str = "e2f2ae0a6abc4e71a884a961c500515f58e30b6aa582dd8db6a65945e08d2d76";
-        let mut bytes = [0; CREDENTIAL_BYTES];
-        (bytes[0], bytes[4], bytes[12], bytes[44]) = (7, amount, amount + 1, amount + 2);
-        hex::decode_to_slice(POINT, &mut bytes[76..]).ok()?;
-        Held::decode(&bytes).ok()
-    }
-
     fn contents() -> Option<Contents> {
         Some(Contents {
-            reserve: [held(10)?, held(20)?],
+            reserve: [Held::stored(7, 10)?, Held::stored(7, 20)?],
             anchor: 0x01_0203_0405,
             page: 0x0102_0304_0506,
         })

@@ -117,6 +117,9 @@ impl Page {
         };
         let providers = (0..count).map(|_| address(bytes)).collect::<Option<_>>()?;
         let [count] = take(bytes)?;
+        if usize::from(count) > CREDENTIALS_MAX {
+            return None;
+        }
         let held = |bytes: &mut &[u8]| Held::decode(&take::<CREDENTIAL_BYTES>(bytes)?).ok();
         let credentials = (0..count).map(|_| held(bytes)).collect::<Option<_>>()?;
         bytes.is_empty().then_some(Page {
@@ -124,5 +127,66 @@ impl Page {
             providers,
             credentials,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use larder_protocol::{NodeId, ServerKey};
+    use secp256k1::{Keypair, PublicKey, SECP256K1, SecretKey};
+
+    use super::*;
+    use crate::RootKey;
+
+    type Tested = Result<(), Box<dyn std::error::Error>>;
+
+    fn point(byte: u8) -> Result<PublicKey, secp256k1::Error> {
+        let secret = SecretKey::from_slice(&[byte; 32])?;
+        Ok(Keypair::from_secret_key(SECP256K1, &secret).public_key())
+    }
+
+    fn page(credentials: usize, providers: u8) -> Result<Page, Box<dyn std::error::Error>> {
+        let address = |n: u8| {
+            let (server, node) = (ServerKey::from(point(n)?), NodeId::from(point(n + 100)?));
+            Ok::<_, secp256k1::Error>(Address::new(server, node, vec![]))
+        };
+        Ok(Page {
+            lookups: 77,
+            providers: (1..=providers).map(address).collect::<Result<_, _>>()?,
+            credentials: vec![Held::stored(7, 9).ok_or("a credential")?; credentials],
+        })
+    }
+
+    #[test]
+    fn the_fullest_page_is_one_blob_that_opens_in_its_place_only() -> Tested {
+        let schedule = Schedule::new(RootKey::from_bytes([1; 32]), ServerKey::from(point(1)?));
+        let full = page(CREDENTIALS_MAX + 1, 99)?;
+        let blob = full.seal(&schedule, 5);
+        let opened = Page::open(&schedule, 5, &blob).ok_or("our own")?;
+        assert_eq!(
+            (opened.lookups, opened.credentials.len()),
+            (77, CREDENTIALS_MAX)
+        );
+        // Addresses that do not fit are left out from the end.
+        let fitting = opened.providers.len();
+        assert!((5..99).contains(&fitting));
+        assert_eq!(opened.providers, full.providers[..fitting]);
+        assert!(Page::open(&schedule, 6, &blob).is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn a_page_reads_back_and_no_part_or_more_of_it_does() -> Tested {
+        let mut bytes = Vec::new();
+        page(3, 2)?.encode(&mut bytes);
+        let mut again = Vec::new();
+        Page::decode(&bytes).ok_or("a page")?.encode(&mut again);
+        assert_eq!(bytes, again);
+        for len in 0..bytes.len() {
+            assert!(Page::decode(&bytes[..len]).is_none(), "{len}");
+        }
+        bytes.push(0);
+        assert!(Page::decode(&bytes).is_none());
+        Ok(())
     }
 }

@@ -291,3 +291,142 @@ impl Change {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::event::Event;
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn bytes_are_a_change_in_one_form_only_or_none(
+            code in 0..7_u8,
+            rest in proptest::collection::vec(0..4_u8, 0..60),
+        ) {
+            let entry = [&[17, code], &rest[..]].concat();
+            if let Some(event) = Event::decode(&entry) {
+                prop_assert_eq!(&*event.encode(), &entry);
+            }
+        }
+    }
+
+    fn marks(cells: &Cells, serials: [u8; 3]) -> [Mark; 3] {
+        serials.map(|serial| cells.mark(&Reference([serial; 32])))
+    }
+
+    fn held(serial: u8) -> Held {
+        let mut held = Held::worth(Epoch(5), 1);
+        held.serial = Reference([serial; 32]);
+        held
+    }
+
+    fn marked(mark: Mark, serial: u8) -> Change {
+        let serials = vec![Reference([serial; 32])];
+        Change::Marked { mark, serials }
+    }
+
+    const WRITTEN: Written = Written {
+        sequence: 1,
+        epoch: Epoch(5),
+        tokens: 9,
+        page: 3,
+    };
+
+    #[test]
+    fn a_cell_makes_the_next_reserve_the_reserve_and_gives_the_old_one_back() {
+        let mut cells = Cells::default();
+        cells.apply(marked(Mark::Reserve, 1));
+        cells.apply(marked(Mark::Listed, 3));
+        // One that is written again with the same reserve changes nothing.
+        cells.apply(Change::Written(WRITTEN));
+        let [reserve, next, listed] = [Mark::Reserve, Mark::Next, Mark::Listed];
+        assert_eq!(marks(&cells, [1, 2, 3]), [reserve, Mark::Free, listed]);
+        cells.apply(marked(Mark::Next, 2));
+        assert_eq!(marks(&cells, [1, 2, 3]), [reserve, next, listed]);
+        cells.apply(Change::Written(WRITTEN));
+        assert_eq!(marks(&cells, [1, 2, 3]), [listed, reserve, listed]);
+    }
+
+    #[test]
+    fn a_reissue_passes_the_stronger_mark_on_and_a_transfer_takes_it_off() {
+        for (call, expected) in [(Call::Reissue, Mark::Listed), (Call::Transfer, Mark::Free)] {
+            let mut cells = Cells::default();
+            cells.apply(marked(Mark::Listed, 2));
+            cells.replaced(&call, &[held(1), held(2)], &[held(3), held(4)]);
+            assert_eq!(marks(&cells, [2, 3, 4]), [Mark::Free, expected, expected]);
+        }
+    }
+
+    #[test]
+    fn a_page_is_old_when_neither_the_cell_names_it_nor_the_next_one_will() {
+        let mut cells = Cells::default();
+        cells.apply(Change::Written(WRITTEN));
+        let hash = BlobHash([0; 32]);
+        for (number, fate) in [
+            (1, Fate::Stored),
+            (2, Fate::Begun),
+            (3, Fate::Stored),
+            (4, Fate::Stored),
+            (5, Fate::Begun),
+        ] {
+            cells.apply(Change::Page { number, hash, fate });
+        }
+        let old = |cells: &Cells| {
+            cells
+                .old_pages()
+                .iter()
+                .map(|page| page.0)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!((cells.newest_page(), cells.last_page()), (Some(4), 5));
+        assert_eq!(old(&cells), [1, 2, 5]);
+        let deleted = Fate::Deleted;
+        let mut gone = |number| {
+            cells.apply(Change::Page {
+                number,
+                hash,
+                fate: deleted,
+            });
+            old(&cells)
+        };
+        assert_eq!(gone(1), [2, 5]);
+    }
+
+    #[test]
+    fn a_snapshot_makes_the_same_out_of_nothing() {
+        let mut cells = Cells::default();
+        let opened = Opened {
+            walk: true,
+            sequence: 7,
+            anchor: 8,
+            page: 9,
+            epoch: Epoch(5),
+            tokens: 10,
+        };
+        let page = Change::Page {
+            number: 9,
+            hash: BlobHash([4; 32]),
+            fate: Fate::Stored,
+        };
+        for change in [
+            marked(Mark::Reserve, 1),
+            Change::Opened(opened),
+            Change::Paged(None),
+            Change::Written(WRITTEN),
+            page,
+        ] {
+            cells.apply(change);
+        }
+        let known = held(1);
+        let mut again = Cells::default();
+        let changes = cells.snapshot([&known].into_iter());
+        changes.into_iter().for_each(|change| again.apply(change));
+        assert_eq!(marks(&again, [1, 2, 3]), marks(&cells, [1, 2, 3]));
+        assert_eq!((again.written, again.pages.len()), (Some(WRITTEN), 1));
+        let restoring = again.restoring.map(|it| (it.opened, it.page.is_some()));
+        assert_eq!(restoring, Some((opened, true)));
+        assert_eq!(again.hint, cells.hint);
+    }
+}

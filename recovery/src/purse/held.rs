@@ -94,6 +94,18 @@ impl Held {
         }
     }
 
+    /// One that can be written and read, as any scalars and points do: whether a MAC is good shows
+    /// when it is presented.
+    #[cfg(test)]
+    pub(crate) fn stored(epoch: u8, amount: u8) -> Option<Self> {
+        const POINT: &str = "e2f2ae0a6abc4e71a884a961c500515f58e30b6aa582dd8db6a65945e08d2d76";
+        let mut bytes = [0; CREDENTIAL_BYTES];
+        (bytes[0], bytes[4]) = (epoch, amount);
+        (bytes[12], bytes[44]) = (amount + 1, amount + 2);
+        hex::decode_to_slice(POINT, &mut bytes[76..]).ok()?;
+        Held::decode(&bytes).ok()
+    }
+
     pub(crate) fn encode(&self) -> &[u8; CREDENTIAL_BYTES] {
         &self.bytes
     }
