@@ -314,6 +314,7 @@ async fn the_last_answers_are_kept_until_the_process_comes_to_an_end() {
     // To the process that has heard it, the same call is another one.
     assert_eq!(provider.lookup(pair(18).0).await, unknown);
     assert_eq!(lookups(), 19);
+    let twice = copy(&closed);
     drop(provider);
     let other = open(&shelf, MemoryJournal::new(), 7).await.expect("honest");
     let means = Means::Voucher(shelf.voucher(2, 50));
@@ -331,6 +332,32 @@ async fn the_last_answers_are_kept_until_the_process_comes_to_an_end() {
         assert_eq!(&looked, if n == 1 { &found } else { &unknown });
         assert_eq!(lookups() - before, paid);
     }
+    // A call that was made twice is free once.
+    let (provider, before) = (open(&shelf, twice, 4).await.expect("honest"), lookups());
+    for paid in [0, 1] {
+        assert_eq!(provider.lookup(pair(18).0).await, unknown);
+        assert_eq!(lookups() - before, paid);
+    }
+}
+
+#[tokio::test]
+async fn what_was_undone_since_a_kill_is_done_again() {
+    let shelf = PaidShelf::new();
+    let (provider, journal) = funded(&shelf, 50).await;
+    let ((key, blob), keypair) = (pair(1), keypair(101));
+    let removed = provider.delete(&keypair, blob.hash()).await;
+    assert_eq!(removed, Ok(Removed::NeverThere));
+    let killed = copy(&journal);
+    assert_eq!(provider.insert(key, blob.clone()).await, Ok(Written::New));
+    drop(provider);
+    // The request of then is answered with what is there now, and removes nothing.
+    let provider = open(&shelf, killed, 2).await.expect("honest");
+    let removed = provider.delete(&keypair, blob.hash()).await;
+    assert_eq!(removed, Ok(Removed::Now));
+    assert!(!shelf.has(&key));
+    let left = 50 - INSERT - 2 * DELETE + REFUNDS[0];
+    assert_eq!(shelf.outstanding(), left);
+    assert_eq!(tokens(&provider), left);
 }
 
 #[tokio::test]
