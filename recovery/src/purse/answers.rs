@@ -1,7 +1,7 @@
 //! Judging the answer to a paid request, and writing down what became of its inputs.
 
 use larder_credentials::{AdjustRule, Fault, HolderError, Row, Settled, Status};
-use larder_protocol::{Done, Op, Refusal, Reply};
+use larder_protocol::{Call, Done, Op, Refusal, Reply};
 
 use super::event::Event;
 use super::held::Held;
@@ -38,7 +38,7 @@ impl Purse {
             return Ok(Verdict::Renewed);
         }
         if !inner.book.sent.contains_key(&lease.id) {
-            return inner.settle_kept(lease.id, reply, heard);
+            return inner.settle_kept(lease, reply, heard);
         }
         let id = lease.id;
         match (&reply.outcome, &reply.replacement) {
@@ -190,11 +190,14 @@ impl Inner {
     /// The answer to a request whose tokens are accounted for.
     fn settle_kept(
         &mut self,
-        id: u64,
+        lease: &Lease<'_>,
         reply: &Reply,
         heard: bool,
     ) -> Result<Verdict, RecoveryError> {
         let (verdict, done) = match (&reply.outcome, &reply.replacement) {
+            (outcome, Some(_)) if is_undone(&lease.request().call, outcome) => {
+                (Verdict::Overtaken, true)
+            }
             (_, Some(_)) => (Verdict::Performed, heard),
             // What it did is not remembered any more, as happens at the end of an epoch.
             (Err(Refusal::AlreadySpent { .. } | Refusal::WrongEpoch { .. }), None) => {
@@ -208,7 +211,7 @@ impl Inner {
             }
         };
         if done {
-            self.hear(id);
+            self.hear(lease.id);
         }
         Ok(verdict)
     }
@@ -238,6 +241,15 @@ fn consumes(refusal: &Refusal) -> bool {
             | Refusal::Deleted
             | Refusal::BadSignature { .. }
             | Refusal::StaleSequence { .. }
+    )
+}
+
+/// Whether what a call did is not so any more: then the same call is to be performed again.
+fn is_undone(call: &Call, now: &Result<Done, Refusal>) -> bool {
+    matches!(
+        (call, now),
+        (Call::Insert(_), Err(Refusal::Absent))
+            | (Call::Delete(_), Err(Refusal::AlreadyExists { .. }))
     )
 }
 

@@ -52,7 +52,7 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use larder_credentials::{ClaimSecret, Epoch, InFlight, Root};
-use larder_protocol::{Nonce, Record, ServerKey, SignedRecord};
+use larder_protocol::{Key, Nonce, Record, ServerKey, SignedRecord};
 
 use self::book::Book;
 use self::event::{Event, Inputs};
@@ -372,10 +372,21 @@ impl Inner {
         Ok(())
     }
 
-    /// What the next event drops of the requests that were heard, when it keeps so many of them.
-    fn heard_before(&self, last: usize) -> Vec<u64> {
-        let older = self.heard.len().saturating_sub(last).min(Event::IDS);
-        self.heard.iter().copied().take(older).collect()
+    /// What an event drops of the requests that were heard: all but the last so many, and those on
+    /// the key of the call that it is about, which may undo what they did.
+    fn heard_before(&self, last: usize, key: Option<&Key>) -> Vec<u64> {
+        let older = self.heard.len().saturating_sub(last);
+        let is_about = |id| {
+            self.book
+                .asked(id)
+                .zip(key)
+                .is_some_and(|(it, key)| it.is_about(key))
+        };
+        let ids = self.heard.iter().copied().enumerate();
+        ids.filter(|(at, id)| *at < older || is_about(*id))
+            .map(|(_, id)| id)
+            .take(Event::IDS)
+            .collect()
     }
 
     fn append(&mut self, entry: &Entry) -> Result<(), JournalError> {
@@ -407,7 +418,7 @@ fn slot(purpose: Purpose, index: u64) -> Slot {
 impl Drop for Purse {
     fn drop(&mut self) {
         let mut inner = self.lock();
-        let ids = inner.heard_before(0);
+        let ids = inner.heard_before(0, None);
         if !ids.is_empty() {
             drop(inner.record(Event::Dropped { ids }));
         }

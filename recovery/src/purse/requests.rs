@@ -406,7 +406,7 @@ impl Inner {
         };
         self.record(Event::Sent {
             id,
-            dropped: self.heard_before(LAST),
+            dropped: self.heard_before(LAST, call.key()),
             inputs,
             outputs,
             request: Box::new(request.clone()),

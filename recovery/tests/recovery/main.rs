@@ -29,6 +29,7 @@ mod sea;
 mod seals;
 mod sequences;
 mod shelf;
+mod unheard;
 mod upkeep;
 mod waiting;
 mod walks;
