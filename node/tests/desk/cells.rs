@@ -93,7 +93,7 @@ fn a_put_costs_its_price_its_retry_nothing_and_one_that_is_refused_a_look_up() {
     }
     let there = scene.engine.cell(&key(1), START).unwrap().unwrap();
     assert_eq!((there.sequence, there.cell), (5, cell(1)));
-    assert_eq!(scene.tokens_outstanding(), u128::from(pair.total()));
+    assert_eq!(scene.tokens_outstanding(), pair.total());
     // Nothing at all for one that is not paid.
     let unpaid = scene.free(put(&scene, 1, 6, 1));
     assert_eq!(unpaid, Err(Refusal::WrongPrice { price: 64 }));
