@@ -108,9 +108,10 @@ pub(crate) fn run(report: &mut Report) -> Result<(), Box<dyn Error>> {
     let clock = Measured::new();
     let mut scene = Scene::set(allowance, clock.clone())?;
     let mut kinds = kinds(&serving.desk).ok_or("the opens cannot be made")?;
-    let mut pairs = scene.buy(REQUESTS).ok_or("no pairs")?;
     let (mut alone, mut grown) = (Vec::new(), 0.0_f64);
     for round in 0..=ROUNDS {
+        // A pair has tokens for some rounds, and not for all.
+        let mut pairs = scene.buy(REQUESTS).ok_or("no pairs")?;
         for kind in &mut kinds {
             kind.serve(&serving.desk)?;
         }

@@ -1,4 +1,4 @@
-//! Breakglass cells on a `larderd`: `kill -9` around an open.
+//! Breakglass cells on a `larderd`: `kill -9` around an open, and what its log says of them.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,7 +12,8 @@ use larder_store::{Engine, Options, SledEngine, StoredCell};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::processes::{field, larderd, relay};
+use crate::privacy::form_found;
+use crate::processes::{field, larderd, larderd_command, relay, start};
 use crate::wallet::{Client, patient, runtime};
 
 const THREE_DAYS: u64 = 72 * 60 * 60;
@@ -137,5 +138,36 @@ fn a_cell_is_doomed_before_its_opener_hears_of_it() {
         assert!(there.deadline.is_some());
         // Nobody was there when it was over.
         assert_eq!(stored(folder.path(), &key, now() + THREE_DAYS), None);
+    }
+}
+
+/// Put, opened, not there: at its most talkative the log names no cell and no key, and
+/// counts what was done.
+#[test]
+fn the_log_names_no_cell() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let relay = relay();
+    let mut command = larderd_command(folder.path(), &[relay.peer]);
+    command
+        .env("LARDERD_LOG_LEVEL", "debug")
+        .env("LARDERD_LIMITS_OPENS_PER_SECOND", "1000");
+    let node = start(&mut command);
+    let values = runtime().block_on(async {
+        let client = Client::connect_without_tokens(patient(relay.peer), &node.address).await;
+        let mut values = Vec::new();
+        for number in 0..3 {
+            put(&client, number, 5).await;
+            assert!(matches!(open(&client, number).await, Ok(Done::Cell(_))));
+            let key = Key::from(client.keypair(number).public_key());
+            values.extend([key.as_bytes().to_vec(), cell(number).0.to_vec()]);
+            values.push(cell(number).hash().0.to_vec());
+        }
+        assert_eq!(open(&client, 9).await, Err(Refusal::Absent));
+        values
+    });
+    let (_, log) = node.process.terminate();
+    assert_eq!((field(&log, "puts"), field(&log, "opens")), (3, 4), "{log}");
+    for value in values {
+        assert_eq!(form_found(&log, &value), None, "{log}");
     }
 }
