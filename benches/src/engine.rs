@@ -222,7 +222,8 @@ fn written() -> Result<u64, Failure> {
     status("/proc/self/io", "write_bytes:")
 }
 
-fn status(file: &str, field: &str) -> Result<u64, Failure> {
+/// A number that Linux tells of this process.
+pub(crate) fn status(file: &str, field: &str) -> Result<u64, Failure> {
     let text = std::fs::read_to_string(file)?;
     let value = text.lines().find_map(|line| line.strip_prefix(field));
     let value = value.ok_or_else(|| format!("no {field} in {file}"))?;

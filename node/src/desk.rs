@@ -203,11 +203,6 @@ impl Desk {
         self.terms().signed_record.clone()
     }
 
-    /// Whether work is paid for here; otherwise all of it is done for nothing.
-    pub(crate) fn sells(&self) -> bool {
-        self.terms().teller.is_some()
-    }
-
     /// The node's identity, under which its record is signed.
     #[must_use]
     pub fn server_key(&self) -> ServerKey {

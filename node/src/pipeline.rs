@@ -24,7 +24,7 @@ pub(crate) struct Pipeline {
     /// Where what was committed goes; the threads behind it answer.
     pub(crate) committed: Sender<Committed>,
     pub(crate) gate: Arc<Gate>,
-    /// The part of it for what nobody has paid for.
+    /// The part of it for what nobody has paid for, where others do.
     pub(crate) favours: Arc<Gate>,
 }
 
@@ -56,8 +56,10 @@ impl Pipeline {
             Step::Answer(contents) => send(responder, &contents),
             Step::Drop => {}
             step => {
-                let favour = step.is_a_favour() && self.desk.sells();
-                let gate = if favour { &self.favours } else { &self.gate };
+                let gate = match step.is_a_favour() {
+                    true => &self.favours,
+                    false => &self.gate,
+                };
                 match gate.enter() {
                     Some(place) => self.go_on(step, responder, place),
                     None => self.desk.tally.shed.one(),

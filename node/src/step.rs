@@ -29,10 +29,13 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    /// Whether it is to become durable and nobody has paid for that.
+    /// Whether it is to become durable and nobody has paid for that, where others do.
     pub(crate) fn is_a_favour(&self) -> bool {
         match self {
-            Step::Commit(_, pending) => pending.caller.subject.op.paid_as().is_none(),
+            Step::Commit(_, pending) => {
+                let Caller { subject, terms, .. } = &pending.caller;
+                terms.teller.is_some() && subject.op.paid_as().is_none()
+            }
             _ => false,
         }
     }

@@ -93,7 +93,7 @@ fn a_put_costs_its_price_its_retry_nothing_and_one_that_is_refused_a_look_up() {
     }
     let there = scene.engine.cell(&key(1), START).unwrap().unwrap();
     assert_eq!((there.sequence, there.cell), (5, cell(1)));
-    assert_eq!(scene.tokens_outstanding(), u128::from(pair.total()));
+    assert_eq!(scene.tokens_outstanding(), pair.total());
     // Nothing at all for one that is not paid.
     let unpaid = scene.free(put(&scene, 1, 6, 1));
     assert_eq!(unpaid, Err(Refusal::WrongPrice { price: 64 }));
@@ -102,6 +102,8 @@ fn a_put_costs_its_price_its_retry_nothing_and_one_that_is_refused_a_look_up() {
 #[test]
 fn a_cell_is_opened_without_tokens_again_and_again_until_its_time_is_over() {
     let (scene, mut wallet) = (scene(), Wallet::new(2));
+    let tariff = scene.record().tariff.unwrap();
+    assert_eq!(u64::from(tariff.breakglass_seconds), TIMER);
     let pair = wallet.buy(&scene, 100);
     wallet.perform(&scene, &pair, put(&scene, 1, 5, 1));
     let tokens = scene.tokens_outstanding();

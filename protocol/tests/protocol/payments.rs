@@ -11,7 +11,8 @@ use larder_protocol::insert::Insert;
 use larder_protocol::lookup::Lookup;
 use larder_protocol::record::{Prices, Tariff};
 use larder_protocol::{
-    BreakglassOpen, BreakglassPut, Call, DecodeError, Nonce, Op, Quote, Record, issuer_commitment,
+    BreakglassOpen, BreakglassPut, Call, DecodeError, Nonce, Op, Quote, Record, Request,
+    issuer_commitment,
 };
 
 fn issuer(server: u8, epoch: u32) -> [u8; PARAMETERS_BYTES] {
@@ -120,6 +121,18 @@ fn every_paid_operation_has_a_code_of_its_own_and_free_ones_have_none() {
     assert_eq!(code(Op::Info), None);
     assert_eq!(code(Op::BreakglassOpen), None);
     assert_eq!(code(Op::Quote), None);
+}
+
+#[test]
+fn an_operation_is_known_by_the_first_byte_of_its_body() {
+    let open = BreakglassOpen::sign(&keypair(5), &server_key(1), Nonce([1; 32]));
+    let body = |call| Request::unpaid(Nonce([1; 32]), call).encode();
+    let open = body(Call::BreakglassOpen(open));
+    assert!(Op::BreakglassOpen.begins(&open));
+    assert!(!Op::BreakglassPut.begins(&open));
+    assert!(!Op::BreakglassOpen.begins(&body(Call::Info)));
+    assert!(Op::Info.begins(&body(Call::Info)));
+    assert!(!Op::Info.begins(&[]));
 }
 
 #[test]
