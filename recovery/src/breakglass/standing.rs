@@ -149,21 +149,29 @@ impl Provider {
             missing: 0,
             next: u64::MAX,
         };
-        if let Some(due) = self.due(purse, now) {
-            standing.next = due.at;
-            if due.at <= now {
-                standing.missing = self.write(purse, due.what, extent).await?;
-                standing.wrote = Some(due.what).filter(|_| standing.missing == 0);
-                standing.restorable = self.restorable(extent)?;
-                let next = self.due(purse, now).map_or(u64::MAX, |due| due.at);
-                // What could not be done waits for tokens.
-                standing.next = match standing.wrote {
-                    Some(_) => next,
-                    None => next.max(now + u64::from(self.record().epoch_seconds) / 32),
-                };
+        let epoch = u64::from(self.record().epoch_seconds);
+        for due in self.due(purse, now) {
+            if due.at > now {
+                standing.next = due.at.min(standing.next);
+                break;
             }
+            match self.write(purse, due.what, extent).await {
+                Ok(0) => {
+                    standing.wrote = Some(due.what);
+                    standing.restorable = self.restorable(extent)?;
+                    let next = self.due(purse, now).first().map(|due| due.at);
+                    standing.next = next.unwrap_or(u64::MAX);
+                    break;
+                }
+                Ok(missing) => standing.missing = missing,
+                // The cell is worth more than all others, and may still be paid for.
+                Err(RecoveryError::OutOfTokens { .. }) if due.what != Wrote::Cell => {}
+                Err(error) => return Err(error),
+            }
+            // What could not be done waits for tokens.
+            standing.next = now + epoch / 32 + 1;
         }
-        let epoch_end = purse.epoch_seen().unwrap_or(now) + u64::from(self.record().epoch_seconds);
+        let epoch_end = purse.epoch_seen().unwrap_or(now) + epoch;
         standing.next = standing.next.min(epoch_end.max(now + 1));
         standing.next = upkeep
             .next
@@ -309,10 +317,12 @@ struct Due {
 }
 
 impl Provider {
-    /// What is to be written first.
-    fn due(&self, purse: &Purse, now: u64) -> Option<Due> {
-        let (current, _) = purse.epochs()?;
-        let seen = purse.epoch_seen()?;
+    /// What is to be written, in order; nothing during a restore.
+    fn due(&self, purse: &Purse, now: u64) -> Vec<Due> {
+        let epochs = purse.epochs().filter(|_| purse.restoring().is_none());
+        let Some(((current, _), seen)) = epochs.zip(purse.epoch_seen()) else {
+            return Vec::new();
+        };
         let epoch = u64::from(self.record().epoch_seconds);
         let (first, old, page, cell) = purse.with_cells(|cells| {
             let cell = cells.written.filter(|written| written.tokens > 0);
@@ -329,7 +339,6 @@ impl Provider {
                 !cell.is_some_and(|cell| is_of(cell.sequence)),
             )
         });
-        let restoring = purse.restoring().is_some();
         let within = |label: &[u8], from: u64, span: u64| match first {
             true => now,
             false => seen + from + purse.draw(label, current) % (span + 1),
@@ -359,7 +368,7 @@ impl Provider {
                 what: Wrote::Cell,
             });
         }
-        let due = due.into_iter().min_by_key(|due| due.at);
-        due.filter(|_| !restoring)
+        due.sort_by_key(|due| due.at);
+        due
     }
 }

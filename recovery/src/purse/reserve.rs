@@ -48,7 +48,9 @@ impl Purse {
                 return Ok(Aside::Pair(Box::new(inner.pair(two))));
             }
         }
-        let choice = choose(&inner.book.idle, current, tokens, fee);
+        // The put of the cell, and a transfer in front of it.
+        let spare = terms.tariff.prices.breakglass.saturating_add(fee);
+        let choice = choose(&inner.book.idle, current, [tokens, spare], fee);
         let (two, first) = match choice {
             Choice::These(two) => {
                 // One that was begun for another size goes back.
@@ -177,8 +179,8 @@ enum Choice {
 
 /// Chooses the two smallest that suffice, when they do not hold far too much. Otherwise larger ones are
 /// divided, into one that suffices and then one that is empty; or gathered first, when no two suffice.
-/// Two others at least are left, to pay for everything else.
-fn choose(idle: &[Held], current: Epoch, tokens: u64, fee: u64) -> Choice {
+/// Two others at least are left, to pay for everything else, with so many tokens to `spare`.
+fn choose(idle: &[Held], current: Epoch, [tokens, spare]: [u64; 2], fee: u64) -> Choice {
     let amount = |at: &usize| idle[*at].amount;
     let usable = (0..idle.len()).filter(|&at| {
         let held = &idle[at];
@@ -186,13 +188,12 @@ fn choose(idle: &[Held], current: Epoch, tokens: u64, fee: u64) -> Choice {
     });
     let mut all: Vec<usize> = usable.collect();
     all.sort_by_key(|at| std::cmp::Reverse(amount(at)));
-    let short = missing(&all.iter().map(amount).collect::<Vec<_>>(), tokens, fee);
-    if short > 0 {
-        return Choice::Short(short);
-    }
+    let amounts: Vec<u64> = all.iter().map(amount).collect();
     let is_new = |at: &&usize| idle[**at].shown.is_none() && idle[**at].mark == Mark::Free;
     let new: Vec<usize> = all.iter().rev().filter(is_new).copied().collect();
-    let enough = pairs(&new).filter(|two| sum(idle, *two) >= tokens);
+    let held: u64 = amounts.iter().sum();
+    let fits = tokens..=held.saturating_sub(spare);
+    let enough = pairs(&new).filter(|two| fits.contains(&sum(idle, *two)) && all.len() >= 4);
     if let Some(two) = enough.min_by_key(|two| sum(idle, *two))
         && sum(idle, two) <= tokens.saturating_mul(2)
     {
@@ -200,7 +201,12 @@ fn choose(idle: &[Held], current: Epoch, tokens: u64, fee: u64) -> Choice {
     }
     // One that was divided off already; an empty one is missing beside it.
     let fits = tokens..=tokens.saturating_mul(2);
-    let one = new.iter().copied().find(|at| fits.contains(&amount(at)));
+    let mut one = new.iter().copied().find(|at| fits.contains(&amount(at)));
+    one = one.filter(|at| held >= amount(at).saturating_add(spare).saturating_add(fee));
+    let short = missing(&amounts, tokens.saturating_add(spare), fee);
+    if short > 0 && (one.is_none() || all.len() < 4) {
+        return Choice::Short(short);
+    }
     all.retain(|at| Some(*at) != one);
     let first = if one.is_some() { 0 } else { tokens };
     let mut together = pairs(&all).filter(|two| idle[two[0]].goes_with(&idle[two[1]]));
@@ -256,6 +262,7 @@ mod tests {
         fn a_reserve_is_set_aside_in_few_steps_or_not_begun(
             amounts in proptest::collection::vec((0..500_u64, 0..3_u8, 0..2_u32), 0..12),
             tokens in 1..400_u64,
+            spare in 0..50_u64,
             fee in 1..4_u64,
         ) {
             let idle = amounts.iter().map(|&(amount, mark, age)| {
@@ -266,7 +273,7 @@ mod tests {
             let mut idle: Vec<Held> = idle.collect();
             for step in 0.. {
                 prop_assert!(step <= idle.len() + 2);
-                let (two, first) = match choose(&idle, NOW, tokens, fee) {
+                let (two, first) = match choose(&idle, NOW, [tokens, spare], fee) {
                     Choice::These(two) => {
                         prop_assert!((tokens..=2 * tokens).contains(&sum(&idle, two)));
                         for at in two {
@@ -274,7 +281,8 @@ mod tests {
                             idle[at].mark = Mark::Next;
                         }
                         let left = idle.iter().filter(|held| held.epoch == NOW && !held.mark.is_kept());
-                        prop_assert!(left.count() >= 2);
+                        prop_assert!(left.clone().count() >= 2);
+                        prop_assert!(left.map(|held| held.amount).sum::<u64>() >= spare);
                         return Ok(());
                     }
                     Choice::Short(missing) => {
@@ -284,7 +292,7 @@ mod tests {
                         for amount in [missing, fee, fee, fee] {
                             idle.push(Held::worth(NOW, amount));
                         }
-                        let choice = choose(&idle, NOW, tokens, fee);
+                        let choice = choose(&idle, NOW, [tokens, spare], fee);
                         prop_assert!(!matches!(choice, Choice::Short(_)));
                         return Ok(());
                     }

@@ -13,8 +13,8 @@ use rand::rngs::StdRng;
 
 use crate::crashes::{Life, MortalJournal, MortalTransport, When};
 use crate::paid::{
-    BREAKGLASS_SECONDS, EARLIER, EPOCH_SECONDS, INSERT, LOOKUP, PaidShelf, open, open_over, pair,
-    tokens,
+    BREAKGLASS_SECONDS, EARLIER, EPOCH_SECONDS, INSERT, LOOKUP, PUT, PaidShelf, open, open_over,
+    pair, tokens,
 };
 use crate::shelf::root;
 
@@ -630,4 +630,29 @@ async fn a_wallet_without_tokens_for_a_reserve_is_told_how_many_are_missing() {
     assert!(!restorable.is_now());
     assert!(missing > 100 && missing < 2 * 100 * LOOKUP + 20);
     assert!(shelf.cells().is_empty());
+}
+
+#[tokio::test]
+async fn a_wallet_whose_tokens_do_not_pay_for_a_page_writes_the_cell_without() {
+    let mut wallet = Wallet::new(3, 2).await;
+    let free = |wallet: &Wallet| {
+        let holdings = wallet.provider.purse().expect("one was given").holdings();
+        holdings.tokens - holdings.reserve
+    };
+    // A reserve, a put and a few fees.
+    let enough = 2 * (LOOKUP * wallet.extent().lookups + 4) + PUT + 9;
+    while free(&wallet) > enough + LOOKUP {
+        wallet.provider.lookup(pair(1).0).await.expect("enough");
+    }
+    let mut wrote = Vec::new();
+    while !wrote.contains(&Wrote::Cell) {
+        let standing = wallet.stay().await;
+        wrote.extend(standing.wrote);
+        wallet.now = wallet.now.max(standing.next);
+    }
+    assert_eq!(wrote, [Wrote::Cell]);
+    assert!(wallet.restorable().is_now() && free(&wallet) < INSERT);
+    let (shelf, keys) = wallet.lose();
+    let (_, restore) = nothing_left(&shelf).await;
+    has_all(&read(&restore).await.expect("the reserve pays"), keys).await;
 }
