@@ -12,6 +12,7 @@
 //! | `chunk` | what is larger than an entry |
 //! | `garbage` | what a roll-up leaves behind |
 //! | [`map`] | versioned keys and values on top |
+//! | `replay` | reading them without being a device |
 //! | `state` | what they add up to |
 //!
 //! # What it promises
@@ -50,6 +51,7 @@ mod cursor;
 mod entry;
 mod garbage;
 mod reader;
+mod replay;
 mod rollup;
 mod state;
 mod writer;
@@ -73,6 +75,7 @@ use writer::{Driven, Tail};
 pub use entry::{Chunks, Link, Writer};
 pub use reader::News;
 pub use register::{Look, OneProvider, Put, Registers};
+pub(crate) use replay::{Replay, replay};
 
 /// What tells a writer that another one has taken over.
 #[derive(Clone, PartialEq, Eq)]

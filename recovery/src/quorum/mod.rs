@@ -55,10 +55,11 @@ use crate::seal::Contents;
 use crate::{RecoveryError, Removed, Slot};
 use answers::Answers;
 use member::{Held, Member};
-use round::{ballot, choice, is_owned, void};
+use round::{choice, is_owned, void};
 
 pub use heal::Healed;
 pub use late::LateProvider;
+pub(crate) use round::ballot;
 
 /// Writes that go on in the background; those beyond are left to [`Quorum::catch_up`].
 const LAGGARDS: usize = 64;

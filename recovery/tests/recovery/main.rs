@@ -23,6 +23,7 @@ mod quorum_deletes;
 mod quorum_faults;
 mod quorum_histories;
 mod reach;
+mod reach_key;
 mod receipts;
 mod sea;
 mod seals;
