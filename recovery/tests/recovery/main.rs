@@ -22,6 +22,7 @@ mod purchases;
 mod quorum_deletes;
 mod quorum_faults;
 mod quorum_histories;
+mod quorum_of_one;
 mod reach;
 mod reach_key;
 mod receipts;
