@@ -13,11 +13,11 @@
 //! value that came and went. [`Count::Restart`] is for those who have to do as VSS does.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::fmt;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::try_join_all;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use rand::CryptoRng;
 
 use super::chunk;
@@ -26,149 +26,13 @@ use super::state::{Change, Changes, Item, State, Value};
 use super::{Chunks, Log, News, Record, Registers, Ticket};
 use crate::{RecoveryError, Slot};
 
-/// The longest key, in bytes.
-pub const KEY_MAX: usize = 1_024;
+pub use super::commit::{Commit, CommitError, Count, Current, Expect, KEY_MAX, Listed, Write};
 
 /// Longer values are in chunks, so that a roll-up need not write them again.
 const HERE_MAX: usize = 4_096;
 
-/// A condition on a version. A key that never was has version 0; a deleted one keeps its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expect {
-    /// No condition.
-    Any,
-    /// It has no value.
-    Absent,
-    /// It has a value.
-    Present,
-    /// It has this version.
-    Version(u64),
-}
-
-/// How the version goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Count {
-    /// One up.
-    On,
-    /// It is 1 again, or forgotten with a delete, as VSS has it: a version may come twice.
-    Restart,
-}
-
-/// What becomes of one key.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Write {
-    /// At most [`KEY_MAX`] bytes.
-    pub key: String,
-    /// Its condition.
-    pub expect: Expect,
-    /// The value, or `None` to delete it.
-    pub value: Option<Vec<u8>>,
-    /// How its version goes on.
-    pub count: Count,
-}
-
-impl Write {
-    /// Puts a value.
-    #[must_use]
-    pub fn put(key: impl Into<String>, expect: Expect, value: impl Into<Vec<u8>>) -> Self {
-        Write {
-            key: key.into(),
-            expect,
-            value: Some(value.into()),
-            count: Count::On,
-        }
-    }
-
-    /// Deletes a key; where there is none, nothing happens.
-    #[must_use]
-    pub fn delete(key: impl Into<String>, expect: Expect) -> Self {
-        Write {
-            key: key.into(),
-            expect,
-            value: None,
-            count: Count::On,
-        }
-    }
-
-    /// Has its version restart.
-    #[must_use]
-    pub fn restarting(self) -> Self {
-        Write {
-            count: Count::Restart,
-            ..self
-        }
-    }
-}
-
-/// Writes that are stored together or not at all. No key twice.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Commit {
-    /// One per key.
-    pub writes: Vec<Write>,
-    /// Condition on the global version, and how it goes on; `None` leaves it alone.
-    pub global: Option<(Expect, Count)>,
-}
-
-impl Commit {
-    /// These writes, without a global version.
-    #[must_use]
-    pub fn of(writes: impl Into<Vec<Write>>) -> Self {
-        Commit {
-            writes: writes.into(),
-            global: None,
-        }
-    }
-}
-
-/// What a key has.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Current {
-    /// The key.
-    pub key: String,
-    /// Its version: 0 when it never was.
-    pub version: u64,
-    /// Its value; `None` when it has none, or none any more.
-    pub value: Option<Vec<u8>>,
-}
-
-/// A key in a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
-    /// The key.
-    pub key: String,
-    /// Its version.
-    pub version: u64,
-    /// Rises with every key that is created.
-    pub created: u64,
-}
-
-/// Why a commit was not stored.
-#[derive(Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CommitError {
-    /// Conditions were not met; nothing was written.
-    #[error("{} keys have other versions than expected", .items.len())]
-    Conflict {
-        /// What every key has whose condition was not met.
-        items: Vec<Current>,
-        /// The global version when that was one of them.
-        global: Option<u64>,
-    },
-    /// A key is there twice.
-    #[error("a commit names a key twice")]
-    Repeated,
-    /// Whether it was stored is known once the map was read on, except that after
-    /// [`RecoveryError::TooLong`] and [`RecoveryError::Following`] it was not. After
-    /// [`RecoveryError::Unreachable`] it may still be on its way: see [`Map::flush`].
-    #[error(transparent)]
-    Failed(#[from] RecoveryError),
-}
-
-/// Another device's values have no place in a log.
-impl fmt::Debug for CommitError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
+/// Large values that are fetched at once.
+const READ_AT_ONCE: usize = 8;
 
 /// A key-value store on a log. All methods take `&self`; any number of commits may be on their way
 /// at once.
@@ -190,6 +54,9 @@ struct Front {
     /// A record could not be read: what is here is old, and stays so.
     torn: bool,
 }
+
+/// A key, and what was picked out of the state.
+type Picked = (String, Option<Item>);
 
 /// A commit that is ready for the log.
 struct Ready {
@@ -385,15 +252,17 @@ impl Map {
         let (found, global) = {
             let front = self.front();
             let (keys, global) = front.durable.conflicts(commit);
-            let item = |key: String| (front.durable.items.get(&key).cloned(), key);
+            let item = |key: String| {
+                let item = front.durable.items.get(&key).cloned();
+                (key, item)
+            };
             let found: Vec<_> = keys.into_iter().map(item).collect();
             (found, global.then_some(front.durable.global))
         };
         if found.is_empty() && global.is_none() {
             return Ok(None);
         }
-        let items = found.into_iter().map(|(item, key)| self.current(key, item));
-        let items = try_join_all(items).await?;
+        let items = self.values(found).await?;
         Ok(Some(CommitError::Conflict { items, global }))
     }
 
@@ -404,18 +273,48 @@ impl Map {
     /// # Errors
     /// [`RecoveryError`]; `Fenced` when this device wrote and another has replaced a large value.
     pub async fn get(&self, key: &str) -> Result<Current, RecoveryError> {
-        let look = async || {
-            let item = self.front().durable.items.get(key).cloned();
-            self.current(key.to_owned(), item).await
+        let one = |state: &State| vec![(key.to_owned(), state.items.get(key).cloned())];
+        Ok(self.look(one).await?.swap_remove(0))
+    }
+
+    /// Every key with this prefix and what it has, in the order of their bytes, as of one moment.
+    ///
+    /// # Errors
+    /// As [`Map::get`].
+    pub async fn read(&self, prefix: &str) -> Result<Vec<Current>, RecoveryError> {
+        let all = |state: &State| {
+            let items = state.behind(Bound::Included(prefix), prefix);
+            items
+                .map(|(key, item)| (key.clone(), Some(item.clone())))
+                .collect()
         };
+        self.look(all).await
+    }
+
+    async fn look(
+        &self,
+        pick: impl Fn(&State) -> Vec<Picked>,
+    ) -> Result<Vec<Current>, RecoveryError> {
         let following = !self.log.is_leading();
-        match look().await {
+        let picked = pick(&self.front().durable);
+        match self.values(picked).await {
             Err(RecoveryError::Following | RecoveryError::Fenced(_)) if following => {
                 self.refresh().await?;
-                look().await
+                let picked = pick(&self.front().durable);
+                self.values(picked).await
             }
             looked => looked,
         }
+    }
+
+    async fn values(&self, picked: Vec<Picked>) -> Result<Vec<Current>, RecoveryError> {
+        let values = picked
+            .into_iter()
+            .map(|(key, item)| self.current(key, item));
+        stream::iter(values)
+            .buffered(READ_AT_ONCE)
+            .try_collect()
+            .await
     }
 
     async fn current(&self, key: String, item: Option<Item>) -> Result<Current, RecoveryError> {
@@ -460,15 +359,13 @@ impl Map {
             _ => Bound::Included(prefix),
         };
         let front = self.front();
-        let range = front
-            .durable
-            .items
-            .range::<str, _>((from, Bound::Unbounded));
-        range
-            .take_while(|(key, _)| key.starts_with(prefix))
-            .filter_map(|(key, item)| Listed::of(key, item))
-            .take(at_most)
-            .collect()
+        let items = front.durable.behind(from, prefix).take(at_most);
+        let listed = items.map(|(key, item)| Listed {
+            key: key.clone(),
+            version: item.version,
+            created: item.serial,
+        });
+        listed.collect()
     }
 
     /// Keys with this prefix that were created before `before`, the newest first, at most so many.
@@ -540,15 +437,5 @@ impl Changes {
                 Some(Value::InChunks(chunks)) => Some(*chunks),
                 _ => None,
             })
-    }
-}
-
-impl Listed {
-    fn of(key: &str, item: &Item) -> Option<Self> {
-        item.value.is_some().then(|| Listed {
-            key: key.to_owned(),
-            version: item.version,
-            created: item.serial,
-        })
     }
 }

@@ -12,6 +12,7 @@
 //! | `chunk` | what is larger than an entry |
 //! | `garbage` | what a roll-up leaves behind |
 //! | [`map`] | versioned keys and values on top |
+//! | `commit` | what is asked of them |
 //! | `replay` | reading them without being a device |
 //! | `state` | what they add up to |
 //!
@@ -47,6 +48,7 @@ pub mod map;
 pub mod register;
 
 mod chunk;
+mod commit;
 mod cursor;
 mod entry;
 mod garbage;

@@ -2,9 +2,9 @@
 //! somebody, and by whoever is shown it, from nothing but the registers' contents.
 
 use super::chunk;
+use super::commit::Current;
 use super::cursor::TORN;
 use super::entry::Link;
-use super::map::Current;
 use super::reader::{End, News, Restored, restore, walk};
 use super::register::Registers;
 use super::state::{Changes, State, Value};
