@@ -13,6 +13,7 @@
 //! | `garbage` | what a roll-up leaves behind |
 //! | [`map`] | versioned keys and values on top |
 //! | `commit` | what is asked of them |
+//! | [`progress`] | how far a restore has come |
 //! | `replay` | reading them without being a device |
 //! | `state` | what they add up to |
 //!
@@ -45,6 +46,7 @@
 
 pub mod anchor;
 pub mod map;
+pub mod progress;
 pub mod register;
 
 mod chunk;

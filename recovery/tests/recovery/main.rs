@@ -15,6 +15,7 @@ mod log_anchors;
 mod log_crashes;
 mod log_histories;
 mod log_map;
+mod log_progress;
 mod log_provider;
 mod lss_rules;
 mod paid;
