@@ -133,7 +133,7 @@ pub enum CommitError {
     Repeated,
     /// Whether it was stored is known once the map was read on, except that after
     /// [`RecoveryError::TooLong`] and [`RecoveryError::Following`] it was not. After
-    /// [`RecoveryError::Unreachable`] it may still be on its way: see [`Map::flush`].
+    /// [`RecoveryError::Unreachable`] it may still be on its way: see [`Map::flush`](super::map::Map::flush).
     #[error(transparent)]
     Failed(#[from] RecoveryError),
 }
