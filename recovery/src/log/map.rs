@@ -240,20 +240,19 @@ impl Map {
 
     /// What is in a commit's way that is durable.
     async fn conflict(&self, commit: &Commit) -> Result<Option<CommitError>, RecoveryError> {
-        let (found, global) = {
-            let front = self.front();
-            let (keys, global) = front.durable.conflicts(commit);
-            let item = |key: String| {
-                let item = front.durable.items.get(&key).cloned();
-                (key, item)
-            };
-            let found: Vec<_> = keys.into_iter().map(item).collect();
-            (found, global.then_some(front.durable.global))
+        let items = self.look(|state| {
+            let (keys, _) = state.conflicts(commit);
+            let item = |key: String| (key.clone(), state.items.get(&key).cloned());
+            keys.into_iter().map(item).collect()
+        });
+        let items = items.await?;
+        let global = {
+            let durable = &self.front().durable;
+            durable.conflicts(commit).1.then_some(durable.global)
         };
-        if found.is_empty() && global.is_none() {
+        if items.is_empty() && global.is_none() {
             return Ok(None);
         }
-        let items = self.values(found).await?;
         Ok(Some(CommitError::Conflict { items, global }))
     }
 

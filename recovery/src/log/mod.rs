@@ -46,6 +46,9 @@
 //! After [`RecoveryError::Unreachable`] what was submitted still waits in its place: settle again.
 //! After [`RecoveryError::Fenced`] another device writes; what this one had settled is in the log,
 //! what it had not is there or not, as the log says once it was read on.
+//!
+//! A log that was left alone for longer than the storage node remembers deletes, which is an epoch at least, has to be
+//! opened anew before it is used: a generation that was rolled up and deleted meanwhile looks as if it went on.
 
 pub mod anchor;
 pub mod map;

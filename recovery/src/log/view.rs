@@ -42,23 +42,29 @@ impl Map {
         self.look(all).await
     }
 
-    async fn look(
+    /// A large value may be replaced and deleted while it is read: then what is there now is read.
+    pub(super) async fn look(
         &self,
         pick: impl Fn(&State) -> Vec<Picked>,
     ) -> Result<Vec<Current>, RecoveryError> {
         let following = !self.log().is_leading();
-        let picked = pick(&self.front().durable);
-        match self.values(picked).await {
-            Err(RecoveryError::Following | RecoveryError::Fenced(_)) if following => {
-                self.refresh().await?;
-                let picked = pick(&self.front().durable);
-                self.values(picked).await
+        loop {
+            let picked = pick(&self.front().durable);
+            let error = match self.values(picked.clone()).await {
+                Err(error @ (RecoveryError::Following | RecoveryError::Fenced(_))) if following => {
+                    self.refresh().await?;
+                    error
+                }
+                Err(error @ RecoveryError::Misbehaved(_)) => error,
+                looked => return looked,
+            };
+            if pick(&self.front().durable) == picked {
+                return Err(error);
             }
-            looked => looked,
         }
     }
 
-    pub(super) async fn values(&self, picked: Vec<Picked>) -> Result<Vec<Current>, RecoveryError> {
+    async fn values(&self, picked: Vec<Picked>) -> Result<Vec<Current>, RecoveryError> {
         let values = picked
             .into_iter()
             .map(|(key, item)| self.current(key, item));

@@ -1,10 +1,15 @@
 //! The versioned map: what it promises itself. What VSS and LSS promise is in `vss_rules` and `lss_rules`.
 
-use futures_util::future::join_all;
+use std::sync::Arc;
+
+use futures_util::future::{join_all, join4};
+use futures_util::lock::Mutex;
 use larder_protocol::BlobHash;
 use larder_recovery::log::map::{Commit, CommitError, Current, Expect, Map, Write};
-use larder_recovery::seal::BODY_MAX;
-use larder_recovery::{Purpose, RecoveryError};
+use larder_recovery::log::register::Answer;
+use larder_recovery::log::{Look, Put, Registers};
+use larder_recovery::seal::{BODY_MAX, Contents};
+use larder_recovery::{Purpose, RecoveryError, Removed, Slot};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -366,4 +371,69 @@ async fn a_large_commit_that_came_too_late_leaves_nothing_behind() {
         while map.log().upkeep(100).await.expect("an honest one answers") {}
     }
     assert_eq!(sea.full().len(), before);
+}
+
+/// Registers whose chunks nobody reads while the gate is locked.
+struct Gated {
+    registers: Arc<dyn Registers>,
+    gate: Mutex<()>,
+}
+
+impl Registers for Gated {
+    fn insert<'a>(&'a self, slot: Slot, contents: &'a Contents) -> Answer<'a, Put> {
+        self.registers.insert(slot, contents)
+    }
+
+    fn lookup(&self, slot: Slot) -> Answer<'_, Look> {
+        Box::pin(async move {
+            if slot.purpose == Purpose::Chunk {
+                drop(self.gate.lock().await);
+            }
+            self.registers.lookup(slot).await
+        })
+    }
+
+    fn delete(&self, slot: Slot) -> Answer<'_, Removed> {
+        self.registers.delete(slot)
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_is_replaced_and_deleted_while_its_writer_reads_it_is_read_anew() {
+    let gated = Arc::new(Gated {
+        registers: Sea::calm().registers(),
+        gate: Mutex::new(()),
+    });
+    let map = Map::open(gated.clone(), &mut StdRng::seed_from_u64(1), None).await;
+    let map = map.expect("an honest one answers");
+    map.take_over().await.expect("an honest one answers");
+    put(&map, "k", Expect::Any, &"a".repeat(2 * BODY_MAX))
+        .await
+        .expect("no condition");
+    let gate = gated.gate.lock().await;
+    let replace = async {
+        put(&map, "k", Expect::Any, "b")
+            .await
+            .expect("no condition");
+        roll_up(&map).await;
+        drop(gate);
+    };
+    let stale = put(&map, "k", Expect::Version(7), "x");
+    let (got, read, stale, ()) = join4(map.get("k"), map.read(""), stale, replace).await;
+    assert!(got == Ok(current("k", 2, Some("b"))));
+    assert!(read == Ok(vec![current("k", 2, Some("b"))]));
+    assert_eq!(stale, conflict([current("k", 2, Some("b"))]));
+}
+
+#[tokio::test]
+async fn commits_and_reads_may_move_between_threads() {
+    let map = Arc::new(alone().await);
+    let there = map.clone();
+    let done = tokio::spawn(async move {
+        let written = put(&there, "k", Expect::Any, "a").await;
+        assert!(there.read("").await.is_ok() && there.get("k").await.is_ok());
+        there.roll_up().await.expect("an honest one answers");
+        written
+    });
+    assert_eq!(done.await.ok(), Some(Ok(1)));
 }
