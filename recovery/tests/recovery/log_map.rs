@@ -424,16 +424,3 @@ async fn a_value_that_is_replaced_and_deleted_while_its_writer_reads_it_is_read_
     assert!(read == Ok(vec![current("k", 2, Some("b"))]));
     assert_eq!(stale, conflict([current("k", 2, Some("b"))]));
 }
-
-#[tokio::test]
-async fn commits_and_reads_may_move_between_threads() {
-    let map = Arc::new(alone().await);
-    let there = map.clone();
-    let done = tokio::spawn(async move {
-        let written = put(&there, "k", Expect::Any, "a").await;
-        assert!(there.read("").await.is_ok() && there.get("k").await.is_ok());
-        there.roll_up().await.expect("an honest one answers");
-        written
-    });
-    assert_eq!(done.await.ok(), Some(Ok(1)));
-}

@@ -32,6 +32,7 @@ mod sea;
 mod seals;
 mod sequences;
 mod shelf;
+mod threads;
 mod upkeep;
 mod vss_rules;
 mod waiting;
