@@ -41,14 +41,14 @@ use std::task::{Context, Poll, Waker};
 use futures_util::future::join_all;
 use larder_protocol::receipt::Finding;
 use larder_protocol::{Done, Key, Nonce, Receipt, ReceiptKey, Refusal, Reply, ServerKey};
-use sha2::{Digest, Sha256};
 
 use super::bag::{Bag, Recorder};
 use super::{Challenge, NotReached, finding};
+use crate::exchange::nonce_of;
 use crate::log::map::Current;
 use crate::log::{Link, Registers, Replay, replay};
 use crate::quorum::{Policy, ballot};
-use crate::seal::{BODY_MAX, Contents, seal};
+use crate::seal::{BODY_MAX, Contents, open, seal};
 use crate::{Evidence, Looked, Provider, RecoveryError, RootKey, Schedule, Slot};
 
 /// What the node hands to the signer.
@@ -120,7 +120,12 @@ impl KeyProof {
             if held.iter().flatten().count() >= policy.acknowledge {
                 break held;
             }
-            if answers.all_say_nothing() {
+            // A next round there is only behind a blob of ours.
+            let ours = answers.receipts(|schedule, looked| match looked {
+                Looked::Found(blob) => open(schedule, &place, blob).is_ok(),
+                _ => false,
+            });
+            if ours.iter().all(Option::is_none) {
                 return answers.failed();
             }
             round += 1;
@@ -167,26 +172,25 @@ impl KeyProof {
         };
         let tail = tail(&self.registers, &replay).ok_or(NotReached::NotHeld)?;
         let place = ballot(tail, self.round);
+        let contents = &self.registers[&tail];
         let (mut held, mut next) = (0, 0);
         for ((server, receipt_key), witness) in providers.iter().zip(&self.witnesses) {
             let schedule = Schedule::new(root.clone(), *server);
-            let proves = |receipt: &Option<Receipt>, finding| {
+            let signed = |receipt: &Option<Receipt>, place: Slot, outcome, blob| {
+                let key = schedule.key(&place);
+                let finding = Finding {
+                    blob,
+                    ..finding(key, Reply::code(&outcome), nonce(challenge, &key))
+                };
                 let receipt = receipt.as_ref();
                 receipt.is_some_and(|receipt| receipt.proves(receipt_key, &finding))
             };
-            let key = schedule.key(&place);
-            let blob = seal(&schedule, &place, &self.registers[&tail]);
+            let blob = seal(&schedule, &place, contents);
             let hash = blob.hash();
-            let found = Reply::code(&Ok(Done::Found(blob)));
-            let found = Finding {
-                blob: Some(hash),
-                ..finding(key, found, nonce(challenge, &key))
-            };
-            held += usize::from(proves(&witness.held, found));
-            let key = schedule.key(&replay.next);
-            let absent = Reply::code(&Err(Refusal::Absent));
-            let absent = finding(key, absent, nonce(challenge, &key));
-            next += usize::from(proves(&witness.next, absent));
+            let found = Ok(Done::Found(blob));
+            held += usize::from(signed(&witness.held, place, found, Some(hash)));
+            let absent = Err(Refusal::Absent);
+            next += usize::from(signed(&witness.next, replay.next, absent, None));
         }
         if held < policy.acknowledge {
             return Err(NotReached::NotHeld);
@@ -209,13 +213,7 @@ fn tail(registers: &HashMap<Slot, Contents>, replay: &Replay) -> Option<Slot> {
 }
 
 fn nonce(challenge: Challenge, key: &Key) -> Nonce {
-    let tag = Sha256::digest(b"larder/reach/key");
-    let nonce = Sha256::new()
-        .chain_update(tag)
-        .chain_update(tag)
-        .chain_update(challenge.0)
-        .chain_update(key.as_bytes());
-    Nonce(nonce.finalize().into())
+    nonce_of("larder/reach/key", &[&challenge.0, key.as_bytes()])
 }
 
 /// The storage nodes that are asked.
@@ -250,11 +248,6 @@ impl Answers {
             _ => None,
         });
         receipts.collect()
-    }
-
-    fn all_say_nothing(&self) -> bool {
-        let mut answered = self.0.iter().filter_map(|(_, answer)| answer.as_ref().ok());
-        !answered.any(|(looked, _)| matches!(looked, Looked::Found(_)))
     }
 
     /// Why there is no proof: too few answered, or somebody writes.

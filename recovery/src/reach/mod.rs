@@ -30,8 +30,8 @@ mod key;
 
 use larder_protocol::receipt::Finding;
 use larder_protocol::{Blob, Done, Key, Nonce, Op, Receipt, ReceiptKey, Refusal, Reply};
-use sha2::{Digest, Sha256};
 
+use crate::exchange::nonce_of;
 use crate::seal::{Contents, open};
 use crate::{Evidence, Looked, Provider, RecoveryError, Schedule, Slot};
 
@@ -164,11 +164,5 @@ fn following(slot: Slot) -> Option<Slot> {
 }
 
 fn nonce(challenge: Challenge, step: u8) -> Nonce {
-    let tag = Sha256::digest(b"larder/reach");
-    let nonce = Sha256::new()
-        .chain_update(tag)
-        .chain_update(tag)
-        .chain_update(challenge.0)
-        .chain_update([step]);
-    Nonce(nonce.finalize().into())
+    nonce_of("larder/reach", &[&challenge.0, &[step]])
 }

@@ -362,6 +362,20 @@ async fn a_take_over_that_several_storage_nodes_decided_in_a_later_round_is_an_e
 }
 
 #[tokio::test]
+async fn a_storage_node_that_finds_a_blob_of_its_own_everywhere_is_not_asked_for_ever() {
+    let shelf = Shelf::new();
+    let (map, node) = one(&shelf).await;
+    put(&map, "k", "1").await;
+    let read = node.proves("k", 1).await.registers;
+    let node = Node {
+        registers: Arc::new(Past(read)),
+        ..node
+    };
+    shelf.lies(Lie::Fills);
+    assert!(node.tries("k", 7).await.expect("it answers").is_none());
+}
+
+#[tokio::test]
 async fn nonces_of_one_challenge_are_other_ones_at_every_storage_node() {
     let shelves = shelves();
     let device = device(&shelves, 1).await;
