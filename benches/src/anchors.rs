@@ -35,33 +35,41 @@ pub(crate) fn run(report: &mut Report) -> Result<(), Box<dyn Error>> {
     ));
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let found = runtime.block_on(roll_up_and_search())?;
-    let search = "look-ups, at most";
-    report.value("anchors: searches", found.searches as f64, "");
-    report.count(
-        "anchors: searches that found another than the newest",
-        found.wrong as f64,
-        "",
-        Bar::AtMost(0.0),
+    report.value("anchors: searches", found.searches as f64, "searches");
+    let counts: [(&str, f64, &str, f64); 4] = [
+        (
+            "searches for the newest that found another",
+            found.wrong as f64,
+            "searches",
+            0.0,
+        ),
+        (
+            "the newest, without a hint, at most",
+            found.without as f64,
+            "look-ups",
+            63.0,
+        ),
+        (
+            "the newest, with a fresh hint, at most",
+            found.with as f64,
+            "look-ups",
+            4.0,
+        ),
+        (
+            "retained on purpose, at most",
+            found.kept as f64,
+            "anchors",
+            24.0,
+        ),
+    ];
+    for (figure, count, unit, bar) in counts {
+        report.count(&format!("anchors: {figure}"), count, unit, Bar::AtMost(bar));
+    }
+    report.value(
+        "anchors: left over in the end",
+        found.left as f64,
+        "anchors",
     );
-    report.count(
-        "anchors: the newest, without a hint",
-        found.without as f64,
-        search,
-        Bar::AtMost(63.0),
-    );
-    report.count(
-        "anchors: the newest, with a fresh hint",
-        found.with as f64,
-        search,
-        Bar::AtMost(4.0),
-    );
-    report.count(
-        "anchors: retained on purpose",
-        found.kept as f64,
-        "at most",
-        Bar::AtMost(24.0),
-    );
-    report.value("anchors: left over in the end", found.left as f64, "");
     Ok(())
 }
 
