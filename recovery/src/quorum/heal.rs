@@ -128,7 +128,7 @@ impl Quorum {
             }
             let place = ballot(slot, round);
             whole &= self.copy(place, &votes, &mut copied).await;
-            if !votes.is_void() {
+            if !votes.is_split() {
                 break;
             }
         }
@@ -169,7 +169,7 @@ impl Quorum {
     /// that is left.
     pub(super) async fn remove(&self, slot: Slot) -> Result<Removed, RecoveryError> {
         let mut rounds = 0;
-        while self.ask_all(ballot(slot, rounds)).await?.is_void() {
+        while self.ask_all(ballot(slot, rounds)).await?.is_split() {
             rounds += 1;
         }
         for round in (1..=rounds).rev() {
