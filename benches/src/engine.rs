@@ -26,7 +26,7 @@ use larder_protocol::{BLOB_LEN, Blob, Key};
 use larder_store::suite::sample;
 use larder_store::{
     Change, Committer, Effect, Engine, Enter, Epochs, Limits, OpenedClaim, Options, Outcome,
-    Reading, SledEngine, Stat, StoreError, Usage,
+    Reading, SledEngine, Stat, StoreError, StoredCell, Usage,
 };
 use serde::{Deserialize, Serialize};
 
@@ -222,7 +222,8 @@ fn written() -> Result<u64, Failure> {
     status("/proc/self/io", "write_bytes:")
 }
 
-fn status(file: &str, field: &str) -> Result<u64, Failure> {
+/// A number that Linux tells of this process.
+pub(crate) fn status(file: &str, field: &str) -> Result<u64, Failure> {
     let text = std::fs::read_to_string(file)?;
     let value = text.lines().find_map(|line| line.strip_prefix(field));
     let value = value.ok_or_else(|| format!("no {field} in {file}"))?;
@@ -303,6 +304,10 @@ impl Engine for PlainSled {
         Err(StoreError::Stopped)
     }
 
+    fn cell(&self, _key: &Key, _now: u64) -> Result<Option<StoredCell>, StoreError> {
+        Err(StoreError::Stopped)
+    }
+
     fn row(&self, _reference: &Reference) -> Result<Option<Row>, StoreError> {
         Err(StoreError::Stopped)
     }
@@ -355,6 +360,10 @@ impl Engine for SlotFile {
     }
 
     fn stat(&self, _key: &Key) -> Result<Stat, StoreError> {
+        Err(StoreError::Stopped)
+    }
+
+    fn cell(&self, _key: &Key, _now: u64) -> Result<Option<StoredCell>, StoreError> {
         Err(StoreError::Stopped)
     }
 

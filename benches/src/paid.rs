@@ -1,11 +1,13 @@
 //! What payment costs: the same work on a node that is paid and on one that is not, side by
-//! side, and what it takes a paid node to turn requests away.
+//! side, what it takes a paid node to turn requests away, and what floods of free ones take from
+//! those who pay.
 //!
 //! As in the `transport` set client, stock LDK relay and storage node are three processes and
 //! share the machine. The client builds its requests before the clock starts, so that what is
 //! measured is the storage node ([`client`]). Runs on both nodes take turns.
 
 pub(crate) mod client;
+mod opens;
 mod refused;
 mod wallet;
 
@@ -116,7 +118,8 @@ pub(crate) fn run(report: &mut Report) -> Result<(), Box<dyn Error>> {
         report.ratio(&name, added, "ms CPU", yardstick, bar);
     }
     bytes(report, &unpaid, &paid);
-    refused::run(report)
+    refused::run(report)?;
+    opens::run(report)
 }
 
 fn runs() -> Runs {

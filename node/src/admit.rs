@@ -1,5 +1,6 @@
 //! The cheap stage: parse, size class, payment, cheapest first. What a stranger sends for free
-//! costs no more than this.
+//! costs no more than this; an open costs a signature check, too, and is one of so many in a
+//! second.
 
 use larder_credentials::ledger::{Admitted, LedgerError, Teller};
 use larder_credentials::{Refusal as Declined, Reply as Replacement, Request as Core};
@@ -18,7 +19,15 @@ impl Desk {
     /// What comes first for the contents of a message.
     pub(crate) fn receive(&self, contents: &[u8]) -> Step {
         let class = SizeClass::of(contents);
-        let request = match envelope::unwrap(contents).and_then(Request::decode) {
+        let body = envelope::unwrap(contents);
+        // By its first byte: reading a request costs more than dropping it may.
+        if body.is_ok_and(|body| Op::BreakglassOpen.begins(body))
+            && !self.opens.take(self.clock.now())
+        {
+            self.tally.opens_unread.one();
+            return Step::Drop;
+        }
+        let request = match body.and_then(Request::decode) {
             Ok(request) => request,
             Err(error) => {
                 self.tally.malformed.one();
@@ -50,8 +59,12 @@ impl Desk {
             (Call::Quote(_) | Call::Transfer | Call::Reissue | Call::Purchase, _, None) => {
                 caller.refuse(Refusal::NotOffered)
             }
+            (Call::BreakglassOpen(open), Payment::None, _) => {
+                self.tally.asked(op);
+                self.open_cell(caller, &open)
+            }
             // What is free cannot be paid for.
-            (Call::Info | Call::Quote(_), Payment::Credentials(_), _)
+            (Call::Info | Call::Quote(_) | Call::BreakglassOpen(_), Payment::Credentials(_), _)
             | (_, Payment::Credentials(_), None) => caller.refuse(Refusal::WrongPrice { price: 0 }),
             // Refused whether or not the blob exists: the class must not tell.
             (Call::Lookup(_), ..) if class == SizeClass::Small => {
@@ -84,7 +97,9 @@ impl Desk {
             return self.decline(&caller, Refusal::BadProof);
         }
         let bound = match call.op() {
-            Op::Insert | Op::Delete | Op::Lookup => Some(core.parameters().to_vec()),
+            Op::Insert | Op::Delete | Op::Lookup | Op::BreakglassPut => {
+                Some(core.parameters().to_vec())
+            }
             // The core says all.
             _ => None,
         };
@@ -115,7 +130,7 @@ impl Desk {
             return self.decline(caller, Refusal::AlreadySpent { row });
         }
         self.tally.replayed.one();
-        match replay::answer(&*self.engine, &caller.terms.server_key, again) {
+        match replay::answer(&*self.engine, &caller.terms, again, self.clock.now()) {
             Ok((outcome, stored)) => caller.answer(outcome, stored, Some(row)),
             Err(error) => caller.refuse(self.broken(&error)),
         }

@@ -16,8 +16,8 @@ use larder_protocol::record::Prices;
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use crate::NodeError;
 use crate::offer::Offer;
+use crate::{Breakglass, NodeError};
 
 pub use layers::DEFAULTS;
 use layers::{defaults, lay_over, read_environment, wrong};
@@ -35,6 +35,8 @@ pub struct Config {
     pub payment: Payment,
     /// What is asked for, if they do.
     pub offer: Offer,
+    /// What is done for breakglass cells.
+    pub breakglass: Breakglass,
     /// Claims that may wait for their payment at once.
     pub open_claims: usize,
     /// The least severe level that is logged.
@@ -78,6 +80,7 @@ struct Written {
     listen: String,
     lsps: Vec<String>,
     payment: String,
+    breakglass_seconds: i64,
     log_level: String,
     log_format: String,
     credentials: WrittenCredentials,
@@ -115,6 +118,7 @@ struct WrittenStore {
 struct WrittenLimits {
     workers: i64,
     writes_in_flight: i64,
+    opens_per_second: i64,
     inbound_peers: i64,
 }
 
@@ -217,6 +221,18 @@ impl Config {
             limits.writes_in_flight,
             1..=65_536,
         )?;
+        let breakglass = Breakglass {
+            seconds: bounded(
+                "breakglass_seconds",
+                written.breakglass_seconds,
+                60..=30 * 24 * 60 * 60,
+            )? as u32,
+            opens_per_second: bounded(
+                "limits.opens_per_second",
+                limits.opens_per_second,
+                1..=65_536,
+            )? as u32,
+        };
         let peers = bounded("limits.inbound_peers", limits.inbound_peers, 1..=65_536)?;
         // More than a disk or a memory has, and far from what a number can hold.
         let mib = |key, value| bounded(key, value, 0..=1 << 30).map(|mib| mib << 20);
@@ -229,6 +245,7 @@ impl Config {
             lsps,
             payment,
             offer,
+            breakglass,
             open_claims: open_claims as usize,
             log_level,
             log_json,
@@ -402,6 +419,12 @@ mod tests {
             ("[prices]\nrefunds = [\"8\"]", "expected i64"),
             ("[prices]\nrefund = [8]", "did you mean `prices.refunds`?"),
             ("log_level = \"loud\"", "log_level"),
+            ("breakglass_seconds = 59", "from 60 to 2592000, not 59"),
+            (
+                "[prices]\ninsert = 3000\nbreakglass = 93",
+                "`prices.breakglass` must be at least 94, not 93",
+            ),
+            ("[limits]\nopens_per_second = 0", "from 1 to 65536, not 0"),
             ("[store]\ncache_mib = -1", "cache_mib"),
             ("store = 1", "`store` takes table, not integer"),
             ("[[[", "not TOML"),

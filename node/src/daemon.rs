@@ -180,6 +180,9 @@ fn serve(config: Config) -> Result<(), NodeError> {
             inserts = seen.inserts,
             deletes = seen.deletes,
             lookups = seen.lookups,
+            puts = seen.puts,
+            opens = seen.opens,
+            opens_unread = seen.opens_unread,
             exchanges = seen.exchanges,
             quotes = seen.quotes,
             purchases = seen.purchases,
@@ -196,6 +199,7 @@ fn serve(config: Config) -> Result<(), NodeError> {
             undelivered = seen.undelivered,
             blobs = usage.map(|usage| usage.blobs),
             tombstones = usage.map(|usage| usage.tombstones),
+            cells = usage.map(|usage| usage.cells),
             "stopped"
         );
         served
@@ -218,8 +222,13 @@ fn print_banner(node: &Node, config: &Config) -> io::Result<()> {
             writeln!(out, "epoch    {}", terms.epoch)?;
             writeln!(
                 out,
-                "prices   insert {}, lookup {}, delete {}, transfer {}; refunds {:?}",
-                prices.insert, prices.lookup, prices.delete, prices.transfer, tariff.refunds
+                "prices   insert {}, lookup {}, delete {}, breakglass {}, transfer {}; refunds {:?}",
+                prices.insert,
+                prices.lookup,
+                prices.delete,
+                prices.breakglass,
+                prices.transfer,
+                tariff.refunds
             )?;
             writeln!(out, "till     {}: {:?}", till.name(), tariff.denominations)?;
         }

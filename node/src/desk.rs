@@ -23,7 +23,7 @@ use larder_protocol::{Refusal, ServerKey, SignedRecord};
 use larder_store::{Change, Effect, Engine, Outcome, StoreError};
 use tokio::sync::watch;
 
-use crate::NodeError;
+use crate::allowance::Allowance;
 use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::fullness::Fullness;
@@ -34,6 +34,7 @@ use crate::succession::Succession;
 use crate::tally::Tally;
 use crate::terms::Terms;
 use crate::till::{Settlements, Till};
+use crate::{Breakglass, NodeError};
 
 /// What a node sells its work for, and where.
 pub struct Sale {
@@ -56,6 +57,8 @@ pub struct Desk {
     pub(crate) tally: Tally,
     pub(crate) failure: Failure,
     pub(crate) fullness: Fullness,
+    /// How many opens are looked at.
+    pub(crate) opens: Allowance,
     alarmed: AtomicBool,
 }
 
@@ -69,6 +72,7 @@ impl Desk {
         engine: Arc<dyn Engine>,
         identity: Identity,
         sale: Option<Sale>,
+        breakglass: Breakglass,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, NodeError> {
         let (offer, till) = match sale {
@@ -79,11 +83,12 @@ impl Desk {
             engine: engine.clone(),
             identity,
             offer,
+            breakglass_seconds: breakglass.seconds,
             clock: clock.clone(),
         };
         let terms = succession.present()?;
         if let Some(offer) = &succession.offer
-            && !terms.are_those_of(offer)
+            && !terms.are_those_of(offer, breakglass.seconds)
         {
             tracing::info!(
                 epoch = terms.epoch,
@@ -101,6 +106,7 @@ impl Desk {
             tally: Tally::default(),
             failure: Failure::new(),
             fullness: Fullness::default(),
+            opens: Allowance::new(breakglass.opens_per_second),
             alarmed: AtomicBool::new(false),
         });
         if desk.engine.supply()?.halted {
@@ -112,13 +118,15 @@ impl Desk {
         Ok(desk)
     }
 
-    /// Answers the contents of one message, one stage after the other.
+    /// Answers the contents of one message, one stage after the other. Empty when it is dropped,
+    /// as opens are that are too many.
     #[must_use]
     pub fn answer(&self, contents: &[u8]) -> Vec<u8> {
         let mut step = self.receive(contents);
         loop {
             step = match step {
                 Step::Answer(contents) => return contents,
+                Step::Drop => return Vec::new(),
                 Step::Verify(unverified) => match self.verify(vec![*unverified]).pop() {
                     Some(step) => step,
                     // As many steps as requests.
@@ -205,6 +213,15 @@ impl Desk {
     pub(crate) fn settle(&self, payment: [u8; 32]) -> Result<bool, NodeError> {
         let paid = self.commit(Effect::unpaid(Change::MarkPaid { payment }))?;
         Ok(paid == Outcome::Paid)
+    }
+
+    /// Removes opened cells whose time is over; says how many, none when there are no more.
+    pub(crate) fn drop_cells(&self) -> Result<usize, NodeError> {
+        let now = self.clock.now();
+        match self.commit(Effect::unpaid(Change::DropCells { now }))? {
+            Outcome::CellsDropped(dropped) => Ok(dropped),
+            _ => Ok(0),
+        }
     }
 
     /// Commits one effect alone.

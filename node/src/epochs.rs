@@ -87,7 +87,8 @@ mod tests {
         let open = |now| {
             let (engine, identity) = open_folder(&config, Identity::load_or_create).unwrap();
             let sale = sale(&config, &identity);
-            Desk::open(engine, identity, sale, Arc::new(At(now))).unwrap()
+            let clock = Arc::new(At(now));
+            Desk::open(engine, identity, sale, config.breakglass, clock).unwrap()
         };
         let now = 1_800_000_000;
         let entered = |desk: &Desk| {
@@ -118,7 +119,8 @@ mod tests {
         let (engine, identity) = open_folder(&config, Identity::load_or_create).unwrap();
         let sale = sale(&config, &identity);
         let start = Instant::now();
-        let desk = Desk::open(engine, identity, sale, Arc::new(Runtime(start))).unwrap();
+        let clock = Arc::new(Runtime(start));
+        let desk = Desk::open(engine, identity, sale, config.breakglass, clock).unwrap();
         let keeping = tokio::spawn(keep_epochs(Arc::downgrade(&desk)));
         let mut terms = desk.watch_terms();
         let week = Duration::from_secs(config.offer.epoch_seconds.into());

@@ -1,4 +1,5 @@
-//! The bound on what waits for a verifier or for the disk.
+//! The bound on what waits for a verifier or for the disk, and within it that on what nobody has
+//! paid for.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -10,10 +11,15 @@ pub(crate) struct Gate {
     inside: AtomicUsize,
     closed: AtomicBool,
     left: (Mutex<()>, Condvar),
+    /// The gate that this one is a part of.
+    around: Option<Arc<Gate>>,
 }
 
-/// A place behind the gate, given back when dropped.
-pub(crate) struct Place(Arc<Gate>);
+/// A place behind the gate, given back when dropped, and with it that behind the one around it.
+pub(crate) struct Place(
+    Arc<Gate>,
+    #[expect(dead_code, reason = "held")] Option<Box<Place>>,
+);
 
 impl Gate {
     pub(crate) fn new(room: usize) -> Arc<Self> {
@@ -22,13 +28,29 @@ impl Gate {
             inside: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             left: Default::default(),
+            around: None,
+        })
+    }
+
+    /// A gate for some of those who would enter this one: they take a place behind both.
+    pub(crate) fn within(self: &Arc<Self>, room: usize) -> Arc<Self> {
+        Arc::new(Gate {
+            room,
+            inside: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+            left: Default::default(),
+            around: Some(self.clone()),
         })
     }
 
     pub(crate) fn enter(self: &Arc<Self>) -> Option<Place> {
+        let around = match &self.around {
+            Some(around) => Some(Box::new(around.enter()?)),
+            None => None,
+        };
         let others = self.inside.fetch_add(1, Ordering::SeqCst);
         // Dropping it undoes the count, and tells whoever waits for an empty gate.
-        let place = Place(self.clone());
+        let place = Place(self.clone(), around);
         // Asked after entering: whoever closes the gate either is seen here or sees us inside.
         (others < self.room && !self.closed.load(Ordering::SeqCst)).then_some(place)
     }
@@ -65,6 +87,27 @@ mod tests {
         assert!(first.is_some() && second.is_some() && gate.enter().is_none());
         drop(first);
         assert!(gate.enter().is_some());
+    }
+
+    #[test]
+    fn those_of_a_gate_within_take_their_share_of_the_room_and_no_more() {
+        let gate = Gate::new(3);
+        let few = gate.within(1);
+        let one_of_few = few.enter();
+        assert!(one_of_few.is_some() && few.enter().is_none());
+        // Who found no place within has left none taken around it.
+        let others = [gate.enter(), gate.enter()];
+        assert!(others.iter().all(Option::is_some) && gate.enter().is_none());
+        drop(one_of_few);
+        let another = gate.enter();
+        assert!(another.is_some() && few.enter().is_none(), "nor around it");
+        drop(another);
+        let one_of_few = few.enter();
+        assert!(one_of_few.is_some());
+        drop(others);
+        assert!(!gate.close(Duration::ZERO), "one of few is inside");
+        drop(one_of_few);
+        assert!(gate.close(Duration::ZERO) && few.enter().is_none());
     }
 
     #[test]

@@ -7,11 +7,12 @@
 //! | [`node`] | start, threads, graceful shutdown |
 //! | `pipeline` | which thread takes which step; shed what is too much |
 //! | [`desk`] | the steps: `admit` (parse, check, cheapest first), `perform` (proof, operation, commit, answer) |
-//! | `insert`, `delete`, `lookup`, `exchange`, `quote` | one operation each |
+//! | `insert`, `delete`, `lookup`, `breakglass`, `exchange`, `quote` | one operation each |
 //! | `replay` | what a retry is told |
 //!
 //! and around it [`config`] (TOML, environment, flags), [`identity`] (the seed and the keys made
-//! from it), `epochs`, `succession` and `terms` (when an epoch ends, which follows, what holds in one), [`offer`] and `tariff`
+//! from it), `epochs`, `succession` and `terms` (when an epoch ends, which follows, what holds in one), `allowance`
+//! (what may be asked for nothing), `sweep` (opened cells are removed), [`offer`] and `tariff`
 //! (prices), [`till`] (where tokens are bought) and [`daemon`] (the program `larderd`).
 //!
 //! **Promises.** Nothing is acknowledged before it is durable. Memory is bounded whatever
@@ -34,6 +35,8 @@ pub mod offer;
 pub mod till;
 
 mod admit;
+mod allowance;
+mod breakglass;
 mod delete;
 mod epochs;
 mod error;
@@ -49,11 +52,13 @@ mod quote;
 mod replay;
 mod step;
 mod succession;
+mod sweep;
 mod tally;
 mod tariff;
 mod terms;
 mod waiting;
 
+pub use breakglass::Breakglass;
 pub use config::Config;
 pub use desk::{Desk, Sale};
 pub use error::NodeError;

@@ -26,6 +26,7 @@ use crate::epochs::keep_epochs;
 use crate::gate::Gate;
 use crate::identity::Identity;
 use crate::pipeline::Pipeline;
+use crate::sweep::keep_sweeping;
 use crate::tally::Tally;
 use crate::till::{Giveaway, Till, Vouchers};
 use crate::waiting::Waiting;
@@ -33,6 +34,9 @@ use crate::{Config, NodeError};
 
 /// How long a shutdown waits for writes under way.
 const SHUTDOWN: Duration = Duration::from_secs(30);
+
+/// One of so many requests that wait for the disk may be one that nobody has paid for.
+const FAVOURS: usize = 8;
 
 /// How long a shutdown waits for answers on their way to a peer.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -65,6 +69,12 @@ pub struct Seen {
     pub deletes: u64,
     /// Look-ups.
     pub lookups: u64,
+    /// Breakglass cells put.
+    pub puts: u64,
+    /// Breakglass cells opened.
+    pub opens: u64,
+    /// Opens that were dropped unread, because they were too many.
+    pub opens_unread: u64,
     /// Transfers and reissues.
     pub exchanges: u64,
     /// Quotes.
@@ -119,7 +129,7 @@ impl Node {
         let sale = sale(config, &identity);
         let paid = sale.is_some();
         let clock = Arc::new(SystemClock);
-        let desk = Desk::open(engine.clone(), identity, sale, clock)?;
+        let desk = Desk::open(engine.clone(), identity, sale, config.breakglass, clock)?;
         let limits = Limits {
             queue: config.writes_in_flight,
             ..Limits::default()
@@ -138,12 +148,14 @@ impl Node {
 
         let (committed, outcomes) = channel();
         let unverified = Arc::new(Waiting::new(config.workers));
+        let gate = Gate::new(config.writes_in_flight);
         let pipeline = Arc::new(Pipeline {
             desk,
             committer,
             unverified: unverified.clone(),
             committed,
-            gate: Gate::new(config.writes_in_flight),
+            favours: gate.within(config.writes_in_flight.div_ceil(FAVOURS)),
+            gate,
         });
         let outcomes = Arc::new(Mutex::new(outcomes));
         let (mut serving, mut verifying, mut answering) = (Vec::new(), Vec::new(), Vec::new());
@@ -177,8 +189,9 @@ impl Node {
                 }
             })?);
         }
+        // These end with the desk.
+        tokio::spawn(keep_sweeping(Arc::downgrade(&pipeline.desk)));
         if paid {
-            // Ends with the desk.
             tokio::spawn(keep_epochs(Arc::downgrade(&pipeline.desk)));
         }
         // Ends with the service.
@@ -300,6 +313,9 @@ fn seen(service: &Service, tally: &Tally) -> Seen {
         inserts: tally.inserts.read(),
         deletes: tally.deletes.read(),
         lookups: tally.lookups.read(),
+        puts: tally.puts.read(),
+        opens: tally.opens.read(),
+        opens_unread: tally.opens_unread.read(),
         exchanges: tally.exchanges.read(),
         quotes: tally.quotes.read(),
         purchases: tally.purchases.read(),

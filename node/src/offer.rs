@@ -6,11 +6,8 @@
 
 use larder_credentials::RangeWidth;
 use larder_credentials::holder::HEADROOM;
-use larder_protocol::Quote;
 use larder_protocol::record::Prices;
-
-/// Seconds from the opening of a breakglass cell to its deletion: three days.
-pub(crate) const BREAKGLASS_SECONDS: u32 = 72 * 60 * 60;
+use larder_protocol::{BLOB_LEN, CELL_BYTES, Quote};
 
 /// Refunds, or denominations, that an offer may list: a record has to fit a message.
 const LONGEST_LIST: usize = 16;
@@ -61,11 +58,21 @@ impl Offer {
                  refused costs what a look-up costs"
             ));
         }
-        if transfer > lookup.min(delete) {
+        let least = lookup.min(delete).min(breakglass);
+        if transfer > least {
             return Some(format!(
-                "`prices.transfer` must not be above `prices.lookup` and `prices.delete`, {}: a \
-                 client finds a lost pair again by offering a transfer for it",
-                lookup.min(delete)
+                "`prices.transfer` must not be above `prices.lookup`, `prices.delete` and \
+                 `prices.breakglass`, {least}: a client finds a lost pair again by offering a \
+                 transfer for it"
+            ));
+        }
+        // More than twice as much for each byte. All are below 2^32, see above.
+        let enough = 2 * CELL_BYTES as u64 * insert / BLOB_LEN as u64 + 1;
+        if breakglass < enough {
+            return Some(format!(
+                "`prices.breakglass` must be at least {enough}, not {breakglass}: cells are no \
+                 cheap place for blobs, a byte of one costs more than twice as much as where \
+                 `prices.insert` is {insert}"
             ));
         }
         if self.refunds.len() > LONGEST_LIST {
@@ -158,6 +165,14 @@ mod tests {
             (fault(|o| o.prices.lookup = 17), "not be above"),
             (fault(|o| o.prices.transfer = 2), "above `prices.lookup`"),
             (fault(|o| o.refunds[0] = 16), "below `prices.insert`, 16"),
+            (
+                fault(|o| {
+                    // The least is 2 x 256 x 1,000 / 16,433 = 31.2 and a bit more.
+                    o.prices.insert = 1_000;
+                    o.prices.breakglass = 31;
+                }),
+                "`prices.breakglass` must be at least 32, not 31",
+            ),
             (fault(|o| o.refunds[3] = 5), "from 4 to 5"),
             (fault(|o| o.refunds = vec![1; 17]), "at most 16"),
             (fault(|o| o.denominations.clear()), "1 to 16 entries"),
@@ -166,6 +181,23 @@ mod tests {
             (fault(|o| o.denominations[1] = 1_000), "must rise"),
         ] {
             assert!(fault.contains(part), "{fault}");
+        }
+    }
+
+    #[test]
+    fn a_byte_of_a_cell_costs_more_than_twice_a_byte_of_a_blob_and_the_least_that_does_is_taken() {
+        for insert in [1, 16, 32, 33, 1_000, 16_433, 50_000] {
+            let mut offer = offer();
+            offer.prices.insert = insert;
+            offer.refunds.clear();
+            let taken = |breakglass: &u64| {
+                offer.prices.breakglass = *breakglass;
+                offer.fault().is_none()
+            };
+            let least = (1..=HEADROOM).find(taken).unwrap();
+            let dearer = |price: u64| price * 16_433 > 2 * insert * 256;
+            assert!(dearer(least), "{insert}: {least}");
+            assert!(least == 1 || !dearer(least - 1), "{insert}: {least}");
         }
     }
 

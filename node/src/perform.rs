@@ -9,7 +9,7 @@ use larder_store::{Change, Effect, Outcome, StoreError};
 use crate::admit::wire;
 use crate::desk::Desk;
 use crate::step::{Caller, Judged, Paid, Pending, Step, Unverified};
-use crate::{delete, exchange, insert, lookup};
+use crate::{breakglass, delete, exchange, insert, lookup};
 
 impl Desk {
     /// Checks the proofs of several requests at once; one step each, in their order.
@@ -73,9 +73,12 @@ impl Desk {
             Call::Insert(insert) => insert::judge(engine, terms, insert),
             Call::Delete(delete) => delete::judge(engine, terms, delete),
             Call::Lookup(lookup) => lookup::judge(engine, lookup),
+            Call::BreakglassPut(put) => breakglass::judge(engine, terms, put, self.clock.now()),
             Call::Transfer | Call::Reissue | Call::Purchase => Ok(exchange::judge()),
             // Answered before.
-            Call::Info | Call::Quote(_) => return caller.refuse(Refusal::Internal),
+            Call::Info | Call::Quote(_) | Call::BreakglassOpen(_) => {
+                return caller.refuse(Refusal::Internal);
+            }
         };
         match judged {
             Ok(judged) => self.settle_with(caller, payment, judged),
@@ -136,7 +139,11 @@ impl Desk {
                 return caller.refuse(Refusal::Internal);
             }
             Ok(
-                done @ (Outcome::Settled | Outcome::Inserted | Outcome::Removed | Outcome::Opened),
+                done @ (Outcome::Settled
+                | Outcome::Inserted
+                | Outcome::Removed
+                | Outcome::Opened
+                | Outcome::CellStored),
             ) => {
                 if matches!(done, Outcome::Inserted | Outcome::Removed) {
                     self.fullness.forget();
@@ -149,6 +156,7 @@ impl Desk {
                 }
                 Declined::Refused(declined) => return self.decline(&caller, wire(declined)),
             },
+            Ok(Outcome::CellDoomed(cell)) => return self.opened_cell(&caller, *cell),
             Ok(Outcome::Full) => {
                 self.fullness.note(self.clock.now());
                 return caller.refuse(Refusal::StoreFull);
@@ -162,6 +170,9 @@ impl Desk {
             Ok(Outcome::HashMismatch(blob_hash)) => Refusal::BadSignature { blob_hash },
             Ok(Outcome::Absent) => Refusal::Absent,
             Ok(Outcome::Deleted) => Refusal::Deleted,
+            Ok(Outcome::StaleSequence(current)) => Refusal::StaleSequence { current },
+            // No request asks for it.
+            Ok(Outcome::CellsDropped(_)) => return caller.refuse(Refusal::Internal),
         };
         let judged = verdict.overtaken(overtaken, &caller.terms, caller.subject.op);
         self.settle_with(caller, payment, judged)

@@ -24,6 +24,8 @@ pub(crate) struct Pipeline {
     /// Where what was committed goes; the threads behind it answer.
     pub(crate) committed: Sender<Committed>,
     pub(crate) gate: Arc<Gate>,
+    /// The part of it for what nobody has paid for, where others do.
+    pub(crate) favours: Arc<Gate>,
 }
 
 /// A request that waits for a verifier.
@@ -52,10 +54,17 @@ impl Pipeline {
         drop(contents);
         match step {
             Step::Answer(contents) => send(responder, &contents),
-            step => match self.gate.enter() {
-                Some(place) => self.go_on(step, responder, place),
-                None => self.desk.tally.shed.one(),
-            },
+            Step::Drop => {}
+            step => {
+                let gate = match step.is_a_favour() {
+                    true => &self.favours,
+                    false => &self.gate,
+                };
+                match gate.enter() {
+                    Some(place) => self.go_on(step, responder, place),
+                    None => self.desk.tally.shed.one(),
+                }
+            }
         }
     }
 
@@ -89,6 +98,7 @@ impl Pipeline {
             step = match step {
                 Step::Perform(paid) => self.desk.perform(*paid),
                 Step::Answer(contents) => return send(responder, &contents),
+                Step::Drop => return,
                 Step::Verify(request) => {
                     return self.unverified.push(Unproven {
                         request: *request,

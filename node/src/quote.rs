@@ -154,7 +154,7 @@ fn commit(caller: Caller, change: Change, request: String, paid: bool, expires: 
             outcome: Ok(quoted(request, paid, expires)),
             stored: None,
             adjust: 0,
-            again: Again::Exchange,
+            again: Again::Nothing,
         },
         replacement: None,
     };

@@ -9,24 +9,32 @@
 //! | delete | a blob that it may not remove | `BadSignature` |
 //! | delete | the same blob, stored anew | `AlreadyExists` |
 //! | look-up | | as for the first time |
+//! | put | its cell, which nobody has opened | `CellStored` |
+//! | put | its cell, opened; one of a higher sequence | `StaleSequence` |
+//! | put | nothing, one put after its own was gone | `Absent` |
+//! | put | signed by somebody else | `BadSignature` |
 //! | transfer, reissue, purchase | | `Exchanged` |
 
-use larder_protocol::{BlobHash, Done, Refusal, ServerKey};
+use larder_protocol::{BlobHash, Done, Refusal};
 use larder_store::{Engine, Stat, StoreError};
 
-use crate::lookup;
 use crate::step::Again;
+use crate::terms::Terms;
+use crate::{breakglass, lookup};
 
 /// The outcome, and the hash of the blob that it is about.
 pub(crate) type Present = (Result<Done, Refusal>, Option<BlobHash>);
 
 pub(crate) fn answer(
     engine: &dyn Engine,
-    server: &ServerKey,
+    terms: &Terms,
     again: &Again,
+    now: u64,
 ) -> Result<Present, StoreError> {
     let (key, present): (_, &dyn Fn(BlobHash) -> Present) = match again {
         Again::Exchange => return Ok((Ok(Done::Exchanged), None)),
+        Again::BreakglassPut(put) => return breakglass::recall(engine, terms, put, now),
+        Again::Nothing => return Ok((Err(Refusal::Internal), None)),
         Again::Lookup(lookup) => return Ok((lookup::find(engine, lookup)?, None)),
         Again::Insert { key, blob_hash } => (key, &|found| {
             if found == *blob_hash {
@@ -36,7 +44,7 @@ pub(crate) fn answer(
             }
         }),
         Again::Delete(delete) => (&delete.key, &|blob_hash| {
-            let refusal = if delete.permits(server, blob_hash) {
+            let refusal = if delete.permits(&terms.server_key, blob_hash) {
                 Refusal::AlreadyExists { blob_hash }
             } else {
                 Refusal::BadSignature { blob_hash }

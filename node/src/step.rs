@@ -7,7 +7,9 @@ use larder_credentials::{Request as Core, Status};
 use larder_protocol::delete::Delete;
 use larder_protocol::insert::Insert;
 use larder_protocol::lookup::Lookup;
-use larder_protocol::{BlobHash, Call, Done, Key, Op, Refusal, Reply, SizeClass, Subject};
+use larder_protocol::{
+    BlobHash, BreakglassPut, Call, Done, Key, Op, Refusal, Reply, SizeClass, Subject,
+};
 use larder_store::{Change, Effect};
 
 use crate::terms::Terms;
@@ -16,12 +18,27 @@ use crate::terms::Terms;
 pub(crate) enum Step {
     /// It is over: these are the contents of the answer.
     Answer(Vec<u8>),
+    /// It is over: it gets no answer, and its sender may try again.
+    Drop,
     /// Its proofs are to be checked, best with others at once.
     Verify(Box<Unverified>),
     /// Its payment is good: it is to be performed.
     Perform(Box<Paid>),
     /// What it does is to become durable.
     Commit(Box<Effect>, Box<Pending>),
+}
+
+impl Step {
+    /// Whether it is to become durable and nobody has paid for that, where others do.
+    pub(crate) fn is_a_favour(&self) -> bool {
+        match self {
+            Step::Commit(_, pending) => {
+                let Caller { subject, terms, .. } = &pending.caller;
+                terms.teller.is_some() && subject.op.paid_as().is_none()
+            }
+            _ => false,
+        }
+    }
 }
 
 /// Who waits for an answer, and under which terms the request was taken.
@@ -86,7 +103,7 @@ pub(crate) struct Judged {
 /// The answer to an operation that could be looked into, which is what is paid for.
 pub(crate) struct Verdict {
     pub(crate) outcome: Result<Done, Refusal>,
-    /// The hash of the blob that an insert or a delete was about.
+    /// The hash of the blob that an insert or a delete was about, or of the cell that was put.
     pub(crate) stored: Option<BlobHash>,
     /// Tokens that go back.
     pub(crate) adjust: u64,
@@ -110,7 +127,9 @@ impl Verdict {
     /// What the ledger is told of it. Whatever a look-up finds it is done.
     pub(crate) fn ledger_outcome(&self, op: Op) -> Outcome {
         let status = match (&self.outcome, op) {
-            (Err(_), Op::Insert | Op::Delete) => Status(Reply::code(&self.outcome)),
+            (Err(_), Op::Insert | Op::Delete | Op::BreakglassPut) => {
+                Status(Reply::code(&self.outcome))
+            }
             _ => Status::DONE,
         };
         let adjust = self.adjust;
@@ -126,10 +145,16 @@ pub(crate) fn back_if_refused(terms: &Terms, op: Op) -> u64 {
 
 /// As much of a call as its retry needs: everything but the blob.
 pub(crate) enum Again {
-    Insert { key: Key, blob_hash: BlobHash },
+    Insert {
+        key: Key,
+        blob_hash: BlobHash,
+    },
     Delete(Delete),
     Lookup(Lookup),
+    BreakglassPut(Box<BreakglassPut>),
     Exchange,
+    /// What is not paid is not replayed: it is asked anew.
+    Nothing,
 }
 
 impl From<Call> for Again {
@@ -141,9 +166,9 @@ impl From<Call> for Again {
             },
             Call::Delete(delete) => Again::Delete(delete),
             Call::Lookup(lookup) => Again::Lookup(lookup),
-            Call::Info | Call::Quote(_) | Call::Transfer | Call::Reissue | Call::Purchase => {
-                Again::Exchange
-            }
+            Call::BreakglassPut(put) => Again::BreakglassPut(put),
+            Call::Transfer | Call::Reissue | Call::Purchase => Again::Exchange,
+            Call::Info | Call::Quote(_) | Call::BreakglassOpen(_) => Again::Nothing,
         }
     }
 }

@@ -32,6 +32,8 @@ pub(crate) struct Succession {
     pub(crate) identity: Identity,
     /// What is asked from the next epoch on; nothing on a node that serves for free.
     pub(crate) offer: Option<Offer>,
+    /// Seconds from the opening of a breakglass cell to its deletion, from the next epoch on.
+    pub(crate) breakglass_seconds: u32,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -42,7 +44,8 @@ impl Succession {
         let Some(offer) = &self.offer else {
             // Ages go on being counted from where payment left them.
             let ordinal = stored.map_or(0, |epochs| epochs.ordinal);
-            return Ok(Terms::unpaid(&self.identity, ordinal));
+            let seconds = self.breakglass_seconds;
+            return Ok(Terms::unpaid(&self.identity, ordinal, seconds));
         };
         match stored {
             Some(epochs) => Terms::of_epoch(&self.identity, &epochs),
@@ -86,10 +89,12 @@ impl Succession {
         let closed = stored.as_ref().map(|epochs| epochs.floor.oldest);
         let oldest = closed.map_or(oldest, |closed| closed.max(oldest));
         let floor = Floor { oldest, current };
+        let seconds = self.breakglass_seconds;
+        let record = record_for(&self.identity, offer, seconds, stored.as_ref(), floor);
         let next = Enter {
             floor,
             since: self.clock.now(),
-            terms: record_for(&self.identity, offer, stored.as_ref(), floor).encode(),
+            terms: record.encode(),
             // A tombstone outlives the credentials of the epoch in which it was made.
             tombstones_before: (ordinal + 1).saturating_sub(offer.earlier_epochs),
         };

@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | insert | insert | nothing; of a refused one all but the price of a look-up |
 //! | delete | delete | the refund for the blob's age, if it was removed and had been paid for |
+//! | breakglass put | breakglass | nothing; of a refused one all but the price of a look-up |
 //! | look-up | look-up | nothing, whatever is found |
 //! | transfer | transfer | nothing |
 //! | reissue, purchase | nothing | nothing |
@@ -30,8 +31,9 @@ impl PriceList {
             Op::Insert => prices.insert,
             Op::Delete => prices.delete,
             Op::Lookup => prices.lookup,
+            Op::BreakglassPut => prices.breakglass,
             Op::Transfer => prices.transfer,
-            Op::Info | Op::Quote | Op::Reissue | Op::Purchase => 0,
+            Op::Info | Op::BreakglassOpen | Op::Quote | Op::Reissue | Op::Purchase => 0,
         }
     }
 
@@ -40,6 +42,7 @@ impl PriceList {
         let prices = &self.0.prices;
         match op {
             Op::Insert => prices.insert.saturating_sub(prices.lookup),
+            Op::BreakglassPut => prices.breakglass.saturating_sub(prices.lookup),
             _ => 0,
         }
     }
@@ -65,15 +68,24 @@ impl PriceList {
 
 impl ledger::Tariff for PriceList {
     fn price(&self, op: OpCode, _: &[u8]) -> Option<NonZeroU64> {
-        let sold = [Op::Insert, Op::Delete, Op::Lookup, Op::Transfer];
+        let sold = [
+            Op::Insert,
+            Op::Delete,
+            Op::Lookup,
+            Op::BreakglassPut,
+            Op::Transfer,
+        ];
         let op = sold.into_iter().find(|sold| sold.paid_as() == Some(op))?;
         NonZeroU64::new(self.price(op))
     }
 
     fn largest_adjust(&self, op: OpCode, _: &[u8]) -> u64 {
-        if Some(op) == Op::Insert.paid_as() {
+        let is = |paid: Op| paid.paid_as() == Some(op);
+        if is(Op::Insert) {
             self.back_if_refused(Op::Insert)
-        } else if Some(op) == Op::Delete.paid_as() {
+        } else if is(Op::BreakglassPut) {
+            self.back_if_refused(Op::BreakglassPut)
+        } else if is(Op::Delete) {
             self.0.refunds.iter().copied().max().unwrap_or_default()
         } else {
             0

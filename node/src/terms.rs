@@ -16,7 +16,7 @@ use secp256k1::Keypair;
 
 use crate::NodeError;
 use crate::identity::Identity;
-use crate::offer::{BREAKGLASS_SECONDS, Offer};
+use crate::offer::Offer;
 use crate::tariff::PriceList;
 
 /// The terms of one epoch.
@@ -29,6 +29,8 @@ pub(crate) struct Terms {
     pub(crate) ordinal: u32,
     /// When the epoch was entered, unix seconds; an unpaid node has none.
     since: Option<u64>,
+    /// From the opening of a breakglass cell to its deletion.
+    pub(crate) breakglass_seconds: u32,
     pub(crate) signed_record: SignedRecord,
     record_hash: RecordHash,
     /// Who takes payment; nobody on an unpaid node.
@@ -37,7 +39,7 @@ pub(crate) struct Terms {
 
 impl Terms {
     /// The terms of a node that serves everybody for free: one epoch, for ever.
-    pub(crate) fn unpaid(identity: &Identity, ordinal: u32) -> Self {
+    pub(crate) fn unpaid(identity: &Identity, ordinal: u32, breakglass_seconds: u32) -> Self {
         let mut server = identity.server_keypair();
         let record = unpaid_record(identity);
         let terms = Terms {
@@ -47,6 +49,7 @@ impl Terms {
             epoch_seconds: record.epoch_seconds,
             ordinal,
             since: None,
+            breakglass_seconds,
             record_hash: record.hash(),
             signed_record: record.sign(&server),
             teller: None,
@@ -77,6 +80,7 @@ impl Terms {
             epoch_seconds: record.epoch_seconds,
             ordinal: epochs.ordinal,
             since: Some(epochs.since),
+            breakglass_seconds: tariff.breakglass_seconds,
             record_hash: record.hash(),
             teller: Some(Teller::new(issuer, PriceList::new(tariff.clone()))),
             signed_record,
@@ -114,7 +118,7 @@ impl Terms {
 
     /// Whether the epoch has what the operator asks for now, as far as it can have: refunds and
     /// earlier epochs come with time.
-    pub(crate) fn are_those_of(&self, offer: &Offer) -> bool {
+    pub(crate) fn are_those_of(&self, offer: &Offer, breakglass_seconds: u32) -> bool {
         self.teller.as_ref().is_some_and(|teller| {
             let Tariff {
                 issuers,
@@ -133,12 +137,13 @@ impl Terms {
                 && *denominations == offer.denominations
                 && issuers.len() == accepted as usize + 1
                 && self.epoch_seconds == offer.epoch_seconds
+                && self.breakglass_seconds == breakglass_seconds
         })
     }
 
     /// The contents of an answer: with a receipt if the outcome is about a key, in the size
     /// class of the request and never a larger one. `stored` is the hash of the blob that an
-    /// insert or a delete was about, `replacement` what the request's payment turned into.
+    /// insert or a delete was about, or of the cell of a put, `replacement` what the request's payment turned into.
     pub(crate) fn reply(
         &self,
         subject: &Subject,
@@ -180,6 +185,7 @@ pub(crate) fn refusal(refusal: Refusal, class: SizeClass) -> Vec<u8> {
 pub(crate) fn record_for(
     identity: &Identity,
     offer: &Offer,
+    breakglass_seconds: u32,
     previous: Option<&Epochs>,
     floor: Floor,
 ) -> SignedRecord {
@@ -198,7 +204,7 @@ pub(crate) fn record_for(
             prices: offer.prices,
             refunds: offer.refunds_after(&promised),
             denominations: offer.denominations.clone(),
-            breakglass_seconds: BREAKGLASS_SECONDS,
+            breakglass_seconds,
         }),
         ..unpaid
     };
@@ -247,7 +253,7 @@ mod tests {
     use crate::clock::test::At;
     use crate::node::open_folder;
     use crate::till::Giveaway;
-    use crate::{Config, Desk, Identity, Offer, Sale};
+    use crate::{Breakglass, Config, Desk, Identity, Offer, Sale};
 
     #[test]
     fn an_epoch_has_the_terms_of_its_offer_from_the_first_one_on_and_not_those_of_another() {
@@ -260,7 +266,9 @@ mod tests {
             offer: offer.clone(),
             till: Arc::new(Giveaway),
         };
-        let desk = Desk::open(engine, identity, Some(sale), Arc::new(At(1_800_000_000))).unwrap();
+        let (breakglass, clock) = (Breakglass::default(), Arc::new(At(1_800_000_000)));
+        let desk = Desk::open(engine, identity, Some(sale), breakglass, clock).unwrap();
+        let seconds = breakglass.seconds;
         let others: [fn(&mut Offer); 6] = [
             |offer| offer.prices.insert += 1,
             |offer| offer.refunds[0] += 1,
@@ -271,13 +279,18 @@ mod tests {
         ];
         for ordinal in 1..5 {
             let terms = desk.terms();
-            assert!(terms.are_those_of(&offer), "{ordinal}");
+            assert!(terms.are_those_of(&offer, seconds), "{ordinal}");
+            assert!(!terms.are_those_of(&offer, seconds + 1), "{ordinal}");
             for (number, change) in others.iter().enumerate() {
                 let mut other = offer.clone();
                 change(&mut other);
                 // Of the first epoch there is no earlier one, whatever is accepted.
                 let same = number == 5 && ordinal == 1;
-                assert_eq!(terms.are_those_of(&other), same, "{ordinal}: {number}");
+                assert_eq!(
+                    terms.are_those_of(&other, seconds),
+                    same,
+                    "{ordinal}: {number}"
+                );
             }
             desk.enter_next_epoch().unwrap();
         }
@@ -285,6 +298,6 @@ mod tests {
             earlier_epochs: offer.earlier_epochs + 1,
             ..offer
         };
-        assert!(!desk.terms().are_those_of(&wider));
+        assert!(!desk.terms().are_those_of(&wider, seconds));
     }
 }

@@ -6,15 +6,16 @@
 //! | 1 | `Insert` | [`insert`](crate::insert) | 17 |
 //! | 2 | `Delete` | [`delete`](crate::delete) | 18 |
 //! | 3 | `Lookup` | [`lookup`](crate::lookup) | 19 |
-//! | 4, 5 | reserved: `BreakglassPut`, `BreakglassOpen` | | |
+//! | 4 | `BreakglassPut` | [`breakglass`](crate::breakglass) | 20 |
+//! | 5 | `BreakglassOpen` | [`breakglass`](crate::breakglass) | free |
 //! | 6 | `Transfer` | – | 2 |
 //! | 7 | `Reissue` | – | 3 |
 //! | 8 | `Quote` | [`quote`](crate::quote) | free |
 //! | 9 | `Purchase` | – | 1 |
 //!
 //! "Paid as" is the operation code in the core ([`OpCode`]), the service's own being 16 and the
-//! op. A core for an insert, delete or lookup names as its parameters exactly the 32 bytes of
-//! [`Call::digest`], so it pays for that call and for no other; a core for one of the other
+//! op. A core for an insert, delete, lookup or put names as its parameters exactly the 32 bytes
+//! of [`Call::digest`], so it pays for that call and for no other; a core for one of the other
 //! three is all there is to the call.
 
 use larder_credentials::OpCode;
@@ -24,7 +25,7 @@ use crate::insert::Insert;
 use crate::lookup::Lookup;
 use crate::tagged::tagged_hash;
 use crate::wire::Reader;
-use crate::{DecodeError, Key, Quote};
+use crate::{BreakglassOpen, BreakglassPut, DecodeError, Key, Quote};
 
 /// The operations that exist so far, with their codes on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,6 +39,10 @@ pub enum Op {
     Delete = 2,
     /// Read a blob.
     Lookup = 3,
+    /// Write a breakglass cell.
+    BreakglassPut = 4,
+    /// Read a breakglass cell, and start the timer that deletes it; free.
+    BreakglassOpen = 5,
     /// Merge, split or take over a pair of credentials.
     Transfer = 6,
     /// Move a pair of credentials from an earlier live epoch to the current one; free.
@@ -49,13 +54,20 @@ pub enum Op {
 }
 
 impl Op {
+    /// Whether this is the operation that the body of an envelope asks for, as far as its first
+    /// byte says: so that what is too much of one kind can be dropped unread.
+    #[must_use]
+    pub fn begins(self, body: &[u8]) -> bool {
+        body.first() == Some(&(self as u8))
+    }
+
     /// The operation that the core of a paid request names, or `None` when there is no core to
-    /// it: `Info` and `Quote`.
+    /// it: `Info`, `BreakglassOpen` and `Quote`.
     #[must_use]
     pub fn paid_as(self) -> Option<OpCode> {
         match self {
-            Op::Info | Op::Quote => None,
-            Op::Insert | Op::Delete | Op::Lookup => {
+            Op::Info | Op::BreakglassOpen | Op::Quote => None,
+            Op::Insert | Op::Delete | Op::Lookup | Op::BreakglassPut => {
                 OpCode::of_service(OpCode::FIRST_OF_SERVICE + self as u8)
             }
             Op::Transfer => Some(OpCode::TRANSFER),
@@ -76,6 +88,10 @@ pub enum Call {
     Delete(Delete),
     /// Read a blob.
     Lookup(Lookup),
+    /// Write a breakglass cell.
+    BreakglassPut(Box<BreakglassPut>),
+    /// Read a breakglass cell, and doom it.
+    BreakglassOpen(BreakglassOpen),
     /// Merge, split or take over a pair of credentials: the core says all.
     Transfer,
     /// Move a pair of credentials to the current epoch: the core says all.
@@ -95,6 +111,8 @@ impl Call {
             Call::Insert(_) => Op::Insert,
             Call::Delete(_) => Op::Delete,
             Call::Lookup(_) => Op::Lookup,
+            Call::BreakglassPut(_) => Op::BreakglassPut,
+            Call::BreakglassOpen(_) => Op::BreakglassOpen,
             Call::Transfer => Op::Transfer,
             Call::Reissue => Op::Reissue,
             Call::Quote(_) => Op::Quote,
@@ -108,7 +126,9 @@ impl Call {
         match self {
             Call::Insert(Insert { key, .. })
             | Call::Delete(Delete { key, .. })
-            | Call::Lookup(Lookup { key }) => Some(key),
+            | Call::Lookup(Lookup { key })
+            | Call::BreakglassOpen(BreakglassOpen { key, .. }) => Some(key),
+            Call::BreakglassPut(put) => Some(&put.key),
             Call::Info | Call::Transfer | Call::Reissue | Call::Quote(_) | Call::Purchase => None,
         }
     }
@@ -128,6 +148,8 @@ impl Call {
             Call::Insert(insert) => insert.encode(to),
             Call::Delete(delete) => delete.encode(to),
             Call::Lookup(lookup) => lookup.encode(to),
+            Call::BreakglassPut(put) => put.encode(to),
+            Call::BreakglassOpen(open) => open.encode(to),
             Call::Quote(quote) => quote.encode(to),
             Call::Info | Call::Transfer | Call::Reissue | Call::Purchase => {}
         }
@@ -140,6 +162,8 @@ impl Call {
             1 => Call::Insert(Insert::decode(reader)?),
             2 => Call::Delete(Delete::decode(reader)?),
             3 => Call::Lookup(Lookup::decode(reader)?),
+            4 => Call::BreakglassPut(Box::new(BreakglassPut::decode(reader)?)),
+            5 => Call::BreakglassOpen(BreakglassOpen::decode(reader)?),
             6 => Call::Transfer,
             7 => Call::Reissue,
             8 => Call::Quote(Quote::decode(reader)?),

@@ -8,7 +8,7 @@
 //! | [`envelope`] | version, length, padding: the contents of one custom onion message |
 //! | [`request`] | op, nonce, payment, parameters, extension |
 //! | [`call`] | the operations, and what binds a payment to one of them |
-//! | [`insert`], [`delete`], [`lookup`], [`quote`] | the parameters of one operation each |
+//! | [`insert`], [`delete`], [`lookup`], [`quote`], [`breakglass`] | the parameters of one operation each; of two |
 //! | [`reply`] | outcome or [`refusal`], receipt, replacement |
 //! | [`receipt`] | signed proof of what the server found |
 //! | [`record`] | the signed terms of a storage node |
@@ -23,6 +23,7 @@
 //! allocates. `vectors/` holds golden vectors for a second implementation.
 
 pub mod address;
+pub mod breakglass;
 pub mod call;
 pub mod delete;
 pub mod envelope;
@@ -46,6 +47,7 @@ mod wire;
 
 pub use address::Address;
 pub use blob::{BLOB_LEN, Blob, BlobHash};
+pub use breakglass::{BreakglassOpen, BreakglassPut, CELL_BYTES, Cell, OpenedCell};
 pub use bytes::InvalidBytes;
 pub use call::{Call, Op};
 pub use envelope::SizeClass;

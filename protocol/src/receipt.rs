@@ -13,7 +13,7 @@
 //! | 1 | op |
 //! | 33 | key |
 //! | 1 | outcome, the reply's status code |
-//! | 1 + 32 | 1 and the blob's hash, or 0 and zeros when there is no blob |
+//! | 1 + 32 | 1 and the blob's or cell's hash, or 0 and zeros when there is none; of `StaleSequence` 1, 24 zeros and the sequence |
 //! | 4 | epoch |
 //! | 32 | hash of the parameter record |
 //! | 32 | nonce of the request |
@@ -38,7 +38,8 @@ pub struct Finding {
     pub key: Key,
     /// The status code of the reply ([`Reply::code`](crate::Reply::code)).
     pub outcome: u8,
-    /// Hash of the blob that was inserted, removed or found; `None` when there is no blob.
+    /// Hash of the blob that was inserted, removed or found, or of the cell that was written or
+    /// opened; `None` when there is none.
     pub blob: Option<BlobHash>,
     /// The request's nonce.
     pub nonce: Nonce,

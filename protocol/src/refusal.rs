@@ -56,22 +56,27 @@ pub enum Refusal {
         /// Hash of the stored blob.
         blob_hash: BlobHash,
     },
-    /// There is nothing under this key, and never was within the server's memory. Nobody's fault.
+    /// There is nothing under this key, and never was within the server's memory; of a cell, that
+    /// was opened long enough ago is not remembered either. Nobody's fault.
     #[error("there is nothing under this key")]
     Absent,
     /// There was a blob, and its owner deleted it. Nobody's fault.
     #[error("the blob under this key was deleted")]
     Deleted,
     /// The signature does not permit this. The client signed with another key, for another
-    /// server, or over another blob than the one with this hash: look it up and sign again.
+    /// server, or over another blob than the one with this hash: look it up and sign again. Of a
+    /// put, the hash is that of the cell that was sent, and nothing was compared with what is
+    /// stored; of an open it is zeros, for a stranger learns nothing about a cell.
     #[error(
-        "the signature does not permit this: it is by another key, for another server or over another blob"
+        "the signature does not permit this: it is by another key, for another server or over other contents"
     )]
     BadSignature {
-        /// Hash of the stored blob. With the hash that the client signed, the server is at fault.
+        /// Hash of the stored blob, or as above. With the hash that the client signed, the server
+        /// is at fault.
         blob_hash: BlobHash,
     },
-    /// The cell holds this sequence or a higher one. Open it, then write a higher one.
+    /// The cell holds this sequence or a higher one: another device of the same wallet was faster,
+    /// or this is an old request. Write a higher one; opening the cell would doom it.
     #[error("the cell already holds sequence {current}: write a higher one")]
     StaleSequence {
         /// The sequence in the cell.

@@ -2,15 +2,16 @@
 //!
 //! | bytes | field |
 //! | --- | --- |
-//! | 1 | status: 0 `Info`, 1 `Inserted`, 2 `Removed`, 3 `Found`, 4 `Quoted`, 5 `Exchanged`, or a [refusal](crate::refusal) |
-//! | by status | `Info`: the signed [record](crate::record), 2 bytes of length in front; `Found`: the blob, 16,433; `Quoted`: the [quote](crate::quote); refusals: their fields |
+//! | 1 | status: 0 `Info`, 1 `Inserted`, 2 `Removed`, 3 `Found`, 4 `Quoted`, 5 `Exchanged`, 6 `CellStored`, 7 `Cell`, or a [refusal](crate::refusal) |
+//! | by status | `Info`: the signed [record](crate::record), 2 bytes of length in front; `Found`: the blob, 16,433; `Quoted`: the [quote](crate::quote); `Cell`: the [cell](crate::breakglass), 268; refusals: their fields |
 //! | 1 | what follows: bit 0 a receipt, bit 1 a replacement |
 //! | 100 | [receipt](crate::receipt), if bit 0 |
 //! | 2 + r | length and bytes of the replacement, a [`larder_credentials::Reply::Performed`], if bit 1 |
 //! | rest | [`extension`](crate::extension) |
 //!
 //! Every reply that says something about a key carries a receipt: all of
-//! `Inserted`, `Removed`, `Found`, `AlreadyExists`, `Absent`, `Deleted` and `BadSignature`.
+//! `Inserted`, `Removed`, `Found`, `CellStored`, `Cell`, `AlreadyExists`, `Absent`, `Deleted`,
+//! `BadSignature` and `StaleSequence`.
 //! A client that gets one of these without a valid receipt has got nothing. What is only about
 //! tokens needs none: the replacement proves itself.
 
@@ -19,7 +20,9 @@ use std::fmt;
 use crate::extension::Extension;
 use crate::receipt::Finding;
 use crate::wire::{Reader, put_prefixed};
-use crate::{Blob, BlobHash, DecodeError, Quoted, Receipt, Refusal, SignedRecord, Subject};
+use crate::{
+    Blob, BlobHash, DecodeError, OpenedCell, Quoted, Receipt, Refusal, SignedRecord, Subject,
+};
 
 const RECEIPT: u8 = 1;
 const REPLACEMENT: u8 = 2;
@@ -39,6 +42,10 @@ pub enum Done {
     Quoted(Quoted),
     /// A `Transfer`, `Reissue` or `Purchase`: the pair was replaced, and nothing else happened.
     Exchanged,
+    /// The breakglass cell is stored, durably.
+    CellStored,
+    /// The breakglass cell, which is doomed from now on, durably.
+    Cell(Box<OpenedCell>),
 }
 
 /// One reply.
@@ -86,14 +93,16 @@ impl Reply {
             Ok(Done::Found(_)) => 3,
             Ok(Done::Quoted(_)) => 4,
             Ok(Done::Exchanged) => 5,
+            Ok(Done::CellStored) => 6,
+            Ok(Done::Cell(_)) => 7,
             Err(refusal) => refusal.code(),
         }
     }
 
     /// What the receipt of this outcome has to be about, or `None` when it needs none.
     ///
-    /// `stored` is the hash of the blob that an `Inserted` or `Removed` was about: the client
-    /// knows what it sent or signed, the server what it stored.
+    /// `stored` is the hash of the blob that an `Inserted` or `Removed` was about, or of the cell
+    /// of a `CellStored`: the client knows what it sent or signed, the server what it stored.
     #[must_use]
     pub fn finding(
         subject: &Subject,
@@ -102,11 +111,13 @@ impl Reply {
     ) -> Option<Finding> {
         let blob = match outcome {
             Ok(Done::Info(_) | Done::Quoted(_) | Done::Exchanged) => return None,
-            Ok(Done::Inserted | Done::Removed) => Some(stored?),
+            Ok(Done::Inserted | Done::Removed | Done::CellStored) => Some(stored?),
             Ok(Done::Found(blob)) => Some(blob.hash()),
+            Ok(Done::Cell(opened)) => Some(opened.cell.hash()),
             Err(Refusal::AlreadyExists { blob_hash } | Refusal::BadSignature { blob_hash }) => {
                 Some(*blob_hash)
             }
+            Err(Refusal::StaleSequence { current }) => Some(sequence_in_place(*current)),
             Err(Refusal::Absent | Refusal::Deleted) => None,
             Err(_) => return None,
         };
@@ -130,7 +141,8 @@ impl Reply {
                     Done::Info(record) => put_prefixed(&mut to, &record.encode()),
                     Done::Found(blob) => to.extend_from_slice(blob.as_bytes()),
                     Done::Quoted(quoted) => quoted.encode(&mut to),
-                    Done::Inserted | Done::Removed | Done::Exchanged => {}
+                    Done::Cell(opened) => opened.encode(&mut to),
+                    Done::Inserted | Done::Removed | Done::Exchanged | Done::CellStored => {}
                 }
             }
             Err(refusal) => refusal.encode(&mut to),
@@ -164,6 +176,8 @@ impl Reply {
             3 => Ok(Done::Found(reader.blob()?)),
             4 => Ok(Done::Quoted(Quoted::decode(&mut reader)?)),
             5 => Ok(Done::Exchanged),
+            6 => Ok(Done::CellStored),
+            7 => Ok(Done::Cell(Box::new(OpenedCell::decode(&mut reader)?))),
             code => Err(Refusal::decode(code, &mut reader)?),
         };
         let follows = reader.u8("the flags")?;
@@ -190,4 +204,12 @@ impl Reply {
             extension,
         })
     }
+}
+
+/// What a receipt says of a sequence: 24 zeros and its 8 bytes, where otherwise a hash is. The
+/// outcome, which it covers too, tells the two apart.
+fn sequence_in_place(sequence: u64) -> BlobHash {
+    let mut place = [0; 32];
+    place[24..].copy_from_slice(&sequence.to_be_bytes());
+    BlobHash(place)
 }

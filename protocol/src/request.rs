@@ -7,7 +7,7 @@
 //! | 1 | payment: 0 none, 1 credentials |
 //! | 2 | length of the payment, `c`; 0 when there is none |
 //! | c | payment: a [`larder_credentials::Request`], the core |
-//! | by op | parameters: [`insert`](crate::insert), [`delete`](crate::delete), [`lookup`](crate::lookup), [`quote`](crate::quote); the others have none |
+//! | by op | parameters: [`insert`](crate::insert), [`delete`](crate::delete), [`lookup`](crate::lookup), [`breakglass`](crate::breakglass), [`quote`](crate::quote); the others have none |
 //! | rest | [`extension`](crate::extension) |
 
 use std::fmt;
@@ -30,7 +30,7 @@ impl fmt::Debug for Nonce {
 /// How a request pays.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Payment {
-    /// Not at all: `Info`, `Quote`, or a storage node that runs with `payment = "none"`.
+    /// Not at all: `Info`, `BreakglassOpen`, `Quote`, or a storage node that runs with `payment = "none"`.
     None,
     /// The bytes of a [`larder_credentials::Request`]: a pair of credentials, or a claim in a
     /// `Purchase`, and the proof around it.

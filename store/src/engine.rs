@@ -2,9 +2,9 @@
 
 use larder_credentials::ledger::{Claim, Declined, Entry, Floor, Past, Reads, Supply};
 use larder_credentials::{ClaimTag, Reference, Row};
-use larder_protocol::{Blob, BlobHash, Key};
+use larder_protocol::{Blob, BlobHash, Cell, Key};
 
-use crate::{Enter, Epochs, StoreError};
+use crate::{Enter, Epochs, StoreError, StoredCell};
 
 /// A primary store and its ledger. See the crate's documentation for what every engine
 /// promises.
@@ -36,6 +36,12 @@ pub trait Engine: Send + Sync + 'static {
     /// # Errors
     /// Those of the medium and of a damaged index.
     fn stat(&self, key: &Key) -> Result<Stat, StoreError>;
+
+    /// Returns the breakglass cell under `key`, unless it is gone by `now`, in Unix seconds.
+    ///
+    /// # Errors
+    /// Those of the medium and of a damaged index.
+    fn cell(&self, key: &Key, now: u64) -> Result<Option<StoredCell>, StoreError>;
 
     /// Returns the replacement row that consumed this reference, if its epoch is still live.
     ///
@@ -149,6 +155,31 @@ pub enum Change {
         /// [`Payment::id`].
         payment: [u8; 32],
     },
+    /// Stores a breakglass cell, if its sequence is higher than that of the cell that is there.
+    PutCell {
+        /// Where.
+        key: Key,
+        /// What it is put under.
+        sequence: u64,
+        /// What.
+        cell: Box<Cell>,
+        /// Unix seconds: a cell that is gone by now is not in the way.
+        now: u64,
+    },
+    /// Dooms the breakglass cell that is there, unless it is doomed already.
+    DoomCell {
+        /// Where.
+        key: Key,
+        /// When it will be gone, in Unix seconds.
+        deadline: u64,
+        /// Unix seconds: a cell that is gone by now cannot be doomed.
+        now: u64,
+    },
+    /// Removes the bytes of cells that are gone.
+    DropCells {
+        /// Unix seconds.
+        now: u64,
+    },
 }
 
 /// A payment and the claims that it opens: each buys one pair.
@@ -216,6 +247,14 @@ pub enum Outcome {
     Paid,
     /// Nothing was done: no such payment is awaited.
     UnknownPayment,
+    /// The cell is stored and to stay, now or since the same was put before.
+    CellStored,
+    /// Nothing was done: the cell that is there has this sequence, as high or higher.
+    StaleSequence(u64),
+    /// This is the cell that is there, and it is doomed, now or since before.
+    CellDoomed(Box<StoredCell>),
+    /// So many cells were removed. When it is none, no more are gone.
+    CellsDropped(usize),
     /// Nothing was done: the entry did not take effect, and this is why.
     Declined(Box<Declined>),
 }
@@ -254,6 +293,8 @@ pub struct Usage {
     pub blobs: u64,
     /// Tombstones kept.
     pub tombstones: u64,
+    /// Breakglass cells stored, those included that are gone and not removed yet.
+    pub cells: u64,
     /// Bytes that the store takes on its disk.
     pub disk_bytes: u64,
     /// Bytes that are free on that disk.

@@ -27,7 +27,7 @@ use crate::StoreError;
 use crate::books::{Books, Tally};
 use crate::medium::{Medium, sync_folder};
 use crate::overlay::Write;
-use crate::record::{Identity, Sequence, Stored, damaged};
+use crate::record::{FORMAT, Identity, Sequence, Stored, damaged};
 use crate::table::Table;
 use crate::view::View;
 
@@ -184,6 +184,17 @@ impl Index {
         let mut meta = Batch::default();
         let changed = |(table, _): &(Table, &Tally)| batches.contains_key(table);
         enter(&mut meta, next.commits, next.tallies().filter(changed));
+        // An older program does not know this tree; it is to name the format, not damage.
+        if batches.contains_key(&Table::Cells)
+            && let Some(identity) = self.identity()?
+            && identity.format < FORMAT
+        {
+            let identity = Identity {
+                format: FORMAT,
+                ..identity
+            };
+            meta.insert(IDENTITY, identity.to_bytes());
+        }
 
         let mut trees = vec![self.meta.clone()];
         let mut all = vec![meta];
@@ -393,6 +404,23 @@ mod tests {
                 "loss {number}"
             );
         }
+    }
+
+    #[test]
+    fn the_first_cell_makes_an_older_index_one_of_the_present_format_and_nothing_else_does() {
+        let folder = TempDir::new().unwrap();
+        let index = index(folder.path());
+        let format = || index.identity().unwrap().unwrap().format;
+        let mut books = index.audit(|_, _, _| Ok(())).unwrap();
+        let mut apply = |table, key: &[u8], bytes: u64| {
+            let mut overlay = Overlay::new(&index);
+            overlay.put(table, key, &record(bytes)).unwrap();
+            index.apply(&mut books, &overlay.into_writes()).unwrap();
+        };
+        apply(Table::Index, key(5).as_bytes(), 5);
+        assert_eq!(format(), 1);
+        apply(Table::Cells, key(5).as_bytes(), 6);
+        assert_eq!(format(), FORMAT);
     }
 
     #[test]

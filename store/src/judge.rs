@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use larder_protocol::{Blob, Key};
 
+use crate::cells::{self, Doomed};
 use crate::claims::{self, Unpaid};
 use crate::overlay::Overlay;
 use crate::record::{Record, TAIL_LEN, Tombstone, damaged};
@@ -14,7 +15,7 @@ use crate::room::Room;
 use crate::slot_file::SLOT_LEN;
 use crate::table::Table;
 use crate::view::{State, View};
-use crate::{Change, Effect, Outcome, StoreError};
+use crate::{Change, Effect, Outcome, StoreError, StoredCell};
 
 /// A batch under judgement.
 pub(crate) struct Judge<'e> {
@@ -23,6 +24,7 @@ pub(crate) struct Judge<'e> {
     pub(crate) unpaid: &'e mut Unpaid,
     /// The most claims that may wait for their payment.
     pub(crate) open_claims: usize,
+    pub(crate) doomed: &'e mut Doomed,
     /// New blobs, and their slots.
     pub(crate) blobs: HashMap<Key, (u64, Blob)>,
     /// Slots that nothing names once the batch is durable.
@@ -74,6 +76,25 @@ impl Judge<'_> {
                 Some(_) => None,
                 None => Some(Outcome::UnknownPayment),
             }),
+            Change::PutCell {
+                key,
+                sequence,
+                cell,
+                now,
+            } => Ok(match cells::standing(&self.overlay, key, *now)? {
+                Some(there) if there.is_what_was_put(*sequence, cell.hash()) => None,
+                Some(there) if there.sequence >= *sequence => {
+                    Some(Outcome::StaleSequence(there.sequence))
+                }
+                Some(_) => None,
+                None if self.room.for_record()? => None,
+                None => Some(Outcome::Full),
+            }),
+            Change::DoomCell { key, now, .. } => {
+                let there = cells::standing(&self.overlay, key, *now)?;
+                Ok(there.is_none().then_some(Outcome::Absent))
+            }
+            Change::DropCells { .. } => Ok(None),
         }
     }
 
@@ -110,6 +131,23 @@ impl Judge<'_> {
                 claims::mark_paid(&mut self.overlay, self.unpaid, &payment)?;
                 Ok(Outcome::Paid)
             }
+            Change::PutCell {
+                key,
+                sequence,
+                cell,
+                ..
+            } => {
+                let cell = StoredCell {
+                    sequence,
+                    cell: *cell,
+                    deadline: None,
+                };
+                cells::put(&mut self.overlay, self.doomed, key, &cell)
+            }
+            Change::DoomCell { key, deadline, now } => {
+                cells::doom(&mut self.overlay, self.doomed, key, deadline, now)
+            }
+            Change::DropCells { now } => cells::drop_gone(&mut self.overlay, self.doomed, now),
         }
     }
 }

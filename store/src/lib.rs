@@ -4,6 +4,8 @@
 //!
 //! * **Insert if absent, delete with a tombstone, look-up.** A key that was deleted can
 //!   never be inserted again while its tombstone lives.
+//! * **A breakglass cell only goes forward,** to higher sequences. Once opened it is gone at its
+//!   deadline, whoever asks, and whether or not the store was open then.
 //! * **A change and what pays for it are one.** An [`Effect`] may bring a ledger's entry
 //!   along: both become durable, or neither, and a pair or a claim is used once.
 //! * **Durable before acknowledged.** When [`Engine::commit`] returns, every effect of the
@@ -29,6 +31,9 @@
 //! The byte-level format is `docs/store-format.md`.
 
 mod books;
+#[cfg(test)]
+mod cell_secrecy;
+mod cells;
 mod claims;
 mod committer;
 #[cfg(test)]
@@ -63,6 +68,7 @@ mod view;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
 
+pub use cells::StoredCell;
 pub use committer::{Busy, Committer, Done, Limits};
 pub use engine::{Change, Effect, Engine, OpenedClaim, Outcome, Payment, Reading, Stat, Usage};
 pub use epochs::{Enter, Epochs};

@@ -8,11 +8,12 @@ use std::sync::{Arc, LazyLock};
 
 use larder_credentials::ledger::{Entry, Floor};
 use larder_credentials::{ClaimTag, Epoch, Reference, References};
+use larder_protocol::Key;
 use tempfile::TempDir;
 
 use crate::cut_disk::{CutDisk, copy_folder};
 use crate::medium::Medium;
-use crate::suite::sample::{blob, key};
+use crate::suite::sample::{blob, cell, key};
 use crate::suite::scene::{Scene, TOKENS};
 use crate::{
     Change, Effect, Engine, Enter, Options, Outcome, Payment, Reading, SledEngine, StoreError,
@@ -27,8 +28,16 @@ pub(crate) fn options() -> Options {
     }
 }
 
+/// When cells are gone.
+const DEADLINE: u64 = 1_000;
+
+/// Where the cell of batch `n` is: where no blob is.
+fn cell_key(n: u64) -> Key {
+    key(1_000_000 + n)
+}
+
 /// Batch `n` inserts three blobs and deletes one of batch `n - 2`, under the last epoch's
-/// tree of tombstones.
+/// tree of tombstones; puts a cell, dooms that of batch `n - 1` and drops that of `n - 2`.
 pub(crate) fn batch(n: u64) -> Vec<Effect> {
     let mut effects: Vec<Effect> = (0..3)
         .map(|i| {
@@ -44,6 +53,20 @@ pub(crate) fn batch(n: u64) -> Vec<Effect> {
             key: key(old * 3),
             blob_hash: blob(old * 3).hash(),
             epoch: u32::try_from(n / 4).unwrap(),
+        }));
+    }
+    effects.push(Effect::unpaid(Change::DropCells { now: DEADLINE }));
+    effects.push(Effect::unpaid(Change::PutCell {
+        key: cell_key(n),
+        sequence: n,
+        cell: Box::new(cell(n)),
+        now: 0,
+    }));
+    if let Some(last) = n.checked_sub(1) {
+        effects.push(Effect::unpaid(Change::DoomCell {
+            key: cell_key(last),
+            deadline: DEADLINE,
+            now: 0,
         }));
     }
     effects
@@ -139,6 +162,20 @@ fn check(engine: &SledEngine, batches: u64) -> Result<u64, String> {
             return Err(format!(
                 "number {number} of {there} batches is not as it should be"
             ));
+        }
+    }
+    for number in 0..=there {
+        let found = engine
+            .cell(&cell_key(number), 0)
+            .map_err(|error| error.to_string())?;
+        let found = found.map(|found| (found.sequence, found.cell, found.deadline));
+        let expected = match there.checked_sub(number) {
+            Some(1) => Some((number, cell(number), None)),
+            Some(2) => Some((number, cell(number), Some(DEADLINE))),
+            _ => None,
+        };
+        if found != expected {
+            return Err(format!("cell {number} of {there} is not as it should be"));
         }
     }
     Ok(there)

@@ -8,6 +8,7 @@
 //! | [`Record`] | `index` | key 33 | slot u64, SHA-256 of the blob 32, the blob's last 49 bytes |
 //! | [`Record`], version 2 | | | the same, ordinal u32, which is not 0 |
 //! | [`Tombstone`] | `tombstones/EEEEEEEE` (ordinal, hex) | hash of the key 32 | ordinal u32 |
+//! | [`StoredCell`](crate::StoredCell) | `cells` | key 33 | sequence u64, cell 256, deadline u64 or 0 |
 //! | [`Tally`](crate::books::Tally) | `meta` | `tally/` and the tree's name | count u64, digest u128 |
 //! | [`Identity`] | `meta` | `store` | format u32, store id 16 |
 //! | [`Sequence`] | `meta` | `commits` | commits u64 |
@@ -25,7 +26,7 @@ use crate::slot_file::SLOT_LEN;
 use crate::{Place, StoreError};
 
 /// The on-disk format of the index that this program writes. It reads all before it.
-pub(crate) const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 3;
 
 /// Version of the values' layout, where there is but one.
 const VERSION: u8 = 1;

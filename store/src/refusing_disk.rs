@@ -272,7 +272,7 @@ fn an_epoch_is_entered_even_if_the_former_index_cannot_be_removed() {
 }
 
 #[test]
-fn a_full_disk_refuses_inserts_and_takes_deletes() {
+fn a_full_disk_refuses_inserts_and_new_cells_and_takes_deletes_and_opens() {
     let folder = TempDir::new().unwrap();
     let disk = RefusingDisk::new(Refusal::Room);
     let medium: Arc<dyn Medium> = Arc::<RefusingDisk>::clone(&disk);
@@ -287,8 +287,11 @@ fn a_full_disk_refuses_inserts_and_takes_deletes() {
         Outcome::Inserted,
         Outcome::Full,
         Outcome::Removed,
+        Outcome::CellsDropped(1),
+        Outcome::Full,
     ];
-    assert_eq!(outcomes, expected);
+    assert_eq!(outcomes[..6], expected);
+    assert!(matches!(outcomes[6], Outcome::CellDoomed(_)));
     let insert = |number| {
         Effect::unpaid(Change::Insert {
             key: key(number),
@@ -307,7 +310,7 @@ fn a_full_disk_refuses_inserts_and_takes_deletes() {
 }
 
 #[test]
-fn below_the_floor_inserts_are_refused_and_deletes_are_not() {
+fn below_the_floor_inserts_and_new_cells_are_refused_and_deletes_and_opens_are_not() {
     let folder = TempDir::new().unwrap();
     let engine = SledEngine::open(folder.path(), options()).unwrap();
     engine.commit(batch(0)).unwrap();
@@ -318,8 +321,24 @@ fn below_the_floor_inserts_are_refused_and_deletes_are_not() {
     };
     let engine = SledEngine::open(folder.path(), floor).unwrap();
     let effects = batch(2).split_off(2);
-    assert_eq!(
-        engine.commit(effects).unwrap(),
-        [Outcome::Full, Outcome::Removed]
-    );
+    let expected = [
+        Outcome::Full,
+        Outcome::Removed,
+        Outcome::CellsDropped(0),
+        Outcome::Full,
+        // That of the batch which never was.
+        Outcome::Absent,
+    ];
+    assert_eq!(engine.commit(effects).unwrap(), expected);
+    // What is there can be opened, and be replaced in its place.
+    let opened = engine.commit(batch(1).split_off(5)).unwrap();
+    assert!(matches!(opened[..], [Outcome::CellDoomed(_)]));
+    let newer = batch(0).split_off(4).into_iter().map(|mut effect| {
+        if let Change::PutCell { sequence, .. } = &mut effect.change {
+            *sequence += 1;
+        }
+        effect
+    });
+    let outcomes = engine.commit(newer.collect()).unwrap();
+    assert_eq!(outcomes, [Outcome::CellStored]);
 }

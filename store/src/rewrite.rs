@@ -116,7 +116,7 @@ impl Plan {
         match table {
             Table::Rows(epoch) => epoch < self.epochs.floor.oldest.0,
             Table::Tombstones(ordinal) => ordinal < self.tombstones_before,
-            Table::Index | Table::Claims | Table::Payments | Table::Ledger => false,
+            Table::Index | Table::Claims | Table::Payments | Table::Ledger | Table::Cells => false,
         }
     }
 }

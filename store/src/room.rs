@@ -30,18 +30,7 @@ pub(crate) struct Room<'e> {
 impl Room<'_> {
     /// Whether there is room for a blob; makes the file longer if need be.
     pub(crate) fn any(&mut self) -> Result<bool, StoreError> {
-        let above_floor = match self.above_floor {
-            Some(known) => known,
-            None => {
-                let reserved = self.floor.saturating_add(self.index.disk_bytes()?);
-                self.medium
-                    .free_bytes(self.folder)
-                    .map_err(StoreError::io("ask for the disk's free space"))?
-                    .checked_sub(reserved)
-            }
-        };
-        self.above_floor = Some(above_floor);
-        let Some(bytes) = above_floor else {
+        let Some(bytes) = self.above_floor()? else {
             return Ok(false);
         };
         if self.free.any() {
@@ -59,6 +48,24 @@ impl Room<'_> {
             Err(error) => return Err(StoreError::io("lengthen the slot file")(error)),
         }
         Ok(self.free.any())
+    }
+
+    /// Whether there is room for a value that needs no slot.
+    pub(crate) fn for_record(&mut self) -> Result<bool, StoreError> {
+        Ok(self.above_floor()?.is_some())
+    }
+
+    /// The disk's bytes above its floor; asked once.
+    fn above_floor(&mut self) -> Result<Option<u64>, StoreError> {
+        if let Some(known) = self.above_floor {
+            return Ok(known);
+        }
+        let reserved = self.floor.saturating_add(self.index.disk_bytes()?);
+        let free = self.medium.free_bytes(self.folder);
+        let free = free.map_err(StoreError::io("ask for the disk's free space"))?;
+        let above_floor = free.checked_sub(reserved);
+        self.above_floor = Some(above_floor);
+        Ok(above_floor)
     }
 
     /// Takes a slot that [`Room::any`] has promised.

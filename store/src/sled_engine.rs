@@ -26,6 +26,7 @@ use larder_credentials::{ClaimTag, Reference, Row};
 use larder_protocol::Key;
 
 use crate::books::Books;
+use crate::cells::{self, Doomed};
 use crate::claims::Unpaid;
 use crate::folder::{self, Generation};
 use crate::free_slots::FreeSlots;
@@ -41,7 +42,8 @@ use crate::slot_file::SlotFile;
 use crate::table::Table;
 use crate::view::{State, View};
 use crate::{
-    Effect, Engine, Enter, Epochs, OpenedClaim, Outcome, Place, Reading, Stat, StoreError, Usage,
+    Effect, Engine, Enter, Epochs, OpenedClaim, Outcome, Place, Reading, Stat, StoreError,
+    StoredCell, Usage,
 };
 
 /// How a store is opened; none of it is written down.
@@ -91,6 +93,7 @@ struct Writer {
     free: FreeSlots,
     books: Books,
     unpaid: Unpaid,
+    doomed: Doomed,
     /// The latest index folder that was begun.
     generation: Generation,
     stopped: bool,
@@ -100,6 +103,7 @@ struct Writer {
 struct Shown {
     blobs: u64,
     tombstones: u64,
+    cells: u64,
     supply: Supply,
     epochs: Option<Epochs>,
 }
@@ -109,6 +113,7 @@ impl Shown {
         Ok(Shown {
             blobs: books.count(Table::Index..=Table::Index),
             tombstones: books.count(Table::ALL_TOMBSTONES),
+            cells: books.count(Table::Cells..=Table::Cells),
             supply: index.supply()?,
             epochs: index.epochs()?,
         })
@@ -140,11 +145,13 @@ impl SledEngine {
         let (capacity, _) = slots.extent()?;
         let mut free = FreeSlots::all(capacity);
         let mut unpaid = Unpaid::default();
+        let mut doomed = Doomed::default();
         let books = guarded(|| {
-            index.audit(|table, _, value| {
+            index.audit(|table, key, value| {
                 match table {
                     Table::Index => occupy(&mut free, Record::from_bytes(value)?.slot)?,
                     Table::Claims => unpaid.add(&OpenedClaim::from_bytes(value)?),
+                    Table::Cells => doomed.add_entry(key, value)?,
                     _ => {}
                 }
                 Ok(())
@@ -172,6 +179,7 @@ impl SledEngine {
                 free,
                 books,
                 unpaid,
+                doomed,
                 generation,
                 stopped: false,
             }),
@@ -223,6 +231,7 @@ impl SledEngine {
             },
             unpaid: &mut writer.unpaid,
             open_claims: self.options.open_claims,
+            doomed: &mut writer.doomed,
             blobs: Default::default(),
             emptied: Vec::new(),
         };
@@ -372,6 +381,10 @@ impl Engine for SledEngine {
         })
     }
 
+    fn cell(&self, key: &Key, now: u64) -> Result<Option<StoredCell>, StoreError> {
+        self.durable(key.as_bytes(), |index| cells::standing(index, key, now))
+    }
+
     fn row(&self, reference: &Reference) -> Result<Option<Row>, StoreError> {
         self.durable(&reference.0, |index| index.row(reference))
     }
@@ -407,6 +420,7 @@ impl Engine for SledEngine {
         Ok(Usage {
             blobs: shown.blobs,
             tombstones: shown.tombstones,
+            cells: shown.cells,
             disk_bytes: slot_bytes + index_bytes,
             free_bytes,
         })
@@ -416,7 +430,7 @@ impl Engine for SledEngine {
 /// The name under which a reader would ask for what is written.
 fn name(write: &Write) -> Option<Vec<u8>> {
     match write.table {
-        Table::Index | Table::Rows(_) | Table::Claims => Some(write.key.clone()),
+        Table::Index | Table::Rows(_) | Table::Claims | Table::Cells => Some(write.key.clone()),
         // A tombstone is written when its key leaves the index; the rest is not read.
         Table::Tombstones(_) | Table::Payments | Table::Ledger => None,
     }

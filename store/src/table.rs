@@ -19,6 +19,8 @@ pub(crate) enum Table {
     Payments,
     /// Supply and epoch.
     Ledger,
+    /// Key -> breakglass cell.
+    Cells,
 }
 
 const INDEX: &str = "index";
@@ -27,6 +29,7 @@ const ROWS: &str = "rows/";
 const CLAIMS: &str = "claims";
 const PAYMENTS: &str = "payments";
 const LEDGER: &str = "ledger";
+const CELLS: &str = "cells";
 
 impl Table {
     pub(crate) const ALL_TOMBSTONES: RangeInclusive<Table> =
@@ -42,6 +45,7 @@ impl Table {
             Table::Claims => CLAIMS.to_owned(),
             Table::Payments => PAYMENTS.to_owned(),
             Table::Ledger => LEDGER.to_owned(),
+            Table::Cells => CELLS.to_owned(),
         }
     }
 
@@ -57,6 +61,7 @@ impl Table {
             CLAIMS => Table::Claims,
             PAYMENTS => Table::Payments,
             LEDGER => Table::Ledger,
+            CELLS => Table::Cells,
             other => {
                 if let Some(ordinal) = other.strip_prefix(TOMBSTONES) {
                     Table::Tombstones(epoch(ordinal)?)
@@ -84,6 +89,7 @@ mod tests {
             Table::Claims,
             Table::Payments,
             Table::Ledger,
+            Table::Cells,
         ];
         for table in tables {
             assert_eq!(Table::of(table.name().as_bytes()).unwrap(), Some(table));

@@ -13,7 +13,7 @@ use larder_protocol::Key;
 use larder_store::suite::sample::{blob, key};
 use larder_store::{
     Busy, Change, Committer, Done, Effect, Engine, Enter, Epochs, Limits, OpenedClaim, Outcome,
-    Reading, Stat, StoreError, Usage,
+    Reading, Stat, StoreError, StoredCell, Usage,
 };
 
 /// An engine that announces each batch's size and waits for its result.
@@ -34,6 +34,10 @@ impl Engine for Gate {
     }
 
     fn stat(&self, _key: &Key) -> Result<Stat, StoreError> {
+        unreachable!("a committer does not read")
+    }
+
+    fn cell(&self, _key: &Key, _now: u64) -> Result<Option<StoredCell>, StoreError> {
         unreachable!("a committer does not read")
     }
 

@@ -81,7 +81,7 @@ fn a_store_of_format_1_is_read_and_written_on() {
         assert_eq!(engine.read(&key(n)).unwrap(), Reading::Found(blob(n)));
     }
 
-    // Entering an epoch makes it one of format 2.
+    // Entering an epoch makes it one of the present format.
     let next = Enter {
         floor: Floor {
             oldest: Epoch(1),

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use larder_credentials::{InFlight, PAIR_BYTES, Unspent};
 use larder_node::clock::{Clock, SystemClock};
 use larder_node::till::Vouchers;
-use larder_node::{Config, Desk, Identity, Sale};
+use larder_node::{Breakglass, Config, Desk, Identity, Sale};
 use larder_protocol::{Call, Done, Payment, Quote, Refusal, Reply, ServerKey};
 use larder_store::suite::sample;
 use larder_store::{Options, SledEngine};
@@ -29,7 +29,7 @@ use super::wallet::{Wallet, Work, contents, on_all_cores, paid, reply};
 use crate::report::{Bar, Report, cpu_of, spread};
 
 /// Requests of each kind, and honest inserts in a round.
-const REQUESTS: u64 = 32;
+pub(super) const REQUESTS: u64 = 32;
 const ROUNDS: usize = 5;
 /// What is turned away is sent so often in a round.
 const TURNS: usize = 2;
@@ -58,8 +58,9 @@ struct Kind {
     samples: Vec<f64>,
 }
 
-struct Scene {
-    desk: Arc<Desk>,
+/// A desk that sells, and the wallet that buys there.
+pub(super) struct Scene {
+    pub(super) desk: Arc<Desk>,
     wallet: Wallet,
     server: ServerKey,
     /// Sells to the wallet.
@@ -73,7 +74,7 @@ struct Scene {
 }
 
 /// An honest insert, and the pair that pays for it.
-struct Honest {
+pub(super) struct Honest {
     number: u64,
     call: Call,
     in_flight: InFlight,
@@ -85,7 +86,7 @@ pub(crate) fn run(report: &mut Report) -> Result<(), Box<dyn Error>> {
         "turned away: {REQUESTS} requests of each kind, {ROUNDS} interleaved rounds, through a \
          desk without threads, one at a time; the yardstick is a paid insert on the same way"
     ));
-    let mut scene = Scene::set()?;
+    let mut scene = Scene::set(Breakglass::default(), Arc::new(SystemClock))?;
     let mut kinds = scene.kinds().ok_or("the requests cannot be made")?;
     for kind in &kinds {
         for request in &kind.requests {
@@ -98,7 +99,9 @@ pub(crate) fn run(report: &mut Report) -> Result<(), Box<dyn Error>> {
     let mut pairs = scene.buy(REQUESTS).ok_or("no pairs")?;
     let mut honest = Vec::new();
     for round in 0..=ROUNDS {
-        let (took, back) = scene.honest(pairs).ok_or("an honest insert was refused")?;
+        let inserts = scene.prepare(pairs).ok_or("the inserts cannot be made")?;
+        let played = scene.play(inserts, |_| {});
+        let (took, back) = played.ok_or("an honest insert was refused")?;
         pairs = back;
         honest.push(took);
         for kind in &mut kinds {
@@ -129,7 +132,10 @@ pub(crate) fn run(report: &mut Report) -> Result<(), Box<dyn Error>> {
 }
 
 impl Scene {
-    fn set() -> Result<Self, Box<dyn Error>> {
+    pub(super) fn set(
+        breakglass: Breakglass,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Box<dyn Error>> {
         let folder = tempfile::tempdir()?;
         let config = Config::load(None, Some(folder.path()), [])?;
         let options = Options {
@@ -143,7 +149,7 @@ impl Scene {
             offer: config.offer,
             till: till.clone(),
         };
-        let desk = Desk::open(engine, identity, Some(sale), Arc::new(SystemClock))?;
+        let desk = Desk::open(engine, identity, Some(sale), breakglass, clock)?;
         let server = desk.server_key();
         let signed = desk.record();
         let record = signed.verified(&server).ok_or("another node's record")?;
@@ -164,7 +170,7 @@ impl Scene {
     }
 
     /// Buys at least so many pairs.
-    fn buy(&mut self, pairs: u64) -> Option<Vec<Unspent>> {
+    pub(super) fn buy(&mut self, pairs: u64) -> Option<Vec<Unspent>> {
         let each = Quote::MAX_TAGS as u64;
         let mut bought = Vec::new();
         for _ in 0..pairs.div_ceil(each) {
@@ -200,14 +206,25 @@ impl Scene {
         built.into_iter().collect()
     }
 
-    /// CPU microseconds for one honest insert, and the pairs that came back.
-    fn honest(&mut self, pairs: Vec<Unspent>) -> Option<(f64, Vec<Unspent>)> {
-        let inserts = self.inserts(pairs, self.wallet.prices.insert)?;
+    /// An honest insert for each pair.
+    pub(super) fn prepare(&mut self, pairs: Vec<Unspent>) -> Option<Vec<Honest>> {
+        self.inserts(pairs, self.wallet.prices.insert)
+    }
+
+    /// CPU microseconds for one honest insert and what is done after each of them, and the pairs
+    /// that came back.
+    pub(super) fn play(
+        &self,
+        inserts: Vec<Honest>,
+        mut beside: impl FnMut(&Desk),
+    ) -> Option<(f64, Vec<Unspent>)> {
         let requests = requests(&inserts)?;
         let mut answers = Vec::with_capacity(requests.len());
         let took = cpu_of(|| {
-            let answered = requests.iter().map(|request| self.desk.answer(request));
-            answers.extend(answered);
+            for request in &requests {
+                answers.push(self.desk.answer(request));
+                beside(&self.desk);
+            }
         });
         let pairs = inserts.into_iter().zip(&answers).map(|(honest, answer)| {
             let reply = reply(answer)?;

@@ -23,6 +23,7 @@ pub(super) fn restore(config: &Config, clock: Arc<dyn Clock>) -> Result<String, 
         engine,
         identity,
         offer: Some(config.offer.clone()),
+        breakglass_seconds: config.breakglass.seconds,
         clock,
     };
     let terms = succession.close_all(&config.offer)?;
@@ -73,7 +74,8 @@ mod tests {
             let (engine, identity) = open_folder(&config, Identity::load_or_create).unwrap();
             let (offer, till) = (config.offer.clone(), Arc::new(Giveaway));
             let sale = Sale { offer, till };
-            Desk::open(engine, identity, Some(sale), clock.clone()).unwrap()
+            let breakglass = config.breakglass;
+            Desk::open(engine, identity, Some(sale), breakglass, clock.clone()).unwrap()
         };
         open().enter_next_epoch().unwrap();
         assert_eq!(epochs(&config).floor.current, Epoch(1_800_000_001));

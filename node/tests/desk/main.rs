@@ -7,6 +7,7 @@
     reason = "a test panics when it is not so"
 )]
 
+mod cells;
 mod epochs;
 mod paying;
 mod races;

@@ -8,7 +8,7 @@ use larder_store::{Engine, Stat};
 use crate::scene::*;
 
 /// Sends both at the same moment.
-fn at_once(scene: &Scene, one: (Call, Payment), other: (Call, Payment)) -> [Reply; 2] {
+pub(crate) fn at_once(scene: &Scene, one: (Call, Payment), other: (Call, Payment)) -> [Reply; 2] {
     let start = Barrier::new(2);
     std::thread::scope(|scope| {
         let asking = [one, other].map(|(call, payment)| {

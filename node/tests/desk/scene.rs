@@ -14,7 +14,7 @@ use larder_credentials::{
 };
 use larder_node::clock::Clock;
 use larder_node::till::{Giveaway, Till};
-use larder_node::{Desk, Identity, NodeError, Offer, Sale};
+use larder_node::{Breakglass, Desk, Identity, NodeError, Offer, Sale};
 use larder_protocol::delete::Delete;
 use larder_protocol::insert::Insert;
 use larder_protocol::lookup::Lookup;
@@ -32,6 +32,11 @@ pub(crate) const START: u64 = 1_800_000_000;
 /// The epoch of a store that begins at [`START`].
 pub(crate) const FIRST: u32 = START as u32;
 pub(crate) const WEEK: u64 = 604_800;
+
+pub(crate) const BREAKGLASS: Breakglass = Breakglass {
+    seconds: 72 * 3_600,
+    opens_per_second: 20,
+};
 
 /// A clock that stands still until it is set.
 pub(crate) struct Still(AtomicU64);
@@ -110,7 +115,7 @@ impl Scene {
         let clock = Arc::new(Still(AtomicU64::new(now)));
         let engine = open(&folder, options);
         let identity = Identity::from_seed(SEED);
-        let desk = Desk::open(engine.clone(), identity, sale, clock.clone());
+        let desk = Desk::open(engine.clone(), identity, sale, BREAKGLASS, clock.clone());
         Scene {
             desk: desk.expect("a desk"),
             engine,
@@ -140,7 +145,7 @@ impl Scene {
         drop((desk, engine));
         let engine = open(&folder, options);
         let identity = Identity::from_seed(seed);
-        let desk = Desk::open(engine.clone(), identity, sale, clock.clone())?;
+        let desk = Desk::open(engine.clone(), identity, sale, BREAKGLASS, clock.clone())?;
         Ok(Scene {
             folder,
             clock,
@@ -174,7 +179,8 @@ impl Scene {
         assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::SUCCESS));
         let engine = open(&folder, options());
         let identity = Identity::from_seed(SEED);
-        let desk = Desk::open(engine.clone(), identity, Some(sale(offer())), clock.clone());
+        let sale = Some(sale(offer()));
+        let desk = Desk::open(engine.clone(), identity, sale, BREAKGLASS, clock.clone());
         Scene {
             desk: desk.expect("a desk"),
             engine,
@@ -245,6 +251,7 @@ fn stored(call: &Call) -> Option<BlobHash> {
         Call::Insert(insert) => Some(insert.blob.hash()),
         // Every delete of these tests is of blob 1.
         Call::Delete(_) => Some(blob(1).hash()),
+        Call::BreakglassPut(put) => Some(put.cell.hash()),
         _ => None,
     }
 }
@@ -308,6 +315,7 @@ impl Wallet {
             Op::Insert => prices.insert,
             Op::Delete => prices.delete,
             Op::Lookup => prices.lookup,
+            Op::BreakglassPut => prices.breakglass,
             _ => prices.transfer,
         };
         self.pay_with(&scene.terms(), pair, call, price)

@@ -278,6 +278,7 @@ fn a_payment_that_settles_while_the_node_is_down_is_credited_once_after_the_rest
         engine.clone(),
         Identity::from_seed(SEED),
         till.sale(),
+        BREAKGLASS,
         clock.clone(),
     );
     let scene = Scene {

@@ -7,8 +7,9 @@ use larder_protocol::insert::Insert;
 use larder_protocol::lookup::Lookup;
 use larder_protocol::record::{Prices, Tariff};
 use larder_protocol::{
-    BLOB_LEN, Blob, BlobHash, Call, Done, Key, NodeId, Nonce, Payment, Quote, Quoted, Receipt,
-    ReceiptKey, Record, RecordHash, Refusal, Reply, Request, ServerKey,
+    BLOB_LEN, Blob, BlobHash, BreakglassOpen, BreakglassPut, CELL_BYTES, Call, Cell, Done, Key,
+    NodeId, Nonce, OpenedCell, Payment, Quote, Quoted, Receipt, ReceiptKey, Record, RecordHash,
+    Refusal, Reply, Request, ServerKey,
 };
 use proptest::collection::{btree_set, vec};
 use proptest::option;
@@ -39,6 +40,11 @@ pub(crate) fn blob(seed: u8) -> Blob {
     bytes.try_into().expect("the right length")
 }
 
+/// A cell that differs for every seed.
+pub(crate) fn cell(seed: u8) -> Cell {
+    Cell(std::array::from_fn(|at| at as u8 ^ seed))
+}
+
 pub(crate) fn record(epoch: u32, tariff: Option<Tariff>) -> Record {
     Record {
         server_key: server_key(1),
@@ -52,6 +58,10 @@ pub(crate) fn record(epoch: u32, tariff: Option<Tariff>) -> Record {
 
 fn signature() -> impl Strategy<Value = [u8; 64]> {
     vec(any::<u8>(), 64).prop_map(|bytes| bytes.try_into().expect("64 bytes"))
+}
+
+fn cells() -> impl Strategy<Value = Cell> {
+    vec(any::<u8>(), CELL_BYTES).prop_map(|bytes| Cell::from_slice(&bytes).expect("256 bytes"))
 }
 
 fn extension() -> impl Strategy<Value = Extension> {
@@ -91,6 +101,20 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
             signature
         })),
         any::<u8>().prop_map(|k| Call::Lookup(Lookup { key: key(k) })),
+        (any::<u8>(), any::<u64>(), cells(), signature()).prop_map(
+            |(k, sequence, cell, signature)| Call::BreakglassPut(Box::new(BreakglassPut {
+                key: key(k),
+                sequence,
+                cell,
+                signature,
+            }))
+        ),
+        (any::<u8>(), signature()).prop_map(|(k, signature)| Call::BreakglassOpen(
+            BreakglassOpen {
+                key: key(k),
+                signature
+            }
+        )),
         Just(Call::Transfer),
         Just(Call::Reissue),
         quote().prop_map(Call::Quote),
@@ -182,6 +206,14 @@ pub(crate) fn reply() -> impl Strategy<Value = Reply> {
         any::<u8>().prop_map(|seed| Done::Found(blob(seed))),
         quoted().prop_map(Done::Quoted),
         Just(Done::Exchanged),
+        Just(Done::CellStored),
+        (any::<u64>(), cells(), any::<u32>()).prop_map(|(sequence, cell, seconds)| {
+            Done::Cell(Box::new(OpenedCell {
+                sequence,
+                cell,
+                seconds,
+            }))
+        }),
     ];
     let outcome = prop_oneof![
         done.prop_map(Ok),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::messages::{blob, key, keypair, record, server_key};
+use crate::messages::{blob, cell, key, keypair, record, server_key};
 use larder_credentials::{
     ClaimTag, Epoch, IssuerKey, MasterSecret, OpCode, PARAMETERS_BYTES, RangeWidth,
 };
@@ -10,7 +10,10 @@ use larder_protocol::delete::Delete;
 use larder_protocol::insert::Insert;
 use larder_protocol::lookup::Lookup;
 use larder_protocol::record::{Prices, Tariff};
-use larder_protocol::{Call, DecodeError, Op, Quote, Record, issuer_commitment};
+use larder_protocol::{
+    BreakglassOpen, BreakglassPut, Call, DecodeError, Nonce, Op, Quote, Record, Request,
+    issuer_commitment,
+};
 
 fn issuer(server: u8, epoch: u32) -> [u8; PARAMETERS_BYTES] {
     let service = Record {
@@ -55,6 +58,18 @@ fn no_two_calls_have_one_digest() {
         Call::Insert(Insert { key, blob })
     };
     let lookup = |number| Call::Lookup(Lookup { key: key(number) });
+    let put = |number, sequence, seed| {
+        let put = BreakglassPut::sign(&keypair(number), &server_key(1), sequence, cell(seed));
+        Call::BreakglassPut(Box::new(put))
+    };
+    let open = |number, nonce| {
+        let nonce = Nonce([nonce; 32]);
+        Call::BreakglassOpen(BreakglassOpen::sign(
+            &keypair(number),
+            &server_key(1),
+            nonce,
+        ))
+    };
     let quote = |tokens, tag, voucher| {
         let tags = vec![ClaimTag([tag; 32])];
         Call::Quote(Quote {
@@ -73,6 +88,13 @@ fn no_two_calls_have_one_digest() {
         delete(5, 1),
         lookup(5),
         lookup(6),
+        put(5, 1, 0),
+        put(6, 1, 0),
+        put(5, 2, 0),
+        put(5, 1, 1),
+        open(5, 1),
+        open(6, 1),
+        open(5, 2),
         Call::Transfer,
         Call::Reissue,
         quote(1, 1, None),
@@ -92,11 +114,25 @@ fn every_paid_operation_has_a_code_of_its_own_and_free_ones_have_none() {
     assert_eq!(code(Op::Insert), Some(17));
     assert_eq!(code(Op::Delete), Some(18));
     assert_eq!(code(Op::Lookup), Some(19));
+    assert_eq!(code(Op::BreakglassPut), Some(20));
     assert_eq!(Op::Transfer.paid_as(), Some(OpCode::TRANSFER));
     assert_eq!(Op::Reissue.paid_as(), Some(OpCode::REISSUE));
     assert_eq!(Op::Purchase.paid_as(), Some(OpCode::PURCHASE));
     assert_eq!(code(Op::Info), None);
+    assert_eq!(code(Op::BreakglassOpen), None);
     assert_eq!(code(Op::Quote), None);
+}
+
+#[test]
+fn an_operation_is_known_by_the_first_byte_of_its_body() {
+    let open = BreakglassOpen::sign(&keypair(5), &server_key(1), Nonce([1; 32]));
+    let body = |call| Request::unpaid(Nonce([1; 32]), call).encode();
+    let open = body(Call::BreakglassOpen(open));
+    assert!(Op::BreakglassOpen.begins(&open));
+    assert!(!Op::BreakglassPut.begins(&open));
+    assert!(!Op::BreakglassOpen.begins(&body(Call::Info)));
+    assert!(Op::Info.begins(&body(Call::Info)));
+    assert!(!Op::Info.begins(&[]));
 }
 
 #[test]

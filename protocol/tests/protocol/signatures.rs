@@ -1,12 +1,12 @@
 //! What is signed cannot be moved: to another server, key, blob, request or outcome.
 
-use crate::messages::{blob, key, keypair, record, refusals, server_key};
+use crate::messages::{blob, cell, key, keypair, record, refusals, server_key};
 use larder_protocol::delete::Delete;
 use larder_protocol::lookup::Lookup;
 use larder_protocol::receipt::Finding;
 use larder_protocol::{
-    BlobHash, Call, Done, Nonce, Op, Receipt, ReceiptKey, RecordHash, Refusal, Reply, Request,
-    SignedRecord,
+    BlobHash, BreakglassOpen, BreakglassPut, Call, Cell, Done, Nonce, Op, OpenedCell, Receipt,
+    ReceiptKey, RecordHash, Refusal, Reply, Request, SignedRecord,
 };
 
 /// Every single bit flip of these bytes.
@@ -54,6 +54,105 @@ fn a_delete_is_good_for_one_server_one_key_and_one_blob() {
         };
         assert!(!changed.permits(&server_key(1), blob(1).hash()));
     }
+}
+
+#[test]
+fn a_put_is_good_for_one_server_one_key_one_sequence_and_one_cell() {
+    let put = BreakglassPut::sign(&keypair(5), &server_key(1), 7, cell(1));
+    assert!(put.genuine(&server_key(1)));
+    assert!(!put.genuine(&server_key(2)), "another server");
+    let others = [
+        BreakglassPut {
+            key: key(6),
+            ..put.clone()
+        },
+        BreakglassPut {
+            sequence: 8,
+            ..put.clone()
+        },
+        BreakglassPut {
+            cell: cell(2),
+            ..put.clone()
+        },
+        BreakglassPut {
+            key: key(5),
+            ..BreakglassPut::sign(&keypair(6), &server_key(1), 7, cell(1))
+        },
+    ];
+    for other in others {
+        assert!(!other.genuine(&server_key(1)));
+    }
+    for signature in flips(&put.signature) {
+        let changed = BreakglassPut {
+            signature: signature.try_into().expect("64"),
+            ..put.clone()
+        };
+        assert!(!changed.genuine(&server_key(1)));
+    }
+    for flipped in flips(&put.cell.0) {
+        let changed = BreakglassPut {
+            cell: Cell::from_slice(&flipped).expect("256"),
+            ..put.clone()
+        };
+        assert!(!changed.genuine(&server_key(1)));
+    }
+}
+
+#[test]
+fn an_open_is_good_for_one_server_one_key_and_one_request() {
+    let nonce = Nonce([9; 32]);
+    let open = BreakglassOpen::sign(&keypair(5), &server_key(1), nonce);
+    assert!(open.genuine(&server_key(1), nonce));
+    assert!(!open.genuine(&server_key(2), nonce), "another server");
+    assert!(
+        !open.genuine(&server_key(1), Nonce([8; 32])),
+        "another request"
+    );
+    let moved = BreakglassOpen {
+        key: key(6),
+        ..open.clone()
+    };
+    assert!(!moved.genuine(&server_key(1), nonce), "another key");
+    let foreign = BreakglassOpen {
+        key: key(5),
+        ..BreakglassOpen::sign(&keypair(6), &server_key(1), nonce)
+    };
+    assert!(
+        !foreign.genuine(&server_key(1), nonce),
+        "signed by another key"
+    );
+    for signature in flips(&open.signature) {
+        let changed = BreakglassOpen {
+            signature: signature.try_into().expect("64"),
+            ..open.clone()
+        };
+        assert!(!changed.genuine(&server_key(1), nonce));
+    }
+}
+
+#[test]
+fn no_signature_is_good_for_another_operation() {
+    let (server, nonce) = (server_key(1), Nonce(blob(1).hash().0));
+    let delete = Delete::sign(&keypair(5), &server, blob(1).hash());
+    let put = BreakglassPut::sign(&keypair(5), &server, 7, cell(1));
+    let open = BreakglassOpen::sign(&keypair(5), &server, nonce);
+    // The same 98 bytes under another tag: only the tag tells them apart.
+    let as_open = |signature| BreakglassOpen {
+        signature,
+        ..open.clone()
+    };
+    let as_delete = |signature| Delete {
+        signature,
+        ..delete.clone()
+    };
+    assert!(!as_open(delete.signature).genuine(&server, nonce));
+    assert!(!as_open(put.signature).genuine(&server, nonce));
+    assert!(!as_delete(open.signature).permits(&server, blob(1).hash()));
+    let as_put = BreakglassPut {
+        signature: open.signature,
+        ..put
+    };
+    assert!(!as_put.genuine(&server));
 }
 
 #[test]
@@ -157,9 +256,21 @@ fn every_outcome_that_reached_the_store_has_a_finding_and_no_other() {
     let request = Request::unpaid(Nonce([1; 32]), Call::Lookup(Lookup { key: key(5) }));
     let stored = Some(blob(1).hash());
     let found = |outcome| Reply::finding(&request.subject(), &outcome, stored);
-    for done in [Done::Inserted, Done::Removed, Done::Found(blob(1))] {
+    for done in [
+        Done::Inserted,
+        Done::Removed,
+        Done::Found(blob(1)),
+        Done::CellStored,
+    ] {
         assert_eq!(found(Ok(done)).expect("a finding").blob, stored);
     }
+    let opened = OpenedCell {
+        sequence: 1,
+        cell: cell(2),
+        seconds: 3,
+    };
+    let opened = found(Ok(Done::Cell(Box::new(opened)))).expect("a finding");
+    assert_eq!(opened.blob, Some(cell(2).hash()));
     let about_the_key = |refusal: &Refusal| {
         matches!(
             refusal,
@@ -167,6 +278,7 @@ fn every_outcome_that_reached_the_store_has_a_finding_and_no_other() {
                 | Refusal::Absent
                 | Refusal::Deleted
                 | Refusal::BadSignature { .. }
+                | Refusal::StaleSequence { .. }
         )
     };
     for refusal in refusals() {
@@ -179,4 +291,27 @@ fn every_outcome_that_reached_the_store_has_a_finding_and_no_other() {
     assert!(found(Ok(Done::Exchanged)).is_none());
     let info = Request::unpaid(Nonce([1; 32]), Call::Info);
     assert!(Reply::finding(&info.subject(), &Err(Refusal::Absent), None).is_none());
+}
+
+#[test]
+fn the_receipt_of_a_stale_sequence_is_for_that_sequence_only() {
+    let request = Request::unpaid(
+        Nonce([1; 32]),
+        Call::BreakglassPut(Box::new(BreakglassPut::sign(
+            &keypair(5),
+            &server_key(1),
+            7,
+            cell(1),
+        ))),
+    );
+    let stale = |current| {
+        let outcome = Err(Refusal::StaleSequence { current });
+        Reply::finding(&request.subject(), &outcome, None).expect("a finding")
+    };
+    let receipt = Receipt::sign(&keypair(2), &stale(7), 0, RecordHash([0; 32]));
+    let receipt_key = ReceiptKey::from(keypair(2).public_key());
+    assert!(receipt.proves(&receipt_key, &stale(7)));
+    for other in [0, 6, 8, 7 << 32, u64::MAX] {
+        assert!(!receipt.proves(&receipt_key, &stale(other)), "{other}");
+    }
 }

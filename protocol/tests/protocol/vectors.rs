@@ -3,7 +3,7 @@
 //! `LARDER_BLESS=1 cargo test -p larder-protocol --test protocol vectors` writes the file anew; do
 //! that only for a new version of the protocol.
 
-use crate::messages::{blob, key, keypair, record, refusals, server_key};
+use crate::messages::{blob, cell, key, keypair, record, refusals, server_key};
 use larder_credentials::{ClaimSecret, Epoch, IssuerKey, MasterSecret, PARAMETERS_BYTES};
 use larder_protocol::delete::Delete;
 use larder_protocol::envelope;
@@ -12,8 +12,8 @@ use larder_protocol::insert::Insert;
 use larder_protocol::lookup::Lookup;
 use larder_protocol::record::{Prices, Tariff};
 use larder_protocol::{
-    Address, Call, Done, NodeId, Nonce, Payment, Quote, Quoted, Receipt, Record, Reply, Request,
-    SizeClass, Voucher, issuer_commitment,
+    Address, BreakglassOpen, BreakglassPut, Call, Done, NodeId, Nonce, OpenedCell, Payment, Quote,
+    Quoted, Receipt, Record, Reply, Request, SizeClass, Voucher, issuer_commitment,
 };
 use serde_json::{Value, json};
 
@@ -68,6 +68,8 @@ fn requests() -> Vec<(&'static str, Request)> {
         ..request(call)
     };
     let delete = Delete::sign(&keypair(5), &server_key(1), blob(0).hash());
+    let put = BreakglassPut::sign(&keypair(5), &server_key(1), 0x0007_0001, cell(0));
+    let open = BreakglassOpen::sign(&keypair(5), &server_key(1), Nonce([0x11; 32]));
     vec![
         ("info", request(Call::Info)),
         (
@@ -100,18 +102,29 @@ fn requests() -> Vec<(&'static str, Request)> {
             })),
         ),
         ("purchase", paid(Call::Purchase)),
+        ("breakglass put", paid(Call::BreakglassPut(Box::new(put)))),
+        ("breakglass open", request(Call::BreakglassOpen(open))),
     ]
 }
 
 fn replies(record: &Record) -> Vec<(String, Reply)> {
-    let insert = &requests()[1].1;
-    let receipted = |outcome| {
-        let receipt = Reply::finding(&insert.subject(), &outcome, Some(blob(0).hash()))
+    let proven = |request: &str, stored, outcome| {
+        let (_, request) = requests()
+            .into_iter()
+            .find(|(name, _)| *name == request)
+            .expect("one of them");
+        let receipt = Reply::finding(&request.subject(), &outcome, Some(stored))
             .map(|finding| Receipt::sign(&keypair(2), &finding, record.epoch, record.hash()));
         Reply {
             receipt,
             ..Reply::bare(outcome)
         }
+    };
+    let receipted = |outcome| proven("insert", blob(0).hash(), outcome);
+    let opened = OpenedCell {
+        sequence: 0x0007_0001,
+        cell: cell(0),
+        seconds: 259_200,
     };
     let mut replies = vec![
         (
@@ -150,6 +163,18 @@ fn replies(record: &Record) -> Vec<(String, Reply)> {
                 replacement: Some(vec![0x44; 330]),
                 ..Reply::bare(Ok(Done::Exchanged))
             },
+        ),
+        (
+            "cell stored".to_owned(),
+            proven("breakglass put", cell(0).hash(), Ok(Done::CellStored)),
+        ),
+        (
+            "cell".to_owned(),
+            proven(
+                "breakglass open",
+                cell(0).hash(),
+                Ok(Done::Cell(Box::new(opened))),
+            ),
         ),
     ];
     for refusal in refusals() {
@@ -252,7 +277,8 @@ fn build() -> Value {
             "blob": "byte i of the blob is i mod 251",
             "blob_sha256": hex::encode(blob(0).hash().0),
             "issuer": "the master secret of the issuer is the byte 0x61, 32 times",
-            "receipts": "all for the request `insert`, under the record `free`",
+            "cell": "byte i of the cell is i",
+            "receipts": "of cells for the requests `breakglass put` and `breakglass open`, all others for `insert`; under the record `free`",
         },
         "envelopes": envelopes,
         "requests": requests()

@@ -231,6 +231,7 @@ fn consumes(refusal: &Refusal) -> bool {
             | Refusal::Absent
             | Refusal::Deleted
             | Refusal::BadSignature { .. }
+            | Refusal::StaleSequence { .. }
     )
 }
 

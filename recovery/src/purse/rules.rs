@@ -11,14 +11,15 @@ pub(crate) fn price(tariff: &Tariff, op: Op) -> u64 {
         Op::Insert => tariff.prices.insert,
         Op::Lookup => tariff.prices.lookup,
         Op::Delete => tariff.prices.delete,
+        Op::BreakglassPut => tariff.prices.breakglass,
         Op::Transfer => tariff.prices.transfer,
-        Op::Info | Op::Quote | Op::Reissue | Op::Purchase => 0,
+        Op::Info | Op::BreakglassOpen | Op::Quote | Op::Reissue | Op::Purchase => 0,
     }
 }
 
 /// Whether an operation that ended like this gives back so many tokens.
 ///
-/// An insert that was refused costs what a look-up costs. A look-up costs the same whatever
+/// An insert or a put that was refused costs what a look-up costs. A look-up costs the same whatever
 /// it finds. A delete gives back one of the published refunds if it removed something; which
 /// one, the client could tell only if it kept the epoch of every insert.
 pub(crate) fn published(tariff: &Tariff, op: OpCode, status: Status, adjust: u64) -> bool {
@@ -30,6 +31,10 @@ pub(crate) fn published(tariff: &Tariff, op: OpCode, status: Status, adjust: u64
         _ if is(Op::Insert) && refused => {
             let prices = &tariff.prices;
             adjust == prices.insert.saturating_sub(prices.lookup)
+        }
+        _ if is(Op::BreakglassPut) && refused => {
+            let prices = &tariff.prices;
+            adjust == prices.breakglass.saturating_sub(prices.lookup)
         }
         _ => is(Op::Delete) && refused && adjust == 0,
     }
@@ -43,6 +48,7 @@ fn refusals() -> impl Iterator<Item = u8> {
         Refusal::Absent,
         Refusal::Deleted,
         Refusal::BadSignature { blob_hash },
+        Refusal::StaleSequence { current: 0 },
     ]
     .into_iter()
     .map(|refusal| Reply::code(&Err(refusal)))

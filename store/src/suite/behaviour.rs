@@ -33,7 +33,7 @@ fn delete(key_number: u64, blob_number: u64, epoch: u32) -> Effect {
 }
 
 /// Commits one effect alone.
-fn commit(engine: &dyn Engine, effect: Effect) -> Outcome {
+pub(super) fn commit(engine: &dyn Engine, effect: Effect) -> Outcome {
     let outcomes = engine.commit(vec![effect]).expect("it commits");
     assert_eq!(outcomes.len(), 1, "one effect, one outcome");
     outcomes.into_iter().next().expect("it is there")

@@ -1,7 +1,7 @@
 //! `kill -9` under load.
 //!
 //! A child process keeps inserts and deletes in flight through a [`Committer`], some of them
-//! paid, enters an epoch now and then, and prints a line for each acknowledgement. The parent
+//! paid, puts and dooms cells beside them, enters an epoch now and then, and prints a line for each acknowledgement. The parent
 //! kills it after a random number of lines, opens the store, and checks every number up to
 //! the highest that can have been begun: a paid one has its blob and its row, or neither.
 
@@ -17,7 +17,7 @@ use larder_credentials::ledger::Floor;
 use larder_credentials::{Epoch, Reference};
 
 use super::Open;
-use super::sample::{blob, key};
+use super::sample::{blob, cell, key};
 use super::scene::{Scene, TOKENS};
 use crate::{Change, Committer, Effect, Engine, Enter, Limits, Outcome, Payment, Reading};
 
@@ -36,6 +36,14 @@ const LAG: u64 = 48;
 fn deleted_by(n: u64) -> Option<u64> {
     n.checked_sub(LAG).filter(|old| old % 2 == 0)
 }
+
+/// Whether with number `n` a cell is put, and the one before doomed in the same breath.
+fn is_cell(n: u64) -> bool {
+    n % 8 == 3
+}
+
+/// When the doomed cells will be gone: not in this test.
+const DEADLINE: u64 = 1 << 40;
 
 /// Whether number `n` is inserted together with a purchase.
 fn is_paid(n: u64) -> bool {
@@ -73,7 +81,7 @@ pub fn child(open: Open) {
         {
             return;
         }
-        if what != "delete" {
+        if matches!(what, "insert" | "decline") {
             child.begin(next);
             next += 1;
         }
@@ -121,6 +129,32 @@ impl Child {
             self.submit(Effect::unpaid(insert), move |outcome| {
                 assert_eq!(outcome, Outcome::Inserted);
                 Some((n, "insert"))
+            });
+        }
+        if is_cell(n) {
+            let put = Change::PutCell {
+                key: key(n),
+                sequence: n,
+                cell: Box::new(cell(n)),
+                now: 0,
+            };
+            self.submit(Effect::unpaid(put), move |outcome| {
+                assert_eq!(outcome, Outcome::CellStored);
+                Some((n, "put"))
+            });
+        }
+        if let Some(old) = n
+            .checked_sub(8)
+            .filter(|old| is_cell(*old) && *old >= self.first)
+        {
+            let doom = Change::DoomCell {
+                key: key(old),
+                deadline: DEADLINE,
+                now: 0,
+            };
+            self.submit(Effect::unpaid(doom), move |outcome| {
+                assert!(matches!(outcome, Outcome::CellDoomed(_)));
+                Some((old, "doom"))
             });
         }
         // What an earlier life began may not have survived it, so it is left alone.
@@ -201,6 +235,8 @@ pub fn loses_nothing_acknowledged(open: Open, child_test: &str) {
     assert!(paid > 0, "no kill came after a purchase");
     let deletes: usize = lives.iter().map(|life| life.deleted.len()).sum();
     assert!(deletes > 0, "no kill came after a delete");
+    let dooms: usize = lives.iter().map(|life| life.doomed.len()).sum();
+    assert!(dooms > 0, "no kill came after a doom");
 }
 
 struct Life {
@@ -208,6 +244,8 @@ struct Life {
     inserted: HashSet<u64>,
     declined: HashSet<u64>,
     deleted: HashSet<u64>,
+    put: HashSet<u64>,
+    doomed: HashSet<u64>,
 }
 
 fn live_and_die(child_test: &str, folder: &Path, first: u64, lines: u64) -> Life {
@@ -223,6 +261,8 @@ fn live_and_die(child_test: &str, folder: &Path, first: u64, lines: u64) -> Life
         inserted: HashSet::new(),
         declined: HashSet::new(),
         deleted: HashSet::new(),
+        put: HashSet::new(),
+        doomed: HashSet::new(),
     };
     let mut seen = 0;
     let out = BufReader::new(child.stdout.take().expect("it is piped"));
@@ -240,6 +280,8 @@ fn live_and_die(child_test: &str, folder: &Path, first: u64, lines: u64) -> Life
             "insert" => life.inserted.insert(number),
             "decline" => life.declined.insert(number),
             "delete" => life.deleted.insert(number),
+            "put" => life.put.insert(number),
+            "doom" => life.doomed.insert(number),
             _ => continue,
         };
         if seen == lines {
@@ -269,6 +311,7 @@ impl Life {
                 purchases += u64::from(found);
                 assert!(!found || !self.declined.contains(&n), "{n} was declined");
             }
+            self.check_cell(n, engine);
             let may_be_deleted = n % 2 == 0 && n + LAG < self.begun.end;
             match engine.read(&key(n)).expect("nothing is half-done") {
                 Reading::Found(found) => {
@@ -285,5 +328,22 @@ impl Life {
             }
         }
         purchases
+    }
+
+    /// What was acknowledged is there, whole, and as doomed as it was said to be.
+    fn check_cell(&self, n: u64, engine: &dyn Engine) {
+        match engine.cell(&key(n), 0).expect("nothing is half-done") {
+            Some(found) => {
+                assert!(is_cell(n), "cell {n} was put by nobody");
+                assert!(found.sequence == n && found.cell == cell(n), "cell {n}");
+                let expected = found.deadline.map(|_| DEADLINE);
+                assert_eq!(found.deadline, expected);
+                let doomed = found.deadline.is_some();
+                assert!(doomed || !self.doomed.contains(&n), "cell {n} was saved");
+                let may_be_doomed = n + 8 < self.begun.end;
+                assert!(!doomed || may_be_doomed, "cell {n} was doomed by nobody");
+            }
+            None => assert!(!self.put.contains(&n), "acknowledged cell {n} is lost"),
+        }
     }
 }

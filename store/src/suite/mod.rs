@@ -13,6 +13,7 @@
 )]
 
 mod behaviour;
+mod cells;
 pub mod kill;
 mod ledger;
 mod model;
@@ -23,6 +24,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use behaviour::*;
+pub use cells::*;
 pub use ledger::*;
 pub use model::every_history_agrees_with_a_map;
 
@@ -46,6 +48,14 @@ macro_rules! engine_suite {
             of_racing_inserts_one_wins,
             a_read_beside_deletes_never_shows_other_bytes,
             usage_counts_blobs_and_tombstones,
+            a_cell_only_goes_forward,
+            a_doom_does_not_move_and_outlives_the_store_being_closed,
+            a_cell_is_gone_at_its_deadline_for_every_call_whether_or_not_it_was_dropped,
+            a_higher_sequence_clears_the_doom_and_the_same_does_not,
+            opens_and_puts_in_one_batch_take_place_in_order,
+            cells_are_dropped_when_they_are_gone_and_no_others,
+            cells_outlive_epochs,
+            a_cell_and_what_pays_for_it_take_place_together,
             an_entry_and_its_change_take_place_together,
             a_change_that_does_not_take_place_costs_nothing,
             a_declined_entry_keeps_its_change_from_taking_place,

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use larder_credentials::ledger::memory::{Memory, MemoryTransaction};
 use larder_credentials::ledger::{Claim, Entry, Floor, Reads, Storage, Transaction, Writes};
 use larder_credentials::{ClaimTag, Epoch, Reference};
-use larder_protocol::{Blob, Key};
+use larder_protocol::{Blob, Cell, Key};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -15,13 +15,20 @@ use proptest::test_runner::{Config, TestRunner};
 use super::Open;
 use super::sample;
 use super::scene::{EARLIER, Scene, TOKENS};
-use crate::{Change, Effect, Engine, Enter, OpenedClaim, Outcome, Payment, Reading, Stat};
+use crate::{
+    Change, Effect, Engine, Enter, OpenedClaim, Outcome, Payment, Reading, Stat, StoredCell,
+};
 
 /// Few enough that histories meet themselves again.
 const KEYS: usize = 6;
 const BLOBS: usize = 3;
 const PAYMENTS: usize = 3;
 const ENTRIES: usize = 9;
+const CELL_KEYS: usize = 2;
+const CELLS: usize = 2;
+
+/// The clock of cells: it may be set back, and a doom lasts from one tick to this many.
+const TICKS: u64 = 6;
 
 /// Unix seconds that an epoch takes; payment `n` expires after `n` of them.
 const EPOCH: u64 = 50_000;
@@ -45,10 +52,37 @@ struct Op {
 #[derive(Debug, Clone, Copy)]
 enum What {
     Nothing,
-    Insert { key: usize, blob: usize, epoch: u32 },
-    Delete { key: usize, blob: usize, epoch: u32 },
-    Open { payment: usize, paid: bool },
-    MarkPaid { payment: usize },
+    Insert {
+        key: usize,
+        blob: usize,
+        epoch: u32,
+    },
+    Delete {
+        key: usize,
+        blob: usize,
+        epoch: u32,
+    },
+    Open {
+        payment: usize,
+        paid: bool,
+    },
+    MarkPaid {
+        payment: usize,
+    },
+    PutCell {
+        key: usize,
+        sequence: u64,
+        cell: usize,
+        now: u64,
+    },
+    DoomCell {
+        key: usize,
+        deadline: u64,
+        now: u64,
+    },
+    DropCells {
+        now: u64,
+    },
 }
 
 /// What the histories are made of.
@@ -57,6 +91,7 @@ struct Sample {
     blobs: Vec<Blob>,
     payments: Vec<Payment>,
     entries: Vec<Entry>,
+    cells: Vec<Cell>,
 }
 
 static SAMPLE: LazyLock<Sample> = LazyLock::new(|| {
@@ -93,6 +128,7 @@ static SAMPLE: LazyLock<Sample> = LazyLock::new(|| {
         blobs: (0..BLOBS as u64).map(sample::blob).collect(),
         payments: (0..).zip(tags).map(payment).collect(),
         entries,
+        cells: (0..CELLS as u64).map(sample::cell).collect(),
     }
 });
 
@@ -109,7 +145,25 @@ struct Model {
     ledger: Memory,
     /// The payments that opened claims.
     payments: Vec<usize>,
+    cells: BTreeMap<usize, HeldCell>,
     epoch: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct HeldCell {
+    sequence: u64,
+    cell: usize,
+    deadline: Option<u64>,
+}
+
+impl HeldCell {
+    fn stored(self) -> StoredCell {
+        StoredCell {
+            sequence: self.sequence,
+            cell: SAMPLE.cells[self.cell].clone(),
+            deadline: self.deadline,
+        }
+    }
 }
 
 impl Model {
@@ -132,6 +186,12 @@ impl Model {
             }
         }
         self.carry_out(what)
+    }
+
+    /// The cell under a key, unless its time is over.
+    fn cell(&self, key: usize, now: u64) -> Option<HeldCell> {
+        let held = self.cells.get(&key).copied();
+        held.filter(|held| held.deadline.is_none_or(|deadline| deadline > now))
     }
 
     fn refuse(&self, what: What) -> Option<Outcome> {
@@ -162,6 +222,22 @@ impl Model {
                 let awaited = self.payments.contains(&payment);
                 (!awaited).then_some(Outcome::UnknownPayment)
             }
+            What::PutCell {
+                key,
+                sequence,
+                cell,
+                now,
+            } => {
+                let there = self.cell(key, now)?;
+                let same = (there.sequence, there.cell, there.deadline) == (sequence, cell, None);
+                (there.sequence >= sequence && !same)
+                    .then_some(Outcome::StaleSequence(there.sequence))
+            }
+            What::DoomCell { key, now, .. } => {
+                let there = self.cell(key, now);
+                there.is_none().then_some(Outcome::Absent)
+            }
+            What::DropCells { .. } => None,
         }
     }
 
@@ -203,6 +279,31 @@ impl Model {
                     );
                 });
                 Outcome::Paid
+            }
+            What::PutCell {
+                key,
+                sequence,
+                cell,
+                ..
+            } => {
+                let held = HeldCell {
+                    sequence,
+                    cell,
+                    deadline: None,
+                };
+                self.cells.insert(key, held);
+                Outcome::CellStored
+            }
+            What::DoomCell { key, deadline, .. } => {
+                let held = self.cells.get_mut(&key).expect("it was not refused");
+                held.deadline.get_or_insert(deadline);
+                Outcome::CellDoomed(Box::new(held.stored()))
+            }
+            What::DropCells { now } => {
+                let before = self.cells.len();
+                let stays = |held: &HeldCell| held.deadline.is_none_or(|deadline| deadline > now);
+                self.cells.retain(|_, held| stays(held));
+                Outcome::CellsDropped(before - self.cells.len())
             }
         }
     }
@@ -283,7 +384,14 @@ impl Model {
             assert_eq!(engine.read(key).unwrap(), reading);
             assert_eq!(engine.stat(key).unwrap(), stat);
         }
+        for key in 0..CELL_KEYS {
+            for now in 0..=2 * TICKS {
+                let there = self.cell(key, now).map(HeldCell::stored);
+                assert_eq!(engine.cell(&SAMPLE.keys[key], now).unwrap(), there);
+            }
+        }
         let usage = engine.usage().unwrap();
+        assert_eq!(usage.cells, self.cells.len() as u64);
         let is_blob = |held: &&Held| matches!(held, Held::Blob { .. });
         let blobs = self.keys.values().filter(is_blob).count();
         assert_eq!(usage.blobs, blobs as u64);
@@ -331,6 +439,13 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (0..PAYMENTS, any::<bool>())
             .prop_map(|(payment, paid)| What::Open { payment, paid }),
         1 => (0..PAYMENTS).prop_map(|payment| What::MarkPaid { payment }),
+        2 => (0..CELL_KEYS, 0_u64..4, 0..CELLS, 0..TICKS).prop_map(
+            |(key, sequence, cell, now)| What::PutCell { key, sequence, cell, now }
+        ),
+        2 => (0..CELL_KEYS, 1..TICKS, 0..TICKS).prop_map(
+            |(key, lasts, now)| What::DoomCell { key, deadline: now + lasts, now }
+        ),
+        1 => (0..TICKS).prop_map(|now| What::DropCells { now }),
     ];
     (what, option::weighted(0.6, 0..ENTRIES)).prop_map(|(what, entry)| Op { what, entry })
 }
@@ -410,6 +525,23 @@ fn effect(Op { what, entry }: Op) -> Effect {
         What::MarkPaid { payment } => Change::MarkPaid {
             payment: SAMPLE.payments[payment].id,
         },
+        What::PutCell {
+            key,
+            sequence,
+            cell,
+            now,
+        } => Change::PutCell {
+            key: SAMPLE.keys[key],
+            sequence,
+            cell: Box::new(SAMPLE.cells[cell].clone()),
+            now,
+        },
+        What::DoomCell { key, deadline, now } => Change::DoomCell {
+            key: SAMPLE.keys[key],
+            deadline,
+            now,
+        },
+        What::DropCells { now } => Change::DropCells { now },
     };
     let entry = entry.map(|number| Box::new(SAMPLE.entries[number].clone()));
     Effect { change, entry }

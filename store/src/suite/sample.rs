@@ -1,6 +1,6 @@
-//! Keys and blobs to store: the same number gives the same bytes in every process.
+//! Keys, blobs and cells to store: the same number gives the same bytes in every process.
 
-use larder_protocol::{BLOB_LEN, Blob, Key};
+use larder_protocol::{BLOB_LEN, Blob, CELL_BYTES, Cell, Key};
 use sha2::{Digest, Sha256};
 
 /// The key with this number.
@@ -32,4 +32,11 @@ pub fn blob(number: u64) -> Blob {
     }
     bytes.truncate(BLOB_LEN);
     Blob::try_from(bytes).expect("it has a blob's length")
+}
+
+/// The cell with this number.
+#[must_use]
+pub fn cell(number: u64) -> Cell {
+    let blob = blob(number);
+    Cell::from_slice(&blob.as_bytes()[..CELL_BYTES]).expect("it has a cell's length")
 }

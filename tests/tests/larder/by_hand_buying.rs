@@ -223,7 +223,8 @@ async fn serve(folder: &TempDir, lsp: PeerAddress, till: Arc<Counter>) -> (Servi
         offer: config.offer,
         till,
     });
-    let desk = Desk::open(Arc::new(engine), identity, sale, Arc::new(SystemClock));
+    let (breakglass, clock) = (config.breakglass, Arc::new(SystemClock));
+    let desk = Desk::open(Arc::new(engine), identity, sale, breakglass, clock);
     let desk = desk.expect("a new store");
     let address = Address::new(desk.server_key(), service.node_id(), vec![lsp.node_id]);
     // It ends with the service.

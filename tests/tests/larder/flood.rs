@@ -17,8 +17,8 @@ use crate::processes::{field, larderd_command, relay, start};
 use crate::wallet::{Client, blob, patient, runtime};
 
 /// Connections that pour garbage, and connections that pour inserts.
-const GARBAGE: u8 = 4;
-const INSERTERS: u8 = 8;
+pub(crate) const GARBAGE: u8 = 4;
+pub(crate) const INSERTERS: u8 = 8;
 
 /// Inserts with fresh keys per connection. They are poured round and round: what was dropped
 /// in one round is as fresh in the next.
@@ -30,13 +30,13 @@ const AT_MOST: u64 = 100_000;
 /// Inserts, and look-ups, of the honest client under the flood.
 const HONEST: u64 = 40;
 
-const CACHE_MIB: u64 = 8;
-const WRITES: u64 = 128;
-const WORKERS: u64 = 1;
+pub(crate) const CACHE_MIB: u64 = 8;
+pub(crate) const WRITES: u64 = 128;
+pub(crate) const WORKERS: u64 = 1;
 
 /// KiB that a storage node may need beyond what it needs at rest: the sum of what its limits
 /// allow to wait.
-fn room_kib() -> u64 {
+pub(crate) fn room_kib() -> u64 {
     let limits = ServiceConfig::new([0; 32]);
     // A big message waits as 32,834 bytes in one allocation, plus its place in the queue.
     let message = 34;
@@ -74,14 +74,14 @@ fn fresh_insert() -> Vec<u8> {
 
 /// What the floods share.
 #[derive(Default)]
-struct Valve {
-    closed: AtomicBool,
-    poured: AtomicU64,
+pub(crate) struct Valve {
+    pub(crate) closed: AtomicBool,
+    pub(crate) poured: AtomicU64,
     /// Connections that had poured all they may.
-    dry: AtomicU64,
+    pub(crate) dry: AtomicU64,
 }
 
-fn pour(attacker: &Attacker, messages: Vec<OnionMessage>, valve: &Arc<Valve>) {
+pub(crate) fn pour(attacker: &Attacker, messages: Vec<OnionMessage>, valve: &Arc<Valve>) {
     let (valve, mut next, mut left) = (Arc::clone(valve), 0, AT_MOST);
     attacker.pour(move || {
         if valve.closed.load(Ordering::Relaxed) {

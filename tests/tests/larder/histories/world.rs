@@ -13,7 +13,7 @@ use larder_credentials::ledger::{Past, Supply};
 use larder_credentials::{ClaimTag, Reference, Row};
 use larder_node::clock::Clock;
 use larder_node::till::Vouchers;
-use larder_node::{Desk, Identity, Offer, Sale};
+use larder_node::{Breakglass, Desk, Identity, Offer, Sale};
 use larder_protocol::record::Prices;
 use larder_protocol::{
     Address, Key, NodeId, Payment, Refusal, Reply, Request, SizeClass, Voucher, envelope,
@@ -22,7 +22,7 @@ use larder_recovery::transport::Exchange;
 use larder_recovery::{Transport, Unreachable};
 use larder_store::{
     Effect, Engine, Enter, Epochs, OpenedClaim, Options, Outcome, Reading, SledEngine, Stat,
-    StoreError, Usage,
+    StoreError, StoredCell, Usage,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -141,6 +141,10 @@ impl Engine for Mortal {
 
     fn stat(&self, key: &Key) -> Result<Stat, StoreError> {
         self.step(|engine| engine.stat(key))
+    }
+
+    fn cell(&self, key: &Key, now: u64) -> Result<Option<StoredCell>, StoreError> {
+        self.step(|engine| engine.cell(key, now))
     }
 
     fn row(&self, reference: &Reference) -> Result<Option<Row>, StoreError> {
@@ -379,7 +383,9 @@ impl World {
             fate: state.fate.clone(),
         });
         let clock = self.clock.clone();
-        let desk = Desk::open(engine.clone(), identity(), Some(sale()), clock).expect("a desk");
+        let breakglass = Breakglass::default();
+        let desk = Desk::open(engine.clone(), identity(), Some(sale()), breakglass, clock);
+        let desk = desk.expect("a desk");
         state.node = Some(Node { engine, desk });
     }
 
