@@ -12,6 +12,7 @@ use larder_recovery::{Means, Provider, Purchase, RecoveryError, Stage};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use crate::connection::Connection;
 use crate::error::CliError;
 use crate::output::{Output, count};
 use crate::payer::now;
@@ -37,6 +38,9 @@ pub(crate) struct Args {
     /// Collect what is paid, and give up what is not
     #[arg(long, group = "what")]
     give_up: bool,
+    /// At the storage node with this number; without it the only one, or for going on all of them
+    #[arg(long, value_name = "NUMBER")]
+    provider: Option<usize>,
     /// Print the payment request and end; `larder buy` collects what was paid for. With --json
     /// that is always so
     #[arg(long)]
@@ -46,44 +50,54 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), CliError> {
     let wait = !args.no_wait && !output.json;
     let give_up = args.give_up;
+    let number = args.provider;
     let wanted = wanted(args)?;
     let wallet = Wallet::open(folder)?;
-    let connection = wallet.connect().await?;
-    let provider = &connection.provider;
-    if provider.purse().is_none() {
+    let at = match (number, &wanted) {
+        (None, None) => None,
+        _ => Some(wallet.numbered(number)?),
+    };
+    let mut online = wallet.connect().await?;
+    let (mut done, mut failed, mut sells) = (Vec::new(), None, false);
+    for (index, member) in online.members.iter_mut().enumerate() {
+        if at.is_some_and(|at| at != index) {
+            continue;
+        }
+        let provider = match member.answered() {
+            Ok(connection) => &connection.provider,
+            Err(error) => {
+                failed = Some(error);
+                continue;
+            }
+        };
+        if provider.purse().is_none() {
+            continue;
+        }
+        sells = true;
+        match &wanted {
+            Some((tokens, means)) => {
+                let bought = provider.buy(*tokens, means.clone()).await;
+                done.push(bought.map_err(|error| explain(error, means))?);
+            }
+            None => failed = go_on(provider, give_up, &mut done).await?.or(failed),
+        }
+        if wait {
+            for purchase in &mut done {
+                settle(provider, purchase, output).await?;
+            }
+        }
+    }
+    if let (false, Some(error)) = (sells, failed.take_if(|_| !sells)) {
+        return Err(error);
+    }
+    if !sells {
         return Err(CliError::Usage(
             "this storage node serves for free: there is nothing to buy".to_owned(),
         ));
     }
-    let mut done = Vec::new();
-    let mut failed = None;
-    match wanted {
-        Some((tokens, means)) => {
-            let bought = provider.buy(tokens, means.clone()).await;
-            done.push(bought.map_err(|error| explain(error, &means))?);
-        }
-        None => {
-            // One that failed keeps no other one back.
-            for purchase in provider.purchases() {
-                let collected = provider.collect(&purchase).await;
-                if give_up && is_unpaid(provider, &purchase, &collected) {
-                    provider.give_up(&purchase)?;
-                    continue;
-                }
-                match collected {
-                    Ok(purchase) => done.push(purchase),
-                    Err(error) => failed = Some(explain(error, &purchase.means)),
-                }
-            }
-        }
-    }
-    if wait {
-        for purchase in &mut done {
-            settle(provider, purchase, output).await?;
-        }
-    }
-    let held = connection.holdings().unwrap_or_default().tokens;
-    connection.close().await;
+    let holdings = online.connected().filter_map(Connection::holdings);
+    let held: u64 = holdings.map(|held| held.tokens).sum();
+    online.close().await?;
 
     let collected = done
         .iter()
@@ -99,6 +113,27 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
         None => output.result(&json, text),
         Some(error) => output.shortfall(json, text, error),
     }
+}
+
+/// Goes on with what was begun. One purchase that failed keeps no other one back; returns why it did.
+async fn go_on(
+    provider: &Provider,
+    give_up: bool,
+    done: &mut Vec<Purchase>,
+) -> Result<Option<CliError>, CliError> {
+    let mut failed = None;
+    for purchase in provider.purchases() {
+        let collected = provider.collect(&purchase).await;
+        if give_up && is_unpaid(provider, &purchase, &collected) {
+            provider.give_up(&purchase)?;
+            continue;
+        }
+        match collected {
+            Ok(purchase) => done.push(purchase),
+            Err(error) => failed = Some(explain(error, &purchase.means)),
+        }
+    }
+    Ok(failed)
 }
 
 /// How many tokens and how they are paid for; `None` to go on with what was begun.

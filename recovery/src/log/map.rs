@@ -24,6 +24,7 @@ use super::chunk;
 use super::cursor::TORN;
 use super::state::{Change, Changes, Item, State, Value};
 use super::{Chunks, Log, News, Record, Registers, Ticket};
+use crate::seal::BODY_MAX;
 use crate::{RecoveryError, Slot};
 
 /// The longest key, in bytes.
@@ -31,6 +32,16 @@ pub const KEY_MAX: usize = 1_024;
 
 /// Longer values are in chunks, so that a roll-up need not write them again.
 const HERE_MAX: usize = 4_096;
+const HERE_LIMIT: u64 = HERE_MAX as u64;
+
+/// Blobs that a commit takes which puts one value of so many bytes.
+#[must_use]
+pub fn blobs(bytes: u64) -> u64 {
+    match bytes {
+        0..=HERE_LIMIT => 1,
+        _ => bytes.div_ceil(BODY_MAX as u64) + 1,
+    }
+}
 
 /// A condition on a version. A key that never was has version 0; a deleted one keeps its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,6 +149,8 @@ pub struct Listed {
     pub key: String,
     /// Its version.
     pub version: u64,
+    /// Bytes of its value.
+    pub size: u64,
     /// Rises with every key that is created.
     pub created: u64,
 }
@@ -545,9 +558,10 @@ impl Changes {
 
 impl Listed {
     fn of(key: &str, item: &Item) -> Option<Self> {
-        item.value.is_some().then(|| Listed {
+        Some(Listed {
             key: key.to_owned(),
             version: item.version,
+            size: item.value.as_ref()?.size(),
             created: item.serial,
         })
     }

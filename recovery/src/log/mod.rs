@@ -12,6 +12,7 @@
 //! | `chunk` | what is larger than an entry |
 //! | `garbage` | what a roll-up leaves behind |
 //! | [`map`] | versioned keys and values on top |
+//! | [`history`] | what each commit of a map changed |
 //! | `state` | what they add up to |
 //!
 //! # What it promises
@@ -42,6 +43,7 @@
 //! what it had not is there or not, as the log says once it was read on.
 
 pub mod anchor;
+pub mod history;
 pub mod map;
 pub mod register;
 
@@ -194,6 +196,19 @@ impl Log {
         segments.sum::<u64>() + state.cursor.index
     }
 
+    /// Who writes where this device has read to: the session behind the last seal or anchor. `None` when nobody
+    /// ever did.
+    #[must_use]
+    pub fn last_writer(&self) -> Option<Writer> {
+        self.state().cursor.writer
+    }
+
+    /// What this session signs with.
+    #[must_use]
+    pub fn writer(&self) -> Writer {
+        self.writer
+    }
+
     /// Checks that the log has as many records as this wallet once knew of. A hint that outlived the loss
     /// of everything else tells a prefix from the whole.
     ///
@@ -238,6 +253,7 @@ impl Log {
     /// # Errors
     /// [`RecoveryError`]; what was read before a failure is kept for the next call.
     pub async fn take_over(&self) -> Result<News, RecoveryError> {
+        let mut taken = None;
         loop {
             self.read_on().await?;
             let (slot, seal) = {
@@ -249,7 +265,15 @@ impl Log {
                 let seal = Closing::TakeOver.seal(cursor.last, self.writer);
                 (cursor.slot(0), seal)
             };
+            if taken == Some(slot) {
+                return Err(RecoveryError::Misbehaved(
+                    "it says of one place in turn that it is taken and that it is empty",
+                ));
+            }
             let put = self.registers.insert(slot, &seal).await?;
+            if matches!(put, Put::Occupied | Put::Tombstoned) {
+                taken = Some(slot);
+            }
             let mut state = self.state();
             let here = state.cursor.slot(0) == slot && matches!(state.role, Role::Following);
             if here && matches!(put, Put::New | Put::Already) {

@@ -88,6 +88,12 @@ impl Log {
         Ok(())
     }
 
+    /// Takes this session's word that all that is due is deleted: an earlier one of this device saw it done, in
+    /// this generation, and need not look again.
+    pub fn assume_tidy(&self) {
+        self.state().due.clear();
+    }
+
     /// Deletes up to so many of the registers that roll-ups left behind, and returns whether any are left.
     /// Call it now and then, so that the deletes of one roll-up are spread over time.
     ///
