@@ -59,6 +59,16 @@ pub(crate) enum CliError {
         /// Why the first of the others does not.
         first: Box<CliError>,
     },
+    /// Of several storage nodes some lack what others hold.
+    #[error(
+        "{left} blob(s) could not be brought up to date, so nothing else was changed: every storage node \
+         has to answer, but for one that retires: {reasons}"
+    )]
+    LeftBehind {
+        left: u64,
+        reasons: String,
+        first: Option<Box<CliError>>,
+    },
     /// A failure that is part of a result, which has been printed.
     #[error("{0}")]
     Told(Box<CliError>),
@@ -86,6 +96,9 @@ impl CliError {
         match self {
             CliError::Told(error) => error.exit_code(),
             CliError::TooFew { first, .. } => first.exit_code(),
+            CliError::LeftBehind { first, .. } => {
+                first.as_ref().map_or(1, |first| first.exit_code())
+            }
             CliError::Usage(_) | CliError::Recovery(RecoveryError::NotSold { .. }) => 2,
             CliError::OutOfTokens { .. } => 3,
             CliError::Conflict { .. } | CliError::Overtaken | CliError::ProvidersChanged => 4,

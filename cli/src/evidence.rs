@@ -120,7 +120,9 @@ impl Receipts {
             conviction.convicts(&then, &later).then_some(())
         };
         let convictions = self.convictions.iter();
-        convictions.filter(|written| convicts(written).is_some()).count()
+        convictions
+            .filter(|written| convicts(written).is_some())
+            .count()
     }
 
     /// Asks the storage node for all that it has acknowledged; returns for how much of it it was asked.
@@ -153,14 +155,20 @@ impl Receipts {
         let kept = kept.filter_map(|key| self.ledger.of(&key));
         let mut written = Written {
             terms: self.terms.clone(),
-            stored: kept.map(|evidence| WrittenEvidence::of(&evidence)).collect(),
+            stored: kept
+                .map(|evidence| WrittenEvidence::of(&evidence))
+                .collect(),
             convictions: self.convictions.clone(),
         };
         let used: Vec<&String> = written
             .stored
             .iter()
             .chain(self.convictions.iter().map(|conviction| &conviction.stored))
-            .chain(self.convictions.iter().map(|conviction| &conviction.missing))
+            .chain(
+                self.convictions
+                    .iter()
+                    .map(|conviction| &conviction.missing),
+            )
             .map(|evidence| &evidence.terms)
             .collect();
         let used: std::collections::BTreeSet<&String> = used.into_iter().collect();

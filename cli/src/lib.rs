@@ -25,8 +25,8 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    buy, delete, demo, get, init, list, log, price, providers, purse, put, receipts, relay, restore,
-    status,
+    buy, delete, demo, get, init, list, log, price, providers, purse, put, receipts, relay,
+    restore, status,
 };
 use crate::error::CliError;
 use crate::output::Output;
@@ -141,9 +141,7 @@ async fn perform(args: Args, output: &Output) -> Result<(), CliError> {
         Command::Price(price) => Box::pin(price::run(price, &wallet, output)).await,
         Command::Buy(buy) => Box::pin(buy::run(buy, &wallet, output)).await,
         Command::Purse(purse) => Box::pin(purse::run(purse, &wallet, output)).await,
-        Command::Providers(providers) => {
-            Box::pin(providers::run(providers, &wallet, output)).await
-        }
+        Command::Providers(providers) => Box::pin(providers::run(providers, &wallet, output)).await,
         Command::Receipts(receipts) => Box::pin(receipts::run(receipts, &wallet, output)).await,
         Command::Relay(relay) => Box::pin(relay::run(relay, output)).await,
     }

@@ -5,9 +5,10 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
-use larder_protocol::{Refusal, Voucher};
+use larder_protocol::{Address, InvalidText, Refusal, Voucher};
 use larder_recovery::{Means, Provider, Purchase, RecoveryError, Stage};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -16,7 +17,7 @@ use crate::connection::Connection;
 use crate::error::CliError;
 use crate::output::{Output, count};
 use crate::payer::now;
-use crate::wallet::{Folder, Wallet};
+use crate::wallet::{Folder, Online, Wallet};
 
 /// How often to ask whether a payment has arrived.
 const ASK_EVERY: Duration = Duration::from_secs(3);
@@ -38,31 +39,50 @@ pub(crate) struct Args {
     /// Collect what is paid, and give up what is not
     #[arg(long, group = "what")]
     give_up: bool,
-    /// At the storage node with this number; without it the only one, or for going on all of them
-    #[arg(long, value_name = "NUMBER")]
-    provider: Option<usize>,
+    /// At the storage node with this number or address, which need not be in the list yet; without it
+    /// the only one, or for going on all of them
+    #[arg(long, value_name = "NUMBER|ADDRESS")]
+    provider: Option<Which>,
     /// Print the payment request and end; `larder buy` collects what was paid for. With --json
     /// that is always so
     #[arg(long)]
     no_wait: bool,
 }
 
+/// A storage node, as a user names it.
+#[derive(Clone)]
+enum Which {
+    Number(usize),
+    Address(Address),
+}
+
+impl FromStr for Which {
+    type Err = InvalidText;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse() {
+            Ok(number) => Ok(Which::Number(number)),
+            Err(_) => text.parse().map(Which::Address),
+        }
+    }
+}
+
 pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), CliError> {
     let wait = !args.no_wait && !output.json;
     let give_up = args.give_up;
-    let number = args.provider;
+    let which = args.provider.clone();
     let wanted = wanted(args)?;
     let wallet = Wallet::open(folder)?;
-    let at = match (number, &wanted) {
-        (None, None) => None,
-        _ => Some(wallet.numbered(number)?),
+    let all = &wallet.settings.providers;
+    let list = match (which, &wanted) {
+        (Some(Which::Address(address)), _) => vec![address],
+        (Some(Which::Number(number)), _) => vec![all[wallet.numbered(Some(number))?].clone()],
+        (None, Some(_)) => vec![all[wallet.numbered(None)?].clone()],
+        (None, None) => all.clone(),
     };
-    let mut online = wallet.connect().await?;
+    let mut online = Online::connect(folder, &wallet.settings, &list, None, true).await?;
     let (mut done, mut failed, mut sells) = (Vec::new(), None, false);
-    for (index, member) in online.members.iter_mut().enumerate() {
-        if at.is_some_and(|at| at != index) {
-            continue;
-        }
+    for member in &mut online.members {
         let provider = match member.answered() {
             Ok(connection) => &connection.provider,
             Err(error) => {

@@ -213,7 +213,10 @@ async fn paid(wallet: &Connection, before: u64, refunded: u64) -> Result<Tokens,
 
 /// The registers of this root key, with a count of what becomes of them.
 fn registers(root: &RootKey, wallet: &Connection) -> Arc<Counted> {
-    Arc::new(Counted::new(OneProvider::new(root, wallet.provider.clone())))
+    Arc::new(Counted::new(OneProvider::new(
+        root,
+        wallet.provider.clone(),
+    )))
 }
 
 /// A wallet that knows nothing reads all there is.

@@ -20,7 +20,12 @@ pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError
     let bill = session.close(&mut wallet).await?;
     troubles.iter().for_each(|trouble| output.say(trouble));
     let history = read?;
-    let ours = |writer| wallet.known.as_ref().is_some_and(|known| known.is_ours(writer));
+    let ours = |writer| {
+        wallet
+            .known
+            .as_ref()
+            .is_some_and(|known| known.is_ours(writer))
+    };
     let writer = match history.last_writer {
         None => "nobody",
         Some(writer) if ours(writer) => "this device",

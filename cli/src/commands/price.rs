@@ -35,7 +35,10 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
     }
     let problem = online.reasons().into_iter().next();
     let first = match lists.is_empty() {
-        true => online.members.into_iter().find_map(|member| member.connected.err()),
+        true => online
+            .members
+            .into_iter()
+            .find_map(|member| member.connected.err()),
         false => {
             online.close().await?;
             None
@@ -47,7 +50,11 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
     problem.iter().for_each(|problem| output.say(problem));
     let paid = lists.iter().any(|list| list.price.is_some());
     let sum = |part: fn(&Price) -> u64| -> u64 {
-        lists.iter().filter_map(|list| list.price.as_ref()).map(part).sum()
+        lists
+            .iter()
+            .filter_map(|list| list.price.as_ref())
+            .map(part)
+            .sum()
     };
     let json = json!({
         "bytes": args.size,
@@ -62,7 +69,10 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
     });
     output.result(&json, || {
         let several = lists.len() > 1;
-        let texts: Vec<String> = lists.iter().map(|list| list.text(args.size, several)).collect();
+        let texts: Vec<String> = lists
+            .iter()
+            .map(|list| list.text(args.size, several))
+            .collect();
         texts.join("\n\n")
     })
 }

@@ -3,13 +3,14 @@
 //! What more than half of them hold is stored. A change is one at a time: a majority before it and one after it have
 //! a storage node in common, so devices that have not heard of it yet share one history with those that have.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use larder_protocol::Address;
 use larder_recovery::log::map::{Commit, CommitError, Expect};
 use larder_recovery::log::{Log, OneProvider};
 use larder_recovery::quorum::{Healed, Policy, Quorum};
-use larder_recovery::{RecoveryError, RootKey};
+use larder_recovery::{RecoveryError, RootKey, Slot};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
@@ -18,7 +19,8 @@ use crate::connection::Connection;
 use crate::error::CliError;
 use crate::output::{Output, count};
 use crate::wallet::{
-    Folder, Member, Session, Wallet, check_providers, provider_list_version, write_provider_list,
+    Folder, Member, Online, Session, Wallet, check_providers, provider_list_version,
+    write_provider_list,
 };
 
 #[derive(clap::Args)]
@@ -66,17 +68,18 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
 
 async fn list(folder: &Folder, output: &Output) -> Result<(), CliError> {
     let mut wallet = Wallet::open(folder)?;
-    let (online, commits, problem) = match Session::open(&mut wallet).await {
+    let (online, all, problem) = match Session::open(&mut wallet).await {
         Ok(session) => {
-            let commits = session.map.log().records();
+            let log = session.map.log();
+            let all = (log.records(), log.generation());
             let Session { online, .. } = session;
-            (online, Some(commits), None)
+            (online, Some(all), None)
         }
         Err(error) => (wallet.connect().await?, None, Some(error)),
     };
     let mut rows = Vec::new();
     for (member, number) in online.members.iter().zip(1..) {
-        rows.push(Row::of(&wallet.root, member, number, commits).await);
+        rows.push(Row::of(&wallet.root, member, number, all).await);
     }
     let policy = online.policy();
     let bill = online.close().await?;
@@ -107,7 +110,8 @@ struct Row {
 }
 
 impl Row {
-    async fn of(root: &RootKey, member: &Member, number: usize, commits: Option<u64>) -> Self {
+    /// `all` are the commits that all of them show together, and their generation.
+    async fn of(root: &RootKey, member: &Member, number: usize, all: Option<(u64, u64)>) -> Self {
         let mut row = Row {
             number,
             address: member.address.to_string(),
@@ -119,8 +123,9 @@ impl Row {
         match &member.connected {
             Ok(connection) => {
                 row.milliseconds = Some(member.took.as_millis() as u64);
-                match (commits, alone(root, connection).await) {
-                    (Some(all), Ok(commits)) => row.behind = Some(all.saturating_sub(commits)),
+                let hint = all.map(|(_, generation)| generation);
+                match (all, alone(root, connection, hint).await) {
+                    (Some((all, _)), Ok(commits)) => row.behind = Some(all.saturating_sub(commits)),
                     (None, Ok(_)) => {}
                     (_, Err(error)) => row.problem = Some(CliError::from(error).to_string()),
                 }
@@ -162,7 +167,12 @@ impl Row {
             ));
         }
         said.extend(self.problem.clone());
-        format!("{:>3}  {}\n     {}", self.number, self.address, said.join("; "))
+        format!(
+            "{:>3}  {}\n     {}",
+            self.number,
+            self.address,
+            said.join("; ")
+        )
     }
 }
 
@@ -179,11 +189,15 @@ fn explained(policy: Policy, providers: usize) -> String {
 }
 
 /// How many commits one storage node shows on its own.
-async fn alone(root: &RootKey, connection: &Connection) -> Result<u64, RecoveryError> {
+async fn alone(
+    root: &RootKey,
+    connection: &Connection,
+    hint: Option<u64>,
+) -> Result<u64, RecoveryError> {
     let registers = Arc::new(OneProvider::new(root, connection.provider.clone()));
     let quorum = Quorum::new([registers as Arc<_>], Policy::majority(1));
     let quorum = quorum.map_err(|_| RecoveryError::Misbehaved("one is no majority of one"))?;
-    let log = Log::open(Arc::new(quorum), &mut StdRng::from_os_rng(), None).await?;
+    let log = Log::open(Arc::new(quorum), &mut StdRng::from_os_rng(), hint).await?;
     log.follow().await?;
     Ok(log.records())
 }
@@ -193,24 +207,32 @@ async fn heal(folder: &Folder, output: &Output) -> Result<(), CliError> {
     let session = Session::open(&mut wallet).await?;
     let slots = session.map.slots();
     let healed = session.quorum.heal(slots).await?;
-    let troubles = session.troubles();
+    let left = left_behind(&session, healed.left);
     let bill = session.close(&mut wallet).await?;
     let json = bill.on(json!({ "copied": healed.copied, "left": healed.left }));
     let text = || format!("{}{}", copied(&healed), bill.text());
     if healed.left == 0 {
         return output.result(&json, text);
     }
-    let error = CliError::Failed(format!(
-        "{} blob(s) could not be brought up to date: {}",
-        count(healed.left),
-        troubles.join("; ")
-    ));
-    output.shortfall(json, text, error)
+    output.shortfall(json, text, left)
+}
+
+/// Why some registers are not everywhere.
+fn left_behind(session: &Session, left: u64) -> CliError {
+    let troubles = session.quorum.troubles().into_iter().flatten();
+    CliError::LeftBehind {
+        left,
+        reasons: session.troubles().join("; "),
+        first: troubles.map(CliError::from).map(Box::new).next(),
+    }
 }
 
 fn copied(healed: &Healed) -> String {
     let lines = healed.copied.iter().zip(1..).map(|(copied, number)| {
-        format!("storage node {number} lacked {} blob(s) and has them now", count(*copied))
+        format!(
+            "storage node {number} lacked {} blob(s) and has them now",
+            count(*copied)
+        )
     });
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -246,22 +268,35 @@ async fn change(
     check_providers(&list)?;
     // A device that has missed a change must not write.
     session.require(before).await?;
+    output.say("bringing all of them up to date");
+    let slots: HashSet<Slot> = session.map.slots().into_iter().collect();
     let Session { online, .. } = session;
+    let (folder, settings) = (&wallet.folder, &wallet.settings);
+    let mut online = Online::connect(folder, settings, &list, Some(online), true).await?;
+    online.require_enough()?;
+    let mut healed = online
+        .quorum(&wallet.root)?
+        .heal(slots.iter().copied())
+        .await?;
+
     let session = Session::over(&wallet, &list, Some(online)).await?;
     session.require(before).await?;
     session.map.take_over().await?;
     session.require(before).await?;
     let version = provider_list_version(&session.map).await?;
-    output.say("bringing all of them up to date");
-    let healed = session.quorum.heal(session.map.slots()).await?;
+    // What other devices wrote meanwhile.
+    let rest = session.map.slots().into_iter();
+    let rest = session
+        .quorum
+        .heal(rest.filter(|slot| !slots.contains(slot)))
+        .await?;
+    healed.left += rest.left;
+    let sums = healed.copied.iter_mut().zip(rest.copied);
+    sums.for_each(|(sum, copied)| *sum += copied);
     if healed.left > 0 {
-        let reasons = session.troubles().join("; ");
+        let error = left_behind(&session, healed.left);
         session.close(&mut wallet).await?;
-        return Err(CliError::Failed(format!(
-            "nothing is changed, as {} blob(s) could not be brought up to date: all have to answer, but \
-             for one that retires: {reasons}",
-            count(healed.left)
-        )));
+        return Err(error);
     }
     let write = write_provider_list(&list, Expect::Version(version));
     match session.map.commit(Commit::of([write])).await {
@@ -282,6 +317,11 @@ async fn change(
         "warnings": warnings,
     }));
     output.result(&json, || {
-        format!("{}\n{}{}", copied(&healed), explained(policy, providers), bill.text())
+        format!(
+            "{}\n{}{}",
+            copied(&healed),
+            explained(policy, providers),
+            bill.text()
+        )
     })
 }

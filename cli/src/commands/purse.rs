@@ -59,7 +59,10 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
         });
     }
     online.close().await?;
-    let held: u64 = purses.iter().filter_map(|purse| purse["tokens"].as_u64()).sum();
+    let held: u64 = purses
+        .iter()
+        .filter_map(|purse| purse["tokens"].as_u64())
+        .sum();
     let json = json!({ "tokens": held, "purses": purses });
     let text = || texts.join("\n");
     match problem {

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use larder_recovery::log::map::Listed;
 use larder_recovery::RecoveryError;
+use larder_recovery::log::map::Listed;
 use serde_json::json;
 
 use crate::durable;
@@ -108,7 +108,10 @@ impl Export {
     ) -> Result<(), CliError> {
         let total = values.iter().map(|value| value.size).sum();
         let bar = progress::bar("restoring", total, output.json);
-        for Listed { key: name, size, .. } in values {
+        for Listed {
+            key: name, size, ..
+        } in values
+        {
             bar.set_message(format!("bytes, {name}"));
             match session.map.get(name).await {
                 Ok(current) => {

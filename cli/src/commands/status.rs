@@ -15,11 +15,18 @@ pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError
     let in_use = lock.is_none();
     let list = &settings.providers;
     let mut online = Online::connect(folder, &settings, list, None, lock.is_some()).await?;
-    let rows: Vec<Row> = online.members.iter().map(|member| Row::of(member, in_use)).collect();
+    let rows: Vec<Row> = online
+        .members
+        .iter()
+        .map(|member| Row::of(member, in_use))
+        .collect();
     let problem = online.require_enough().err();
     online.close().await?;
 
-    let held: u64 = rows.iter().filter_map(|row| Some(row.tokens.as_ref()?.holdings.tokens)).sum();
+    let held: u64 = rows
+        .iter()
+        .filter_map(|row| Some(row.tokens.as_ref()?.holdings.tokens))
+        .sum();
     let complete = known.is_some();
     let known = known.unwrap_or_default();
     let mut json = json!({
@@ -42,7 +49,9 @@ pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError
             .collect();
         let (values, size) = (known.values, bytes(known.bytes));
         lines.push(match complete {
-            true => format!("stored        {values} value(s), {size}, when this device last looked"),
+            true => {
+                format!("stored        {values} value(s), {size}, when this device last looked")
+            }
             false => "stored        not known; run `larder restore`".to_owned(),
         });
         lines.join("\n")

@@ -21,8 +21,8 @@ use larder_recovery::RootKey;
 
 use super::{Known, Settings};
 use crate::error::CliError;
-use crate::payer::Payer;
 use crate::evidence::Receipts;
+use crate::payer::Payer;
 use crate::{durable, secret_file};
 
 /// Where a wallet is, and how long it keeps trying to reach its storage nodes.

@@ -11,6 +11,7 @@ use larder_recovery::log::{Log, Writer};
 use serde::{Deserialize, Serialize};
 
 use super::online::Online;
+use crate::connection::Connection;
 use crate::durable;
 use crate::error::CliError;
 
@@ -54,16 +55,17 @@ impl Known {
         durable::replace(path, &text).map_err(CliError::file("write", path))
     }
 
-    /// Where to look for the newest anchor first: storage nodes must not have forgotten deletes since.
+    /// Where to look for the newest anchor first: storage nodes must not have forgotten deletes since. With a
+    /// root key that is new there is none.
     pub(crate) fn hint(&self, online: &Online) -> Option<u64> {
         let mut there = online.connected();
-        there
-            .all(|connection| {
-                let record = connection.provider.record();
-                let then = self.epochs.get(&connection.provider.server_key().to_string());
-                then == Some(&record.epoch)
-            })
-            .then_some(self.generation)
+        let same = |connection: &Connection| {
+            let then = self
+                .epochs
+                .get(&connection.provider.server_key().to_string());
+            then == Some(&connection.provider.record().epoch)
+        };
+        (self.epochs.is_empty() || there.all(same)).then_some(self.generation)
     }
 
     /// Takes in what a session has learned.

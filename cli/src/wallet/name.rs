@@ -35,7 +35,16 @@ mod tests {
             assert!(is_name(name), "{name:?}");
         }
         let long = "n".repeat(NAME_MAX + 1);
-        for name in ["", ".", "..", "a/b", "\u{1b}[2J", "a\nb", "\0providers", &long] {
+        for name in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "\u{1b}[2J",
+            "a\nb",
+            "\0providers",
+            &long,
+        ] {
             assert!(!is_name(name), "{name:?}");
         }
     }

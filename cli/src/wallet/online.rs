@@ -217,7 +217,9 @@ impl Member {
                 Ok(_) => Err(CliError::Recovery(RecoveryError::Following)),
             };
         }
-        self.connected.as_ref().map_err(|error| CliError::Failed(error.to_string()))
+        self.connected
+            .as_ref()
+            .map_err(|error| CliError::Failed(error.to_string()))
     }
 
     async fn end(self) -> Result<(), CliError> {
@@ -235,7 +237,11 @@ async fn gather(members: &mut [Option<Member>], tasks: &mut JoinSet<(usize, Memb
     let needed = Policy::majority(members.len()).recover;
     loop {
         let mut there = members.iter().flatten();
-        let enough = there.by_ref().filter(|member| member.connected.is_ok()).count() >= needed;
+        let enough = there
+            .by_ref()
+            .filter(|member| member.connected.is_ok())
+            .count()
+            >= needed;
         let joined = match enough {
             false => tasks.join_next().await,
             true => {

@@ -63,7 +63,8 @@ impl Session {
             }
         }
         Err(CliError::Failed(
-            "the storage nodes name others again and again: another device is changing them".to_owned(),
+            "the storage nodes name others again and again: another device is changing them"
+                .to_owned(),
         ))
     }
 
@@ -73,13 +74,18 @@ impl Session {
         list: &[Address],
         before: Option<Online>,
     ) -> Result<Self, CliError> {
-        let mut online = Online::connect(&wallet.folder, &wallet.settings, list, before, true).await?;
+        let mut online =
+            Online::connect(&wallet.folder, &wallet.settings, list, before, true).await?;
         online.require_enough()?;
         let quorum = Arc::new(online.quorum(&wallet.root)?);
         let hint = wallet.known.as_ref().and_then(|known| known.hint(&online));
         let map = Map::open(quorum.clone(), &mut StdRng::from_os_rng(), hint).await?;
         let log = map.log();
-        if wallet.known.as_ref().is_some_and(|known| known.is_tidy(log.generation())) {
+        if wallet
+            .known
+            .as_ref()
+            .is_some_and(|known| known.is_tidy(log.generation()))
+        {
             log.assume_tidy();
         }
         Ok(Session {
@@ -236,7 +242,10 @@ impl Session {
             })
             .collect();
         warnings.extend(self.troubles());
-        wallet.known.get_or_insert_default().wrote_as(self.map.log().writer());
+        wallet
+            .known
+            .get_or_insert_default()
+            .wrote_as(self.map.log().writer());
         let bill = self.close(wallet).await?;
         Ok((bill, warnings))
     }
@@ -248,7 +257,10 @@ impl Session {
         }
         // This program ends now, so nothing is spread over time; the order is shuffled.
         while log.upkeep(DELETES).await? {}
-        wallet.known.get_or_insert_default().tidied(log.generation());
+        wallet
+            .known
+            .get_or_insert_default()
+            .tidied(log.generation());
         Ok(())
     }
 
@@ -260,7 +272,12 @@ impl Session {
         known.values = values.len() as u64;
         known.bytes = values.iter().map(|value| value.size).sum();
         wallet.save()?;
-        let Session { online, quorum, map, .. } = self;
+        let Session {
+            online,
+            quorum,
+            map,
+            ..
+        } = self;
         // They hold the providers.
         drop((map, quorum));
         online.close().await
