@@ -57,13 +57,9 @@ pub async fn newest(
     hint: Option<u64>,
 ) -> Result<Option<(u64, Contents)>, RecoveryError> {
     match hint {
-        None => {}
-        Some(0) => {
-            // The first one is there, or was deleted, if any ever was.
-            if lookup(registers, 1).await? == Look::Absent {
-                return Ok(None);
-            }
-        }
+        // The first one is there, or was deleted, if any ever was.
+        Some(0) if lookup(registers, 1).await? == Look::Absent => return Ok(None),
+        None | Some(0) => {}
         Some(hint) => {
             if let Some(found) = near(registers, hint).await? {
                 return Ok(Some(found));

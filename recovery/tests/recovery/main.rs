@@ -16,6 +16,7 @@ mod log_crashes;
 mod log_histories;
 mod log_map;
 mod log_provider;
+mod log_shown;
 mod paid;
 mod payments;
 mod purchases;

@@ -16,6 +16,8 @@ use crate::sea::{Sea, Task, round_trips, run_with};
 /// What the failing provider does, again and again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Fault {
+    /// None fails; all of them lose, repeat and delay.
+    None,
     /// It is down for a while; all of them lose, repeat and delay.
     Down,
     /// The same, and nobody else loses anything.
@@ -41,7 +43,7 @@ impl Fault {
 
     fn sea(self, seed: u64) -> Sea {
         match self {
-            Fault::Down | Fault::RollsBackInTheRough => Sea::choppy(seed),
+            Fault::None | Fault::Down | Fault::RollsBackInTheRough => Sea::choppy(seed),
             Fault::DownAlone | Fault::RollsBack => Sea::smooth(seed),
         }
     }
@@ -155,6 +157,17 @@ fn a_device_that_knows_the_new_provider_and_one_that_does_not_yet_share_one_hist
             registers(&seas[..count], Policy::majority(count))
         });
         assert_eq!(told.violation, None, "seed {seed}");
+    }
+}
+
+#[test]
+fn nor_do_devices_differ_while_one_or_two_providers_become_one_more() {
+    for (seed, before) in (0..1_000).zip([1, 2].into_iter().cycle()) {
+        let told = history(seed, Fault::None, |seas, device| {
+            let count = before + usize::from(device % 2 == 1);
+            registers(&seas[..count], Policy::majority(count))
+        });
+        assert_eq!(told.violation, None, "{before} providers, seed {seed}");
     }
 }
 
