@@ -46,7 +46,7 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
     bar.set_message("requests");
     let transports = session.online.connected();
     let transports: Vec<_> = transports.map(|there| there.transport.clone()).collect();
-    let write = session.write(&args.name, expect, Some(value));
+    let write = session.write(&mut wallet, &args.name, expect, Some(value));
     let version = progress::watch(&bar, &transports, write).await?;
     bar.finish();
     drop(transports);

@@ -27,9 +27,20 @@ pub(crate) struct Known {
     tidied: Option<u64>,
     /// What this device last signed with.
     writer: Option<String>,
+    /// Sessions that may have left chunks behind: those that were killed, and the present one.
+    #[serde(default)]
+    writing: Vec<Writing>,
     /// What was stored, for `larder status`.
     pub(crate) values: u64,
     pub(crate) bytes: u64,
+}
+
+/// A session that began to write.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Writing {
+    session: String,
+    /// Bytes of its value.
+    len: u64,
 }
 
 impl Known {
@@ -91,6 +102,28 @@ impl Known {
         self.writer = Some(hex::encode(writer.0));
     }
 
+    /// Notes, before it stores anything, a session that is about to write so many bytes.
+    pub(crate) fn begin(&mut self, session: Writer, len: u64) {
+        let session = hex::encode(session.0);
+        self.writing.push(Writing { session, len });
+    }
+
+    /// The sessions before this one that did not end, and what they were about to write, in bytes.
+    pub(crate) fn killed(&self, present: Writer) -> Vec<(Writer, u64)> {
+        let read = |writing: &Writing| {
+            let session = hex::decode(&writing.session).ok()?.try_into().ok()?;
+            Some((Writer(session), writing.len))
+        };
+        let mut killed: Vec<_> = self.writing.iter().filter_map(read).collect();
+        killed.retain(|(session, _)| *session != present);
+        killed
+    }
+
+    /// Nothing is left behind any more.
+    pub(crate) fn ended(&mut self) {
+        self.writing.clear();
+    }
+
     /// Whether a session of this device signs like this.
     pub(crate) fn is_ours(&self, writer: Writer) -> bool {
         self.writer == Some(hex::encode(writer.0))
@@ -109,10 +142,13 @@ mod tests {
         let mut known = Known::default();
         known.wrote_as(Writer([7; 16]));
         known.tidied(3);
+        known.begin(Writer([5; 16]), 7);
+        known.begin(Writer([6; 16]), 8);
         known.save(&path).unwrap();
         let read = Known::load(&path).unwrap().unwrap();
         assert_eq!(read, known);
         assert!(read.is_ours(Writer([7; 16])) && !read.is_ours(Writer([8; 16])));
+        assert_eq!(read.killed(Writer([6; 16])), [(Writer([5; 16]), 7)]);
         assert!(read.is_tidy(3) && !read.is_tidy(4));
         std::fs::write(&path, "{").unwrap();
         assert!(Known::load(&path).is_err());

@@ -29,6 +29,12 @@ const ROLL_UP_AT: u64 = 16 * 18;
 /// Blobs that nothing names any more after which it is, too.
 const ROLL_UP_FOR: u64 = 16;
 
+/// What a session draws chunks for at most: its value twice, if another device was faster, and a snapshot.
+const DRAWN: u64 = 3;
+
+/// A snapshot of many small values, bytes.
+const SNAPSHOT: u64 = 65_536;
+
 /// Deletes between two looks at what is left to delete.
 const DELETES: usize = 64;
 
@@ -114,6 +120,7 @@ impl Session {
     /// again behind it, unless it is the name that it wrote to.
     pub(crate) async fn write(
         &mut self,
+        wallet: &mut Wallet,
         name: &str,
         expect: Expect,
         value: Option<Vec<u8>>,
@@ -134,8 +141,17 @@ impl Session {
         if !met {
             return self.conflict(name, before);
         }
+        let len = write.value.as_ref().map_or(0, |value| value.len() as u64);
+        let session = self.map.log().writer();
+        let known = wallet.known.get_or_insert_default();
+        let killed = known.killed(session);
+        known.begin(session, len.max(SNAPSHOT));
+        wallet.save()?;
         for _ in 0..ROUNDS {
             self.take_over().await?;
+            for (session, len) in &killed {
+                self.map.abandon(*session, DRAWN, *len)?;
+            }
             let before = self.version(name).await?;
             let old = self.value(name);
             let mut writes = vec![write.clone()];
@@ -257,10 +273,9 @@ impl Session {
         }
         // This program ends now, so nothing is spread over time; the order is shuffled.
         while log.upkeep(DELETES).await? {}
-        wallet
-            .known
-            .get_or_insert_default()
-            .tidied(log.generation());
+        let known = wallet.known.get_or_insert_default();
+        known.tidied(log.generation());
+        known.ended();
         Ok(())
     }
 

@@ -23,7 +23,7 @@ use rand::CryptoRng;
 use super::chunk;
 use super::cursor::TORN;
 use super::state::{Change, Changes, Item, State, Value};
-use super::{Chunks, Log, News, Record, Registers, Ticket};
+use super::{Chunks, Log, News, Record, Registers, Ticket, Writer};
 use crate::seal::BODY_MAX;
 use crate::{RecoveryError, Slot};
 
@@ -517,6 +517,27 @@ impl Map {
     /// [`RecoveryError::Fenced`] when another device has gone on.
     pub async fn confirm(&self) -> Result<(), RecoveryError> {
         self.log.confirm().await
+    }
+
+    /// Has chunks deleted that a session left behind which was killed, and which nothing names: the first `drawn`
+    /// that it drew, of up to `len` bytes each. [`Log::upkeep`] deletes them.
+    ///
+    /// # Errors
+    /// [`RecoveryError::Following`] when this device does not write: what that session had sent may still count.
+    pub fn abandon(&self, session: Writer, drawn: u64, len: u64) -> Result<(), RecoveryError> {
+        let front = self.front();
+        if !front.current {
+            return Err(RecoveryError::Following);
+        }
+        let items = front.ahead.items.values();
+        let named: Vec<Chunks> = items
+            .filter_map(|item| match &item.value {
+                Some(Value::InChunks(chunks)) => Some(*chunks),
+                _ => None,
+            })
+            .collect();
+        self.log.abandon(session, drawn, len, &named);
+        Ok(())
     }
 
     /// Replaces the log so far by a snapshot.

@@ -13,7 +13,7 @@ use rand::{Rng, SeedableRng};
 use serde_json::Value;
 
 use crate::by_hand::{folder_names, paid_as, random, voucher};
-use crate::processes::{larder, run, succeed};
+use crate::processes::{field, larder, run, succeed};
 use crate::wallet::runtime;
 
 /// Messages that passed the relay so far.
@@ -138,4 +138,8 @@ fn whatever_is_killed_what_was_acknowledged_is_there_and_the_wallet_works() {
         assert_eq!(succeed(larder(wallet).args(["get", "small"])), "small");
         succeed(larder(wallet).args(["delete", "large"]));
     }
+    // Of what was killed nothing is left, and what was deleted is gone: five megabytes are 306 blobs.
+    let (_, log) = node.process.terminate();
+    let blobs = field(&log, "blobs");
+    assert!(blobs < 150, "{blobs} blobs are left");
 }
