@@ -39,10 +39,10 @@ pub(crate) enum CliError {
         version: u64,
         exists: bool,
     },
-    /// Of several writers this one was fenced again and again.
+    /// Another device fenced this one.
     #[error(
-        "another device with the same root key writes at this moment, and nothing of this was stored: \
-         do it again"
+        "another device with the same root key writes at this moment: see what is there, then do it \
+         again"
     )]
     Overtaken,
     /// While this one was at it.
@@ -102,7 +102,6 @@ impl CliError {
             CliError::Usage(_) | CliError::Recovery(RecoveryError::NotSold { .. }) => 2,
             CliError::OutOfTokens { .. } => 3,
             CliError::Conflict { .. } | CliError::Overtaken | CliError::ProvidersChanged => 4,
-            CliError::Recovery(RecoveryError::Fenced(_)) => 4,
             CliError::Recovery(RecoveryError::Unreachable(_)) => 5,
             _ => 1,
         }
@@ -123,6 +122,7 @@ impl From<RecoveryError> for CliError {
     fn from(error: RecoveryError) -> Self {
         match error {
             RecoveryError::OutOfTokens { needed, held } => CliError::OutOfTokens { needed, held },
+            RecoveryError::Fenced(_) => CliError::Overtaken,
             error => CliError::Recovery(error),
         }
     }

@@ -29,7 +29,7 @@ pub fn price(record: &Record, bytes: u64) -> Option<Price> {
     Price::of(record, chunks + 1, 1)
 }
 
-/// The price of a value of so many bytes in a [map](crate::log::map) under these terms, the look-ups aside
+/// The price of a value of so many bytes in a [versioned map](crate::log::map) under these terms, the look-ups aside
 /// that reading the log takes; `None` when nothing is to be paid. `seals` are the blobs that this storage node
 /// holds of a take-over: one if it is the only provider, three if it is one of several.
 #[must_use]

@@ -107,13 +107,9 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
             }
         }
     }
-    if let (false, Some(error)) = (sells, failed.take_if(|_| !sells)) {
-        return Err(error);
-    }
     if !sells {
-        return Err(CliError::Usage(
-            "this storage node serves for free: there is nothing to buy".to_owned(),
-        ));
+        let free = "this storage node serves for free: there is nothing to buy";
+        return Err(failed.unwrap_or_else(|| CliError::Usage(free.to_owned())));
     }
     let holdings = online.connected().filter_map(Connection::holdings);
     let held: u64 = holdings.map(|held| held.tokens).sum();

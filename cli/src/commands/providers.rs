@@ -188,7 +188,8 @@ fn explained(policy: Policy, providers: usize) -> String {
     )
 }
 
-/// How many commits one storage node shows on its own.
+/// How many commits one storage node shows on its own. A roll-up that is half-written there is completed, as by any
+/// reader.
 async fn alone(
     root: &RootKey,
     connection: &Connection,

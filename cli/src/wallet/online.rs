@@ -130,28 +130,18 @@ impl Online {
         if there >= needed {
             return Ok(());
         }
-        let away = self
-            .members
-            .iter_mut()
-            .position(|member| member.connected.is_err());
         let reasons = self.reasons().join("; ");
         let one = self.members.len() == 1;
-        let silence = RecoveryError::Following;
-        let first = away.map(|at| {
-            std::mem::replace(
-                &mut self.members[at].connected,
-                Err(CliError::Recovery(silence)),
-            )
-        });
-        match first {
-            Some(Err(error)) if one => Err(error),
-            Some(Err(error)) => Err(CliError::TooFew {
+        let mut members = self.members.iter_mut();
+        match members.find_map(|member| member.answered().err()) {
+            None => Ok(()),
+            Some(error) if one => Err(error),
+            Some(error) => Err(CliError::TooFew {
                 there,
                 needed,
                 reasons,
                 first: Box::new(error),
             }),
-            _ => Ok(()),
         }
     }
 
@@ -208,18 +198,15 @@ impl Online {
 }
 
 impl Member {
-    /// The connection, or once why there is none.
+    /// The connection, or why there is none, which is told once.
     pub(crate) fn answered(&mut self) -> Result<&Connection, CliError> {
-        if self.connected.is_err() {
-            let told = Err(CliError::Recovery(RecoveryError::Following));
-            return match std::mem::replace(&mut self.connected, told) {
-                Err(error) => Err(error),
-                Ok(_) => Err(CliError::Recovery(RecoveryError::Following)),
-            };
+        match &mut self.connected {
+            Ok(connection) => Ok(connection),
+            Err(error) => {
+                let told = CliError::Failed("it does not answer".to_owned());
+                Err(std::mem::replace(error, told))
+            }
         }
-        self.connected
-            .as_ref()
-            .map_err(|error| CliError::Failed(error.to_string()))
     }
 
     async fn end(self) -> Result<(), CliError> {

@@ -233,7 +233,7 @@ impl Session {
                 _ => return None,
             };
             Some(format!(
-                "storage node {number} is behind: {trouble}. `larder providers heal` brings it up to date"
+                "storage node {number} may be behind: {trouble}; `larder providers heal` brings it up to date"
             ))
         });
         match self.online.members.len() {

@@ -2,8 +2,9 @@
 //!
 //! Records of the [log](super) carry it; a snapshot does not, so history begins at the newest anchor.
 
-use rand::CryptoRng;
 use std::sync::Arc;
+
+use rand::CryptoRng;
 
 use super::cursor::TORN;
 use super::state::Changes;
