@@ -120,7 +120,7 @@ impl Row {
     }
 }
 
-/// Prints it; a conviction or a receipt that proves nothing is a failure.
+/// Prints it; a conviction is a failure.
 fn told(rows: &[Row], more: &Value, bill: &str, output: &Output) -> Result<(), CliError> {
     let json = crate::output::merged(
         json!({ "providers": rows.iter().map(Row::json).collect::<Vec<_>>() }),

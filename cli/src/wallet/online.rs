@@ -220,21 +220,19 @@ impl Member {
 
 /// Waits for the answers that are needed, and a little longer for the rest.
 async fn gather(members: &mut [Option<Member>], tasks: &mut JoinSet<(usize, Member)>) {
-    let begun = Instant::now();
     let needed = Policy::majority(members.len()).recover;
+    let mut until = None;
     loop {
-        let mut there = members.iter().flatten();
-        let enough = there
-            .by_ref()
-            .filter(|member| member.connected.is_ok())
-            .count()
-            >= needed;
-        let joined = match enough {
-            false => tasks.join_next().await,
-            true => {
-                let until = Instant::now() + GRACE + 3 * begun.elapsed();
-                timeout_at(until, tasks.join_next()).await.unwrap_or(None)
-            }
+        let answered = members.iter().flatten();
+        let there = answered.filter(|member| member.connected.is_ok());
+        let took: Vec<Duration> = there.map(|member| member.took).collect();
+        if took.len() >= needed {
+            let slowest = took.into_iter().max().unwrap_or_default();
+            until.get_or_insert_with(|| Instant::now() + GRACE + 3 * slowest);
+        }
+        let joined = match until {
+            None => tasks.join_next().await,
+            Some(until) => timeout_at(until, tasks.join_next()).await.unwrap_or(None),
         };
         match joined {
             Some(Ok((at, member))) => members[at] = Some(member),

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::by_hand::json_of;
+use crate::by_hand::{folder_names, json_of};
 use crate::processes::{copy, larder, larderd, relay, run, succeed};
 
 #[test]
@@ -31,6 +31,18 @@ fn a_storage_node_that_goes_back_is_convicted_by_its_own_receipts() {
         (&verified["asked"], &verified["convictions"]),
         (&4.into(), &0.into())
     );
+
+    // One that was changed proves nothing.
+    let [file] = &folder_names(&wallet.join("receipts"))[..] else {
+        panic!("one file per storage node")
+    };
+    let file = wallet.join("receipts").join(file);
+    let written = fs::read(&file).expect("written");
+    let mut forged: Value = serde_json::from_slice(&written).expect("JSON");
+    forged["stored"][0]["epoch"] = 7.into();
+    fs::write(&file, forged.to_string()).expect("written");
+    assert_eq!(json_of(&wallet, &["receipts"])["providers"][0]["proven"], 3);
+    fs::write(&file, written).expect("written");
 
     assert!(node.process.terminate().0.success());
     fs::remove_dir_all(path("node")).expect("removed");
