@@ -128,7 +128,7 @@ impl Quorum {
             }
             let place = ballot(slot, round);
             whole &= self.copy(place, &votes, &mut copied).await;
-            if !votes.is_void() {
+            if !votes.is_split() {
                 break;
             }
         }
@@ -172,8 +172,8 @@ impl Quorum {
         if votes.is_empty() {
             return Ok(Removed::NeverThere);
         }
-        let mut rounds = u64::from(votes.is_void());
-        while rounds > 0 && self.ask_all(ballot(slot, rounds)).await?.is_void() {
+        let mut rounds = u64::from(votes.is_split());
+        while rounds > 0 && self.ask_all(ballot(slot, rounds)).await?.is_split() {
             rounds += 1;
         }
         for round in (1..=rounds).rev() {

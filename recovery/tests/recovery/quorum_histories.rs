@@ -16,8 +16,6 @@ use crate::sea::{Sea, Task, round_trips, run_with};
 /// What the failing provider does, again and again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Fault {
-    /// None fails; all of them lose, repeat and delay.
-    None,
     /// It is down for a while; all of them lose, repeat and delay.
     Down,
     /// The same, and nobody else loses anything.
@@ -26,6 +24,8 @@ enum Fault {
     RollsBack,
     /// The same, and all of them lose, repeat and delay.
     RollsBackInTheRough,
+    /// None fails; all of them lose, repeat and delay.
+    Nobody,
 }
 
 impl Fault {
@@ -43,7 +43,7 @@ impl Fault {
 
     fn sea(self, seed: u64) -> Sea {
         match self {
-            Fault::None | Fault::Down | Fault::RollsBackInTheRough => Sea::choppy(seed),
+            Fault::Down | Fault::RollsBackInTheRough | Fault::Nobody => Sea::choppy(seed),
             Fault::DownAlone | Fault::RollsBack => Sea::smooth(seed),
         }
     }
@@ -160,15 +160,26 @@ fn a_device_that_knows_the_new_provider_and_one_that_does_not_yet_share_one_hist
     }
 }
 
-#[test]
-fn nor_do_devices_differ_while_one_or_two_providers_become_one_more() {
-    for (seed, before) in (0..1_000).zip([1, 2].into_iter().cycle()) {
-        let told = history(seed, Fault::None, |seas, device| {
-            let count = before + usize::from(device % 2 == 1);
-            registers(&seas[..count], Policy::majority(count))
+/// Histories of devices some of which have the one list and the others the other.
+fn of_two_lists(seeds: u64, lists: [std::ops::Range<usize>; 2]) {
+    for seed in 0..seeds {
+        let told = history(seed, Fault::Nobody, |seas, device| {
+            let list = lists[(device + seed) as usize % 2].clone();
+            let policy = Policy::majority(list.len());
+            registers(&seas[list], policy)
         });
-        assert_eq!(told.violation, None, "{before} providers, seed {seed}");
+        assert_eq!(told.violation, None, "seed {seed}");
     }
+}
+
+#[test]
+fn a_device_that_has_one_provider_and_one_that_was_given_a_second_share_one_history() {
+    of_two_lists(1_000, [0..1, 0..2]);
+}
+
+#[test]
+fn so_do_one_that_has_two_providers_and_one_that_is_left_with_the_second() {
+    of_two_lists(1_000, [0..2, 1..2]);
 }
 
 #[test]
