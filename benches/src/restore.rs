@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use larder_node::clock::SystemClock;
-use larder_node::{Desk, Identity};
+use larder_node::{Breakglass, Desk, Identity};
 use larder_protocol::Address;
 use larder_recovery::log::OneProvider;
 use larder_recovery::log::map::{Commit, Expect, Map, Write};
@@ -153,7 +153,13 @@ impl Scene {
         };
         let engine = Arc::new(SledEngine::open(folder.path(), options)?);
         let identity = Identity::from_seed([1; 32]);
-        let desk = Desk::open(engine, identity, None, Arc::new(SystemClock))?;
+        let desk = Desk::open(
+            engine,
+            identity,
+            None,
+            Breakglass::default(),
+            Arc::new(SystemClock),
+        )?;
         let server = desk.server_key();
         let signed = desk.record();
         let record = signed.verified(&server).ok_or("another node's record")?;

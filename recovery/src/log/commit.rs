@@ -113,6 +113,8 @@ pub struct Listed {
     pub key: String,
     /// Its version.
     pub version: u64,
+    /// Bytes of its value.
+    pub size: u64,
     /// Rises with every key that is created.
     pub created: u64,
 }

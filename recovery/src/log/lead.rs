@@ -18,6 +18,7 @@ impl Log {
     /// # Errors
     /// [`RecoveryError`]; what was read before a failure is kept for the next call.
     pub async fn take_over(&self) -> Result<News, RecoveryError> {
+        let mut taken = None;
         loop {
             self.read_on().await?;
             let (slot, seal) = {
@@ -29,7 +30,15 @@ impl Log {
                 let seal = Closing::TakeOver.seal(cursor.last, self.writer);
                 (cursor.slot(0), seal)
             };
+            if taken == Some(slot) {
+                return Err(RecoveryError::Misbehaved(
+                    "it says of one place in turn that it is taken and that it is empty",
+                ));
+            }
             let put = self.registers.insert(slot, &seal).await?;
+            if matches!(put, Put::Occupied | Put::Tombstoned) {
+                taken = Some(slot);
+            }
             let mut state = self.state();
             let here = state.cursor.slot(0) == slot && matches!(state.role, Role::Following);
             if here && matches!(put, Put::New | Put::Already) {

@@ -20,13 +20,24 @@ use rand::CryptoRng;
 
 use super::cursor::TORN;
 use super::state::{Change, Changes, State, Value};
-use super::{Chunks, Log, News, Record, Registers, Ticket};
+use super::{Chunks, Log, News, Record, Registers, Ticket, Writer};
 use crate::RecoveryError;
+use crate::seal::BODY_MAX;
 
 pub use super::commit::{Commit, CommitError, Count, Current, Expect, KEY_MAX, Listed, Write};
 
 /// Longer values are in chunks, so that a roll-up need not write them again.
 const HERE_MAX: usize = 4_096;
+const HERE_LIMIT: u64 = HERE_MAX as u64;
+
+/// Blobs that a commit takes which puts one value of so many bytes.
+#[must_use]
+pub fn blobs(bytes: u64) -> u64 {
+    match bytes {
+        0..=HERE_LIMIT => 1,
+        _ => bytes.div_ceil(BODY_MAX as u64) + 1,
+    }
+}
 
 /// A key-value store on a log. All methods take `&self`; any number of commits may be on their way
 /// at once.
@@ -262,6 +273,27 @@ impl Map {
     /// [`RecoveryError::Fenced`] when another device has gone on.
     pub async fn confirm(&self) -> Result<(), RecoveryError> {
         self.log.confirm().await
+    }
+
+    /// Has chunks deleted that a session left behind which was killed, and which nothing names: the first `drawn`
+    /// that it drew, of up to `len` bytes each. [`Log::upkeep`] deletes them.
+    ///
+    /// # Errors
+    /// [`RecoveryError::Following`] when this device does not write: what that session had sent may still count.
+    pub fn abandon(&self, session: Writer, drawn: u64, len: u64) -> Result<(), RecoveryError> {
+        let front = self.front();
+        if !front.current {
+            return Err(RecoveryError::Following);
+        }
+        let items = front.ahead.items.values();
+        let named: Vec<Chunks> = items
+            .filter_map(|item| match &item.value {
+                Some(Value::InChunks(chunks)) => Some(*chunks),
+                _ => None,
+            })
+            .collect();
+        self.log.abandon(session, drawn, len, &named);
+        Ok(())
     }
 
     /// Replaces the log so far by a snapshot.

@@ -15,6 +15,7 @@
 //! | `garbage` | what a roll-up leaves behind |
 //! | [`progress`] | how far a restore has come |
 //! | [`map`] | versioned keys and values on top |
+//! | [`history`] | what each commit of a map changed |
 //! | `commit` | what is asked of the map, and what it answers |
 //! | `view` | reading it |
 //! | `state` | what commits add up to |
@@ -51,6 +52,7 @@
 //! opened anew before it is used: a generation that was rolled up and deleted meanwhile looks as if it went on.
 
 pub mod anchor;
+pub mod history;
 pub mod map;
 pub mod progress;
 pub mod register;
@@ -207,6 +209,19 @@ impl Log {
             _ => 0,
         });
         segments.sum::<u64>() + state.cursor.index
+    }
+
+    /// Who writes where this device has read to: the session behind the last seal or anchor. `None` when nobody
+    /// ever did.
+    #[must_use]
+    pub fn last_writer(&self) -> Option<Writer> {
+        self.state().cursor.writer
+    }
+
+    /// What this session signs with.
+    #[must_use]
+    pub fn writer(&self) -> Writer {
+        self.writer
     }
 
     /// Checks that the log has as many records as this wallet once knew of. A hint that outlived the loss

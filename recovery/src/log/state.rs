@@ -34,6 +34,15 @@ pub(crate) enum Value {
     InChunks(Chunks),
 }
 
+impl Value {
+    pub(crate) fn size(&self) -> u64 {
+        match self {
+            Value::Here(bytes) => bytes.len() as u64,
+            Value::InChunks(chunks) => chunks.bytes(),
+        }
+    }
+}
+
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Item {
     pub(crate) version: u64,

@@ -120,6 +120,7 @@ impl Map {
         let listed = items.map(|(key, item)| Listed {
             key: key.clone(),
             version: item.version,
+            size: item.value.as_ref().map_or(0, Value::size),
             created: item.serial,
         });
         listed.collect()

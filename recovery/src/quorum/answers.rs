@@ -79,6 +79,11 @@ impl Answers {
         (0..self.held.len()).filter(|&member| self.held[member] == Some(Held::Nothing))
     }
 
+    /// Whether all have said that there is nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.empty().count() == self.held.len()
+    }
+
     pub(super) fn is_complete(&self) -> bool {
         self.held.iter().all(Option::is_some)
     }

@@ -113,6 +113,16 @@ async fn ten_million_roll_ups_keep_24_anchors_and_the_newest_is_found_in_63_look
 }
 
 #[tokio::test]
+async fn that_there_was_none_yet_is_confirmed_by_one_look_up() {
+    let mut anchors = Anchors::default();
+    assert_eq!(find(&anchors, Some(0)).await, 1);
+    for _ in 0..20 {
+        anchors.roll_up(|_| false);
+        find(&anchors, Some(0)).await;
+    }
+}
+
+#[tokio::test]
 async fn anchors_that_were_never_deleted_lead_nobody_astray() {
     for seed in 0..200 {
         let mut rng = StdRng::seed_from_u64(seed);

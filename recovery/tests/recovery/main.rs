@@ -17,6 +17,7 @@ mod log_histories;
 mod log_map;
 mod log_progress;
 mod log_provider;
+mod log_shown;
 mod lss_rules;
 mod paid;
 mod payments;
