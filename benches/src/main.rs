@@ -5,12 +5,14 @@
 //! timed tests.
 
 mod actor;
+mod anchors;
 mod credentials;
 mod engine;
 mod forgetful;
 mod page;
 mod paid;
 mod report;
+mod restore;
 mod roles;
 mod transport;
 mod yardstick;
@@ -40,6 +42,10 @@ enum Set {
     Transport,
     /// Paid operations beside unpaid ones, and what it takes to turn requests away.
     Paid,
+    /// A restore from the root key, against as many round trips one after the other.
+    Restore,
+    /// Finding the newest anchor of a log among ten million.
+    Anchors,
     /// No figures: turns those on standard input into `target/benchmarks/benchmarks.md`.
     Page,
 }
@@ -58,6 +64,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Set::Credentials => credentials::run(&mut report)?,
         Set::Engine => engine::run(&mut report)?,
         Set::Paid => paid::run(&mut report)?,
+        Set::Restore => restore::run(&mut report)?,
+        Set::Anchors => anchors::run(&mut report)?,
         Set::Transport => transport::run(&mut report)?,
     }
     report.finish();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use larder_onion::{Circuits, CircuitsConfig};
 use larder_protocol::Address;
+use larder_recovery::conviction::Ledger;
 use larder_recovery::{Holdings, OnionTransport, Provider, Purse, RecoveryError, Upkeep};
 
 use crate::error::CliError;
@@ -26,15 +27,20 @@ impl Connection {
     ///
     /// If it asks for tokens, the purse is open, and whatever was due for it is done: requests that
     /// a crash left in flight, tokens that would expire. What cannot be done keeps nobody from
-    /// what he came for. A storage node that serves for free never touches the purse.
+    /// what he came for. A storage node that serves for free never touches the purse. What it signs
+    /// goes into the ledger.
     pub(crate) async fn open(
         config: CircuitsConfig,
         address: Address,
         payer: Option<&Payer>,
+        ledger: Option<Arc<Ledger>>,
     ) -> Result<Self, CliError> {
         let circuits = Arc::new(Circuits::start(config)?);
         let transport = Arc::new(OnionTransport::new(circuits.clone(), &address));
         let mut provider = Provider::connect(address, transport.clone()).await?;
+        if let Some(ledger) = ledger {
+            provider = provider.on_evidence(move |evidence| ledger.take(evidence));
+        }
         let (mut upkeep, mut held) = (Ok(Upkeep::default()), 0);
         if let Some(payer) = payer
             && provider.record().tariff.is_some()
@@ -64,6 +70,14 @@ impl Connection {
         self.provider.purse().map(Purse::holdings)
     }
 
+    /// Learns what became of requests that nobody waited for, so that the bill is right.
+    pub(crate) async fn settle(&self) -> Result<(), RecoveryError> {
+        match self.holdings() {
+            Some(held) if held.in_flight > 0 => self.provider.tend(now()).await.map(drop),
+            _ => Ok(()),
+        }
+    }
+
     /// What all of this has cost so far.
     pub(crate) fn bill(&self) -> Bill {
         Bill(self.holdings().map(|holdings| (self.held, holdings.tokens)))
@@ -78,7 +92,7 @@ impl Connection {
             ..
         } = self;
         drop((transport, provider));
-        // A sequence that is still there holds the circuits, too; then they end with it.
+        // A map that is still there holds the circuits, too; then they end with it.
         if let Ok(circuits) = Arc::try_unwrap(circuits).map_err(drop) {
             circuits.shutdown().await;
         }
@@ -89,6 +103,12 @@ impl Connection {
 pub(crate) struct Bill(Option<(u64, u64)>);
 
 impl Bill {
+    /// Of several storage nodes.
+    pub(crate) fn sum(bills: impl IntoIterator<Item = Bill>) -> Self {
+        let paid = bills.into_iter().filter_map(|bill| bill.0);
+        Bill(paid.reduce(|(before, after), (held, left)| (before + held, after + left)))
+    }
+
     /// A result, with what it has cost.
     pub(crate) fn on(&self, result: serde_json::Value) -> serde_json::Value {
         let Some((before, after)) = self.0 else {

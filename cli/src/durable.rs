@@ -4,8 +4,9 @@
 //! are on the disk. A crash may leave such a `.larder-…` behind; it never leaves half a file,
 //! and no other file is touched.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use tempfile::NamedTempFile;
@@ -29,6 +30,11 @@ pub(crate) fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
     let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     written_beside(path, contents)?.persist(path)?;
     sync_folder(folder_of(path))
+}
+
+/// Makes a folder for its owner only, unless it is there.
+pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 /// Makes the names in a folder durable.

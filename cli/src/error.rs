@@ -31,6 +31,44 @@ pub(crate) enum CliError {
          `larder buy TOKENS`, then do it again"
     )]
     OutOfTokens { needed: u64, held: u64 },
+    /// A condition on a version that was not met; nothing was written.
+    #[error("{}", conflict(.name, *.version, *.exists))]
+    Conflict {
+        name: String,
+        /// The one it has, or had when it was deleted.
+        version: u64,
+        exists: bool,
+    },
+    /// Another device fenced this one.
+    #[error(
+        "another device with the same root key writes at this moment: see what is there, then do it \
+         again"
+    )]
+    Overtaken,
+    /// While this one was at it.
+    #[error(
+        "another device has changed the storage nodes: see `larder providers`, then do it again"
+    )]
+    ProvidersChanged,
+    /// Of several storage nodes.
+    #[error("{there} storage node(s) answer and {needed} are needed: {reasons}")]
+    TooFew {
+        there: usize,
+        needed: usize,
+        reasons: String,
+        /// Why the first of the others does not.
+        first: Box<CliError>,
+    },
+    /// Of several storage nodes some lack what others hold.
+    #[error(
+        "{left} blob(s) could not be brought up to date, so nothing else was changed: every storage node \
+         has to answer, but for one that retires: {reasons}"
+    )]
+    LeftBehind {
+        left: u64,
+        reasons: String,
+        first: Option<Box<CliError>>,
+    },
     /// A failure that is part of a result, which has been printed.
     #[error("{0}")]
     Told(Box<CliError>),
@@ -57,12 +95,26 @@ impl CliError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             CliError::Told(error) => error.exit_code(),
+            CliError::TooFew { first, .. } => first.exit_code(),
+            CliError::LeftBehind { first, .. } => {
+                first.as_ref().map_or(1, |first| first.exit_code())
+            }
             CliError::Usage(_) | CliError::Recovery(RecoveryError::NotSold { .. }) => 2,
             CliError::OutOfTokens { .. } => 3,
-            CliError::Recovery(RecoveryError::Conflict { .. }) => 4,
+            CliError::Conflict { .. } | CliError::Overtaken | CliError::ProvidersChanged => 4,
             CliError::Recovery(RecoveryError::Unreachable(_)) => 5,
             _ => 1,
         }
+    }
+}
+
+fn conflict(name: &str, version: u64, exists: bool) -> String {
+    match (exists, version) {
+        (true, _) => format!(
+            "`{name}` has version {version}: see what it is, then say --if-version {version}"
+        ),
+        (false, 0) => format!("nothing was ever stored under `{name}`"),
+        (false, _) => format!("`{name}` was deleted, which is its version {version}"),
     }
 }
 
@@ -70,6 +122,7 @@ impl From<RecoveryError> for CliError {
     fn from(error: RecoveryError) -> Self {
         match error {
             RecoveryError::OutOfTokens { needed, held } => CliError::OutOfTokens { needed, held },
+            RecoveryError::Fenced(_) => CliError::Overtaken,
             error => CliError::Recovery(error),
         }
     }

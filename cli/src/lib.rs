@@ -1,7 +1,7 @@
 //! The tool `larder`: store, read, delete and restore by hand, pay for it, and the demo.
 //!
 //! One file per command under `commands`; `wallet` is what they work on, `connection` the way to
-//! its storage node, `payer` the purse that pays. Results go to standard output, everything else to standard error; `--json`
+//! a storage node, `payer` the purse that pays it, `evidence` what it signed. Results go to standard output, everything else to standard error; `--json`
 //! makes every result, errors included, exactly one JSON object. Exit codes: 0 done, 1 failed, 2 usage,
 //! 3 out of tokens, 4 conflict, 5 unreachable.
 
@@ -9,6 +9,7 @@ mod commands;
 mod connection;
 mod durable;
 mod error;
+mod evidence;
 mod output;
 mod payer;
 mod progress;
@@ -24,7 +25,8 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    buy, delete, demo, get, init, list, price, purse, put, relay, restore, status,
+    buy, delete, demo, get, init, list, log, price, providers, purse, put, receipts, relay,
+    restore, status,
 };
 use crate::error::CliError;
 use crate::output::Output;
@@ -71,18 +73,24 @@ enum Command {
     Get(get::Args),
     /// Delete what is stored under a name
     Delete(delete::Args),
-    /// List the names
-    List,
+    /// List the names, with version and size
+    List(list::Args),
+    /// Show the commits since the last roll-up, and whether another device writes
+    Log,
     /// Find everything again, from the root key alone
     Restore(restore::Args),
-    /// Say how the wallet and its storage node are
+    /// Say how the wallet and its storage nodes are
     Status,
     /// Say what storing, reading and deleting so much costs
     Price(price::Args),
     /// Get tokens; without arguments, go on with purchases that were cut short
     Buy(buy::Args),
-    /// Say what the purse holds
-    Purse,
+    /// Say what the purses hold, one per storage node
+    Purse(purse::Args),
+    /// Say how the storage nodes are; add or retire one, bring them up to date
+    Providers(providers::Args),
+    /// Say what they signed, and check that they still have it
+    Receipts(receipts::Args),
     /// Run a relay on loopback that plays the LSP, to try things out
     Relay(relay::Args),
 }
@@ -126,12 +134,15 @@ async fn perform(args: Args, output: &Output) -> Result<(), CliError> {
         Command::Put(put) => Box::pin(put::run(put, &wallet, output)).await,
         Command::Get(get) => Box::pin(get::run(get, &wallet, output)).await,
         Command::Delete(delete) => Box::pin(delete::run(delete, &wallet, output)).await,
-        Command::List => list::run(&wallet, output),
+        Command::List(list) => Box::pin(list::run(list, &wallet, output)).await,
+        Command::Log => Box::pin(log::run(&wallet, output)).await,
         Command::Restore(restore) => Box::pin(restore::run(restore, &wallet, output)).await,
         Command::Status => Box::pin(status::run(&wallet, output)).await,
         Command::Price(price) => Box::pin(price::run(price, &wallet, output)).await,
         Command::Buy(buy) => Box::pin(buy::run(buy, &wallet, output)).await,
-        Command::Purse => Box::pin(purse::run(&wallet, output)).await,
+        Command::Purse(purse) => Box::pin(purse::run(purse, &wallet, output)).await,
+        Command::Providers(providers) => Box::pin(providers::run(providers, &wallet, output)).await,
+        Command::Receipts(receipts) => Box::pin(receipts::run(receipts, &wallet, output)).await,
         Command::Relay(relay) => Box::pin(relay::run(relay, output)).await,
     }
 }

@@ -90,6 +90,14 @@ fn error_object(error: &CliError) -> Value {
         CliError::OutOfTokens { needed, held } => {
             merged(object, json!({ "needed": needed, "held": held }))
         }
+        CliError::Conflict {
+            name,
+            version,
+            exists,
+        } => merged(
+            object,
+            json!({ "name": name, "version": version, "exists": exists }),
+        ),
         _ => object,
     }
 }

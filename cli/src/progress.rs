@@ -1,6 +1,7 @@
 //! Progress bars, on a terminal only.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -24,19 +25,23 @@ pub(crate) fn bar(what: &'static str, total: u64, json: bool) -> ProgressBar {
     bar
 }
 
-/// Shows how far a transport has come while something is under way on it.
+/// Shows how far transports have come while something is under way on them.
 pub(crate) async fn watch<T>(
     bar: &ProgressBar,
-    transport: &OnionTransport,
+    transports: &[Arc<OnionTransport>],
     task: impl Future<Output = T>,
 ) -> T {
-    let before = transport.spent().round_trips;
+    let round_trips = || -> u64 {
+        let spent = transports.iter().map(|transport| transport.spent());
+        spent.map(|spent| spent.round_trips).sum()
+    };
+    let before = round_trips();
     let mut ticks = tokio::time::interval(Duration::from_millis(100));
     let mut task = pin!(task);
     loop {
         tokio::select! {
             done = &mut task => break done,
-            _ = ticks.tick() => bar.set_position(transport.spent().round_trips - before),
+            _ = ticks.tick() => bar.set_position(round_trips() - before),
         }
     }
 }

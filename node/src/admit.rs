@@ -24,7 +24,7 @@ impl Desk {
         if body.is_ok_and(|body| Op::BreakglassOpen.begins(body))
             && !self.opens.take(self.clock.now())
         {
-            self.tally.opens_dropped.one();
+            self.tally.opens_unread.one();
             return Step::Drop;
         }
         let request = match body.and_then(Request::decode) {

@@ -25,7 +25,7 @@ pub struct Breakglass {
 }
 
 impl Default for Breakglass {
-    /// Three days, and 200 opens: about a fiftieth of a core.
+    /// Three days, and 200 opens: about a fiftieth of a core, without the onions around them.
     fn default() -> Self {
         Breakglass {
             seconds: 72 * 60 * 60,

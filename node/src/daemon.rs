@@ -182,7 +182,7 @@ fn serve(config: Config) -> Result<(), NodeError> {
             lookups = seen.lookups,
             puts = seen.puts,
             opens = seen.opens,
-            opens_dropped = seen.opens_dropped,
+            opens_unread = seen.opens_unread,
             exchanges = seen.exchanges,
             quotes = seen.quotes,
             purchases = seen.purchases,

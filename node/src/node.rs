@@ -74,7 +74,7 @@ pub struct Seen {
     /// Breakglass cells opened.
     pub opens: u64,
     /// Opens that were dropped unread, because they were too many.
-    pub opens_dropped: u64,
+    pub opens_unread: u64,
     /// Transfers and reissues.
     pub exchanges: u64,
     /// Quotes.
@@ -315,7 +315,7 @@ fn seen(service: &Service, tally: &Tally) -> Seen {
         lookups: tally.lookups.read(),
         puts: tally.puts.read(),
         opens: tally.opens.read(),
-        opens_dropped: tally.opens_dropped.read(),
+        opens_unread: tally.opens_unread.read(),
         exchanges: tally.exchanges.read(),
         quotes: tally.quotes.read(),
         purchases: tally.purchases.read(),

@@ -49,7 +49,7 @@ pub(crate) struct Tally {
     pub(crate) lookups: Count,
     pub(crate) puts: Count,
     pub(crate) opens: Count,
-    pub(crate) opens_dropped: Count,
+    pub(crate) opens_unread: Count,
     pub(crate) exchanges: Count,
     pub(crate) quotes: Count,
     pub(crate) purchases: Count,

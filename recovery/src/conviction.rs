@@ -20,8 +20,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use larder_protocol::receipt::Finding;
 use larder_protocol::{Done, Key, Nonce, Op, Receipt, ReceiptKey, Refusal, Reply};
-use sha2::{Digest, Sha256};
 
+use crate::exchange::nonce_of;
 use crate::{Evidence, Provider, RecoveryError};
 
 /// Epochs that a delete is remembered for at least, beyond its own.
@@ -67,13 +67,7 @@ impl fmt::Debug for Conviction {
 /// The nonce of a look-up that comes after this receipt.
 #[must_use]
 pub fn probe(stored: &Receipt, salt: &[u8; 32]) -> Nonce {
-    let tag = Sha256::digest(b"larder/probe");
-    let nonce = Sha256::new()
-        .chain_update(tag)
-        .chain_update(tag)
-        .chain_update(stored.signature)
-        .chain_update(salt);
-    Nonce(nonce.finalize().into())
+    nonce_of("larder/probe", &[&stored.signature, salt])
 }
 
 fn says_stored(finding: &Finding) -> bool {

@@ -5,6 +5,7 @@ use larder_protocol::{
     SizeClass, envelope,
 };
 use rand::CryptoRng;
+use sha2::{Digest, Sha256};
 
 use crate::provider::unexpected;
 use crate::terms::keys;
@@ -72,4 +73,12 @@ pub(crate) fn nonce(rng: &mut impl CryptoRng) -> Nonce {
     let mut nonce = Nonce([0; 32]);
     rng.fill_bytes(&mut nonce.0);
     nonce
+}
+
+/// A nonce that shows what its request came after: a tagged hash (BIP 340) of parts of fixed length.
+pub(crate) fn nonce_of(tag: &str, parts: &[&[u8]]) -> Nonce {
+    let tag = Sha256::digest(tag);
+    let mut nonce = Sha256::new().chain_update(tag).chain_update(tag);
+    parts.iter().for_each(|part| nonce.update(part));
+    Nonce(nonce.finalize().into())
 }

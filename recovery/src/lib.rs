@@ -66,7 +66,7 @@ mod terms;
 
 pub use buying::{Means, Purchase, PurchaseId, Stage};
 pub use error::RecoveryError;
-pub use price::{Price, price};
+pub use price::{Price, price, price_in_map};
 pub use provider::{Evidence, Looked, Provider, Removed, Written};
 pub use purse::folder::FolderJournal;
 pub use purse::journal::{Entry, Journal, JournalError, MemoryJournal};

@@ -2,6 +2,7 @@
 
 use larder_protocol::Record;
 
+use crate::log::map;
 use crate::value::Cut;
 
 /// What a value costs with one storage node, in tokens.
@@ -23,18 +24,44 @@ pub struct Price {
 /// `None` when nothing is to be paid.
 #[must_use]
 pub fn price(record: &Record, bytes: u64) -> Option<Price> {
-    let tariff = record.tariff.as_ref()?;
-    let prices = &tariff.prices;
     let chunks = Cut::of(usize::try_from(bytes).unwrap_or(usize::MAX)).chunks();
-    let blobs = chunks + 1;
-    let times = |price: u64| blobs.saturating_mul(price);
-    // A look in front of many inserts, and one in front of every delete.
-    let look = if chunks > 0 { prices.lookup } else { 0 };
+    // A look in front of every delete.
+    Price::of(record, chunks + 1, 1)
+}
+
+/// The price of a value of so many bytes in a [versioned map](crate::log::map) under these terms, the look-ups aside
+/// that reading the log takes; `None` when nothing is to be paid. `seals` are the blobs that this storage node
+/// holds of a take-over: one if it is the only provider, three if it is one of several.
+#[must_use]
+pub fn price_in_map(record: &Record, bytes: u64, seals: u64) -> Option<Price> {
+    let insert = record.tariff.as_ref()?.prices.insert;
+    let take_over = seals.saturating_mul(insert);
+    // A look at what is there, and one in front of the delete.
+    let value = Price::of(record, map::blobs(bytes), 2)?;
     Some(Price {
-        blobs,
-        store: times(prices.insert).saturating_add(look),
-        read: times(prices.lookup),
-        delete: times(prices.delete.saturating_add(prices.lookup)),
-        refund: times(tariff.refunds.first().copied().unwrap_or(0)),
+        store: value.store.saturating_add(take_over),
+        // It is a commit that deletes.
+        delete: (value.delete)
+            .saturating_add(take_over)
+            .saturating_add(insert),
+        ..value
     })
+}
+
+impl Price {
+    fn of(record: &Record, blobs: u64, looks: u64) -> Option<Self> {
+        let tariff = record.tariff.as_ref()?;
+        let prices = &tariff.prices;
+        let times = |price: u64| blobs.saturating_mul(price);
+        // A look in front of many inserts.
+        let look = if blobs > 1 { prices.lookup } else { 0 };
+        let looks = prices.lookup.saturating_mul(looks);
+        Some(Price {
+            blobs,
+            store: times(prices.insert).saturating_add(look),
+            read: times(prices.lookup),
+            delete: times(prices.delete.saturating_add(looks)),
+            refund: times(tariff.refunds.first().copied().unwrap_or(0)),
+        })
+    }
 }

@@ -193,6 +193,12 @@ impl Provider {
             .clone()
     }
 
+    /// Its terms as it signed them when it was connected to: with them anyone can check its receipts.
+    #[must_use]
+    pub fn signed_terms(&self) -> &SignedRecord {
+        &self.signed
+    }
+
     /// Stores a blob, durably, unless there is or was one under this key.
     ///
     /// # Errors

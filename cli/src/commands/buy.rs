@@ -5,17 +5,19 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
-use larder_protocol::{Refusal, Voucher};
+use larder_protocol::{Address, InvalidText, Refusal, Voucher};
 use larder_recovery::{Means, Provider, Purchase, RecoveryError, Stage};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use crate::connection::Connection;
 use crate::error::CliError;
 use crate::output::{Output, count};
 use crate::payer::now;
-use crate::wallet::{Folder, Wallet};
+use crate::wallet::{Folder, Online, Wallet};
 
 /// How often to ask whether a payment has arrived.
 const ASK_EVERY: Duration = Duration::from_secs(3);
@@ -37,53 +39,81 @@ pub(crate) struct Args {
     /// Collect what is paid, and give up what is not
     #[arg(long, group = "what")]
     give_up: bool,
+    /// At the storage node with this number or address, which need not be in the list yet; without it
+    /// the only one, or for going on all of them
+    #[arg(long, value_name = "NUMBER|ADDRESS")]
+    provider: Option<Which>,
     /// Print the payment request and end; `larder buy` collects what was paid for. With --json
     /// that is always so
     #[arg(long)]
     no_wait: bool,
 }
 
+/// A storage node, as a user names it.
+#[derive(Clone)]
+enum Which {
+    Number(usize),
+    Address(Address),
+}
+
+impl FromStr for Which {
+    type Err = InvalidText;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse() {
+            Ok(number) => Ok(Which::Number(number)),
+            Err(_) => text.parse().map(Which::Address),
+        }
+    }
+}
+
 pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), CliError> {
     let wait = !args.no_wait && !output.json;
     let give_up = args.give_up;
+    let which = args.provider.clone();
     let wanted = wanted(args)?;
     let wallet = Wallet::open(folder)?;
-    let connection = wallet.connect().await?;
-    let provider = &connection.provider;
-    if provider.purse().is_none() {
-        return Err(CliError::Usage(
-            "this storage node serves for free: there is nothing to buy".to_owned(),
-        ));
-    }
-    let mut done = Vec::new();
-    let mut failed = None;
-    match wanted {
-        Some((tokens, means)) => {
-            let bought = provider.buy(tokens, means.clone()).await;
-            done.push(bought.map_err(|error| explain(error, &means))?);
+    let all = &wallet.settings.providers;
+    let list = match (which, &wanted) {
+        (Some(Which::Address(address)), _) => vec![address],
+        (Some(Which::Number(number)), _) => vec![all[wallet.numbered(Some(number))?].clone()],
+        (None, Some(_)) => vec![all[wallet.numbered(None)?].clone()],
+        (None, None) => all.clone(),
+    };
+    let mut online = Online::connect(folder, &wallet.settings, &list, None, true).await?;
+    let (mut done, mut failed, mut sells) = (Vec::new(), None, false);
+    for member in &mut online.members {
+        let provider = match member.answered() {
+            Ok(connection) => &connection.provider,
+            Err(error) => {
+                failed = Some(error);
+                continue;
+            }
+        };
+        if provider.purse().is_none() {
+            continue;
         }
-        None => {
-            // One that failed keeps no other one back.
-            for purchase in provider.purchases() {
-                let collected = provider.collect(&purchase).await;
-                if give_up && is_unpaid(provider, &purchase, &collected) {
-                    provider.give_up(&purchase)?;
-                    continue;
-                }
-                match collected {
-                    Ok(purchase) => done.push(purchase),
-                    Err(error) => failed = Some(explain(error, &purchase.means)),
-                }
+        sells = true;
+        match &wanted {
+            Some((tokens, means)) => {
+                let bought = provider.buy(*tokens, means.clone()).await;
+                done.push(bought.map_err(|error| explain(error, means))?);
+            }
+            None => failed = go_on(provider, give_up, &mut done).await?.or(failed),
+        }
+        if wait {
+            for purchase in &mut done {
+                settle(provider, purchase, output).await?;
             }
         }
     }
-    if wait {
-        for purchase in &mut done {
-            settle(provider, purchase, output).await?;
-        }
+    if !sells {
+        let free = "this storage node serves for free: there is nothing to buy";
+        return Err(failed.unwrap_or_else(|| CliError::Usage(free.to_owned())));
     }
-    let held = connection.holdings().unwrap_or_default().tokens;
-    connection.close().await;
+    let holdings = online.connected().filter_map(Connection::holdings);
+    let held: u64 = holdings.map(|held| held.tokens).sum();
+    online.close().await?;
 
     let collected = done
         .iter()
@@ -99,6 +129,27 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
         None => output.result(&json, text),
         Some(error) => output.shortfall(json, text, error),
     }
+}
+
+/// Goes on with what was begun. One purchase that failed keeps no other one back; returns why it did.
+async fn go_on(
+    provider: &Provider,
+    give_up: bool,
+    done: &mut Vec<Purchase>,
+) -> Result<Option<CliError>, CliError> {
+    let mut failed = None;
+    for purchase in provider.purchases() {
+        let collected = provider.collect(&purchase).await;
+        if give_up && is_unpaid(provider, &purchase, &collected) {
+            provider.give_up(&purchase)?;
+            continue;
+        }
+        match collected {
+            Ok(purchase) => done.push(purchase),
+            Err(error) => failed = Some(explain(error, &purchase.means)),
+        }
+    }
+    Ok(failed)
 }
 
 /// How many tokens and how they are paid for; `None` to go on with what was begun.

@@ -1,35 +1,34 @@
 //! `larder delete`: delete what is stored under a name.
 
+use larder_recovery::log::map::Expect;
 use serde_json::json;
 
 use crate::error::CliError;
 use crate::output::Output;
-use crate::wallet::{Folder, Wallet};
+use crate::wallet::{Folder, Session, Wallet};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The name
     name: String,
+    /// Only if it has this version
+    #[arg(long, value_name = "NUMBER")]
+    if_version: Option<u64>,
 }
 
 pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), CliError> {
-    let mut wallet = Wallet::open(folder)?;
-    wallet.index.require_complete()?;
-    let connection = wallet.connect().await?;
-    // Another device may have stored something newer under the name.
-    wallet.catch_up(&connection).await?;
-    let counters = wallet.index.counters(&args.name);
-    let mut blobs = 0;
-    for counter in &counters {
-        blobs += wallet.delete(&connection, *counter).await?;
-    }
-    let bill = connection.bill();
-    connection.close().await;
-    if counters.is_empty() {
+    let mut wallet = Wallet::open_known(folder)?;
+    let mut session = Session::open(&mut wallet).await?;
+    if session.value(&args.name).is_none() {
+        session.close(&mut wallet).await?;
         return Err(CliError::NothingUnder(args.name));
     }
-    let json = bill.on(json!({ "name": args.name, "blobs": blobs }));
-    output.result(&json, || {
-        format!("deleted {}, {blobs} blob(s){}", args.name, bill.text())
+    let expect = args.if_version.map_or(Expect::Present, Expect::Version);
+    let version = session.write(&mut wallet, &args.name, expect, None).await?;
+    let (bill, warnings) = session.finish(&mut wallet).await?;
+    warnings.iter().for_each(|warning| output.say(warning));
+    let json = json!({ "name": args.name, "version": version, "warnings": warnings });
+    output.result(&bill.on(json), || {
+        format!("deleted {}{}", args.name, bill.text())
     })
 }

@@ -1,11 +1,14 @@
 //! `larder demo`: the whole life in one process, over real sockets.
 //!
 //! A stock relay plays the LSP; a storage node with its store connects to it; a wallet connects
-//! to nothing else. The wallet buys tokens for a voucher, stores a sequence of updates, loses
-//! everything but its root key, buys once more, restores, compares every byte, deletes a third
-//! for a refund and shows that it is gone. In the end the storage node's books must balance.
+//! to nothing else. The wallet buys tokens for a voucher, stores updates in its map, loses
+//! everything but its root key, buys once more, restores, and compares every byte. A second device writes, and
+//! the first one is told. A third of the updates is deleted for a refund, and shown to be gone. In the end the
+//! storage node's books must balance.
 
+mod counted;
 mod parties;
+mod second;
 mod table;
 mod till;
 mod updates;
@@ -14,13 +17,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use larder_recovery::walk::Found;
-use larder_recovery::{Price, Provider, RootKey, Sequence, Spent, Walk, price};
+use larder_recovery::log::OneProvider;
+use larder_recovery::log::map::{Commit, CommitError, Expect, Map, Write};
+use larder_recovery::{Price, RecoveryError, RootKey, Spent, price_in_map};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::commands::demo::counted::Counted;
 use crate::commands::demo::parties::Parties;
 use crate::commands::demo::table::Table;
 use crate::connection::Connection;
@@ -52,6 +57,9 @@ struct Tokens {
     refunded: u64,
     left: u64,
 }
+
+/// Deletes between two looks at how far they have come.
+const DELETES: usize = 64;
 
 /// What becomes of all tokens.
 #[derive(Clone, Copy)]
@@ -119,7 +127,7 @@ async fn live(
         count(first)
     ));
     phases.push(store(&root(&kept)?, &wallet, parties, updates, output).await?);
-    let lost = held(&wallet);
+    let lost = held(&wallet).await?;
     till::check_books(parties, lost, 0)?;
     // Total loss: connections, node ids, counters, cache, purse. Only the root key's text is left.
     wallet.close().await;
@@ -137,15 +145,17 @@ async fn live(
         count(second)
     ));
     let blobs = parties.node.usage()?.blobs;
-    let (phase, sequence) = restore(&root(&kept)?, &wallet, updates, blobs, output).await?;
+    let registers = registers(&root(&kept)?, &wallet);
+    let (phase, map) = restore(&registers, &wallet, updates, blobs, output).await?;
     phases.push(phase);
-    output.say(&format!("every byte of {} is back\n", bytes(total)));
+    output.say(&format!("every byte of {} is back", bytes(total)));
 
-    phases.push(delete(&sequence, &wallet, parties, updates, output).await?);
-    show_gone(&root(&kept)?, &wallet, updates).await?;
+    second::write_and_tell(&map, &registers, output).await?;
+    phases.push(delete(&map, &registers, &wallet, parties, updates, output).await?);
+    show_gone(&registers, updates).await?;
     output.say("what was deleted is gone, and everything else is still there\n");
 
-    let held = held(&wallet);
+    let held = held(&wallet).await?;
     let books = Books {
         bought: [first, second],
         lost,
@@ -153,7 +163,7 @@ async fn live(
         outstanding: till::check_books(parties, held, lost)?,
     };
     let table = Table::new(&phases, books, parties)?;
-    drop(sequence);
+    drop((map, registers));
     wallet.close().await;
     output.result(&json!({ "source": source, "demo": table.json() }), || {
         table.text()
@@ -163,7 +173,7 @@ async fn live(
 /// What the demo needs, in tokens.
 struct Costs {
     to_store: u64,
-    /// And to delete a third, and to walk once more.
+    /// And to delete a third, and to read once more.
     to_restore: u64,
 }
 
@@ -172,12 +182,12 @@ impl Costs {
         let record = wallet.provider.record();
         let prices: Option<Vec<Price>> = updates
             .iter()
-            .map(|update| price(&record, update.len() as u64))
+            .map(|update| price_in_map(&record, update.len() as u64, 1))
             .collect();
         let prices = prices.ok_or_else(|| failed("the storage node is not paid".to_owned()))?;
         let sum = |part: fn(&Price) -> u64| prices.iter().map(part).sum::<u64>();
-        // Walks look a little further than the last value, and races cost a look-up.
-        let with_reserve = |tokens: u64| tokens + tokens / 10 + 200;
+        // Looking for anchors, a snapshot, and what it replaces.
+        let with_reserve = |tokens: u64| tokens + tokens / 10 + 1_000;
         Ok(Costs {
             to_store: with_reserve(sum(|price| price.store)),
             to_restore: with_reserve(sum(|price| 2 * price.read + price.delete)),
@@ -185,18 +195,38 @@ impl Costs {
     }
 }
 
-fn held(wallet: &Connection) -> u64 {
-    wallet.holdings().unwrap_or_default().tokens
+/// What the purse holds when nothing is in flight any more.
+async fn held(wallet: &Connection) -> Result<u64, CliError> {
+    wallet.settle().await?;
+    Ok(wallet.holdings().unwrap_or_default().tokens)
 }
 
 /// What the purse paid since, all refunds included.
-fn paid(wallet: &Connection, before: u64, refunded: u64) -> Tokens {
-    let left = held(wallet);
-    Tokens {
+async fn paid(wallet: &Connection, before: u64, refunded: u64) -> Result<Tokens, CliError> {
+    let left = held(wallet).await?;
+    Ok(Tokens {
         spent: (before + refunded).saturating_sub(left),
         refunded,
         left,
-    }
+    })
+}
+
+/// The registers of this root key, with a count of what becomes of them.
+fn registers(root: &RootKey, wallet: &Connection) -> Arc<Counted> {
+    Arc::new(Counted::new(OneProvider::new(
+        root,
+        wallet.provider.clone(),
+    )))
+}
+
+/// A wallet that knows nothing reads all there is.
+async fn open(registers: &Arc<Counted>) -> Result<Map, RecoveryError> {
+    Map::open(registers.clone(), &mut StdRng::from_os_rng(), None).await
+}
+
+/// The name that an update is stored under.
+fn name(at: usize) -> String {
+    format!("update-{at:04}")
 }
 
 async fn store(
@@ -207,12 +237,14 @@ async fn store(
     output: &Output,
 ) -> Result<Phase, CliError> {
     let begun = Instant::now();
-    let (before, purse) = (wallet.transport.spent(), held(wallet));
+    let (before, purse) = (wallet.transport.spent(), held(wallet).await?);
     let bar = progress::bar("storing", updates.len() as u64, output.json);
-    let mut sequence = Sequence::start(root, wallet.provider.clone());
+    let map = open(&registers(root, wallet)).await?;
+    map.take_over().await?;
     let mut stored = 0;
-    for update in updates {
-        sequence.append(update).await?;
+    for (at, update) in updates.iter().enumerate() {
+        let write = Write::put(name(at), Expect::Absent, update.as_slice());
+        map.commit(Commit::of([write])).await.map_err(uncommitted)?;
         stored += update.len() as u64;
         bar.inc(1);
         bar.set_message(format!("updates, {}", bytes(stored)));
@@ -225,86 +257,79 @@ async fn store(
         blobs,
         bytes: stored,
         spent,
-        tokens: paid(wallet, purse, 0),
+        tokens: paid(wallet, purse, 0).await?,
         time: begun.elapsed(),
     })
 }
 
 async fn restore(
-    root: &RootKey,
+    registers: &Arc<Counted>,
     wallet: &Connection,
     updates: &[Vec<u8>],
     blobs: u64,
     output: &Output,
-) -> Result<(Phase, Sequence), CliError> {
+) -> Result<(Phase, Map), CliError> {
     let begun = Instant::now();
-    let (before, purse) = (wallet.transport.spent(), held(wallet));
-    let bar = progress::bar("restoring", blobs, output.json);
-    let mut walk = Walk::new(Sequence::start(root, wallet.provider.clone()));
-    walk.on_progress({
-        let bar = bar.clone();
-        move |progress| {
-            bar.set_position(progress.blobs);
-            bar.set_message(format!("blobs, {}", bytes(progress.bytes)));
+    let (before, purse) = (wallet.transport.spent(), held(wallet).await?);
+    let bar = progress::bar("restoring", updates.len() as u64, output.json);
+    let map = open(registers).await?;
+    let listed = map.list("", None, usize::MAX);
+    if listed.len() != updates.len() {
+        let (back, all) = (listed.len(), updates.len());
+        return Err(failed(format!("{back} of {all} updates came back")));
+    }
+    let mut restored = 0;
+    for (at, update) in updates.iter().enumerate() {
+        if map.get(&name(at)).await?.value.as_ref() != Some(update) {
+            return Err(failed(format!("update {at} came back changed")));
         }
-    });
-    let (mut same, mut restored) = (0, 0);
-    while let Some(step) = walk.next().await? {
-        let original = usize::try_from(step.counter)
-            .ok()
-            .and_then(|at| updates.get(at));
-        match (step.found, original) {
-            (Found::Value(value), Some(original)) if value == *original => {
-                same += 1;
-                restored += value.len() as u64;
-            }
-            _ => return Err(failed(format!("update {} came back changed", step.counter))),
-        }
+        restored += update.len() as u64;
+        bar.inc(1);
+        bar.set_message(format!("updates, {}", bytes(restored)));
     }
     bar.finish();
-    if same != updates.len() {
-        return Err(failed(format!(
-            "{same} of {} updates came back",
-            updates.len()
-        )));
-    }
     let spent = since(before, wallet.transport.spent());
     let phase = Phase {
         name: "restored",
         blobs,
         bytes: restored,
         spent,
-        tokens: paid(wallet, purse, 0),
+        tokens: paid(wallet, purse, 0).await?,
         time: begun.elapsed(),
     };
-    Ok((phase, walk.finish()))
+    Ok((phase, map))
 }
 
-/// Deletes every third update, the first one included.
+/// Deletes every third update, the first one included, all of them or none; a snapshot replaces the log
+/// then, and what nothing names any more is deleted at the storage node.
 async fn delete(
-    sequence: &Sequence,
+    map: &Map,
+    registers: &Counted,
     wallet: &Connection,
     parties: &Parties,
     updates: &[Vec<u8>],
     output: &Output,
 ) -> Result<Phase, CliError> {
     let begun = Instant::now();
-    let (before, purse) = (wallet.transport.spent(), held(wallet));
-    let stored = parties.node.usage()?.blobs;
-    let bar = progress::bar("deleting", updates.len().div_ceil(3) as u64, output.json);
-    let (mut blobs, mut size) = (0, 0);
-    for (counter, update) in updates.iter().enumerate().step_by(3) {
-        blobs += sequence.delete(counter as u64).await?;
-        size += update.len() as u64;
-        bar.inc(1);
-        bar.set_message("updates".to_owned());
+    let (before, purse) = (wallet.transport.spent(), held(wallet).await?);
+    let (stored, counts) = (parties.node.usage()?.blobs, registers.counts());
+    let thirds = || updates.iter().enumerate().step_by(3);
+    let writes: Vec<Write> = thirds()
+        .map(|(at, _)| Write::delete(name(at), Expect::Present))
+        .collect();
+    map.commit(Commit::of(writes)).await.map_err(uncommitted)?;
+    map.roll_up().await?;
+    let bar = progress::bar("deleting", stored, output.json);
+    bar.set_message("blobs of which some stay");
+    while map.log().upkeep(DELETES).await? {
+        bar.set_position(registers.counts().deleted - counts.deleted);
     }
     bar.finish();
+    let (filled, blobs) = registers.counts().since(counts);
     let left = parties.node.usage()?.blobs;
-    if stored - left != blobs {
+    if stored + filled != left + blobs {
         return Err(failed(format!(
-            "{blobs} blobs were deleted, {} are gone",
-            stored - left
+            "there were {stored} blobs, {filled} came and {blobs} went: {left} are left"
         )));
     }
     let refunds = wallet.provider.record().tariff.map(|tariff| tariff.refunds);
@@ -314,45 +339,29 @@ async fn delete(
     Ok(Phase {
         name: "deleted",
         blobs,
-        bytes: size,
+        bytes: thirds().map(|(_, update)| update.len() as u64).sum(),
         spent,
-        tokens: paid(wallet, purse, refunded),
+        tokens: paid(wallet, purse, refunded).await?,
         time: begun.elapsed(),
     })
 }
 
-/// Walks once more with a wallet that knows nothing.
-async fn show_gone(
-    root: &RootKey,
-    wallet: &Connection,
-    updates: &[Vec<u8>],
-) -> Result<(), CliError> {
-    let provider: Arc<Provider> = wallet.provider.clone();
-    let mut walk = Walk::new(Sequence::start(root, provider));
-    let mut seen = 0;
-    while let Some(step) = walk.next().await? {
-        let at = seen;
-        seen += 1;
-        let right = step.counter == at as u64
-            && match step.found {
-                Found::Deleted => at % 3 == 0,
-                Found::Value(value) => at % 3 != 0 && value == updates[at],
-                _ => false,
-            };
-        if !right {
-            return Err(failed(format!(
-                "update {} is not as it should be",
-                step.counter
-            )));
+/// Reads once more with a wallet that knows nothing.
+async fn show_gone(registers: &Arc<Counted>, updates: &[Vec<u8>]) -> Result<(), CliError> {
+    let map = open(registers).await?;
+    for (at, update) in updates.iter().enumerate() {
+        let expected = (at % 3 != 0).then_some(update);
+        if map.get(&name(at)).await?.value.as_ref() != expected {
+            return Err(failed(format!("update {at} is not as it should be")));
         }
     }
-    // Deleted updates at the very end leave tombstones, too.
-    match seen == updates.len() {
-        true => Ok(()),
-        false => Err(failed(format!(
-            "{seen} of {} updates were there",
-            updates.len()
-        ))),
+    Ok(())
+}
+
+fn uncommitted(error: CommitError) -> CliError {
+    match error {
+        CommitError::Failed(error) => error.into(),
+        error => failed(error.to_string()),
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use larder_onion::{NodeId, PeerAddress};
 use larder_protocol::Address;
 use larder_recovery::RootKey;
+use larder_recovery::quorum::Policy;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::json;
@@ -12,13 +13,14 @@ use zeroize::Zeroizing;
 
 use crate::error::CliError;
 use crate::output::Output;
-use crate::wallet::{Folder, Index, Settings};
+use crate::wallet::{Folder, Known, Settings, check_providers};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The storage node's address, larder1…
-    #[arg(long, value_name = "ADDRESS")]
-    provider: Address,
+    /// A storage node's address, larder1…; may be repeated: what more than half of them hold is
+    /// stored, so three may lose one
+    #[arg(long = "provider", value_name = "ADDRESS", required = true)]
+    providers: Vec<Address>,
     /// The wallet's LSP, as node_id@ip:port; may be repeated
     #[arg(long = "lsp", value_name = "PEER", required = true)]
     lsps: Vec<PeerAddress>,
@@ -26,35 +28,40 @@ pub(crate) struct Args {
     #[arg(long = "relay", value_name = "NODE_ID")]
     relays: Vec<NodeId>,
     /// Take the root key from this file (- for standard input) instead of drawing a new one;
-    /// then run `larder restore`
+    /// then run `larder restore`, for which one of the storage nodes is enough
     #[arg(long, value_name = "FILE")]
     root_file: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), CliError> {
+    check_providers(&args.providers)?;
     let settings = Settings {
-        provider: args.provider,
+        providers: args.providers,
         lsps: args.lsps,
         relays: args.relays,
     };
-    let (root, index) = match &args.root_file {
+    let (root, known) = match &args.root_file {
         None => (
             RootKey::generate(&mut StdRng::from_os_rng()),
-            Index::empty(),
+            Some(Known::default()),
         ),
         Some(path) => {
             let text = Zeroizing::new(read_text(path).map_err(CliError::file("read", path))?);
             let wrong = |error| CliError::Usage(format!("{}: {error}", path.display()));
-            (text.parse().map_err(wrong)?, Index::unknown())
+            (text.parse().map_err(wrong)?, None)
         }
     };
-    folder.create(&root, &settings, &index)?;
+    folder.create(&root, &settings, known.as_ref())?;
     let kept = args.root_file.is_some();
     let (file, folder) = (folder.root_key(), &folder.path);
+    let policy = Policy::majority(settings.providers.len());
     let json = json!({
         "wallet": folder.display().to_string(),
         "root_file": file.display().to_string(),
         "restore_next": kept,
+        "providers": settings.providers.len(),
+        "acknowledge": policy.acknowledge,
+        "recover": policy.recover,
     });
     output.result(&json, || match kept {
         true => format!("made {}; now run `larder restore`", folder.display()),

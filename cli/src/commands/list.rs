@@ -1,4 +1,4 @@
-//! `larder list`: the names, as far as this device knows.
+//! `larder list`: the names, with version and size.
 
 use std::fmt::Write;
 
@@ -6,22 +6,31 @@ use serde_json::json;
 
 use crate::error::CliError;
 use crate::output::{Output, bytes};
-use crate::wallet::Folder;
+use crate::wallet::{Folder, Session, Wallet};
 
-pub(crate) fn run(folder: &Folder, output: &Output) -> Result<(), CliError> {
-    let index = folder.index()?;
-    index.require_complete()?;
-    let values = index.newest();
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only names that begin with this
+    #[arg(default_value = "")]
+    prefix: String,
+}
+
+pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), CliError> {
+    let mut wallet = Wallet::open_known(folder)?;
+    let session = Session::open(&mut wallet).await?;
+    let (values, troubles) = (session.values(&args.prefix), session.troubles());
+    let bill = session.close(&mut wallet).await?;
+    troubles.iter().for_each(|trouble| output.say(trouble));
     let entries: Vec<_> = values
-        .values()
-        .map(|(counter, entry)| {
-            json!({ "counter": counter, "name": entry.name, "bytes": entry.bytes })
-        })
+        .iter()
+        .map(|value| json!({ "name": value.key, "version": value.version, "bytes": value.size }))
         .collect();
-    output.result(&json!({ "entries": entries }), || {
+    let json = json!({ "entries": entries, "warnings": troubles });
+    output.result(&bill.on(json), || {
         let mut text = String::new();
-        for (_, entry) in values.values() {
-            let _ = writeln!(text, "{:>10}  {}", bytes(entry.bytes), entry.name);
+        for value in &values {
+            let (size, version) = (bytes(value.size), value.version);
+            let _ = writeln!(text, "{size:>10}  version {version:<4}  {}", value.key);
         }
         let _ = write!(text, "{} value(s)", values.len());
         text

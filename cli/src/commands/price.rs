@@ -1,61 +1,137 @@
 //! `larder price`: what a value of some size costs, before anything is sent.
 
 use larder_recovery::value::VALUE_MAX;
-use serde_json::json;
+use larder_recovery::{Price, price_in_map};
+use serde_json::{Value, json};
 
+use crate::connection::Connection;
 use crate::error::CliError;
 use crate::output::{Output, bytes, count};
-use crate::wallet::{Folder, HEADER_MAX, Wallet};
+use crate::wallet::{Folder, Wallet};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Bytes, also as 300k, 10MB or 1GiB
     #[arg(value_name = "SIZE", value_parser = size)]
     size: u64,
+    /// Only at the storage node with this number
+    #[arg(long, value_name = "NUMBER")]
+    provider: Option<usize>,
 }
 
 pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), CliError> {
     let wallet = Wallet::open(folder)?;
-    let connection = wallet.connect().await?;
-    // Its name is stored with it, and may be a long one.
-    let value = (args.size + HEADER_MAX).min(VALUE_MAX);
-    let price = larder_recovery::price(&connection.provider.record(), value);
-    let held = connection.holdings().unwrap_or_default();
-    connection.close().await;
-
-    let Some(price) = price else {
-        let json = json!({ "bytes": args.size, "paid": false });
-        return output.result(&json, || "this storage node serves for free".to_owned());
+    let only = args.provider.map(|number| wallet.numbered(Some(number)));
+    let only = only.transpose()?;
+    let online = wallet.connect().await?;
+    let mut lists = Vec::new();
+    for (at, member) in online.members.iter().enumerate() {
+        if only.is_some_and(|only| only != at) {
+            continue;
+        }
+        if let Ok(connection) = &member.connected {
+            lists.push(List::of(at + 1, connection, args.size, online.seals()));
+        }
+    }
+    let problem = online.reasons().into_iter().next();
+    let first = match lists.is_empty() {
+        true => online
+            .members
+            .into_iter()
+            .find_map(|member| member.connected.err()),
+        false => {
+            online.close().await?;
+            None
+        }
     };
-    let times = held.suffice_for(price.store);
+    if let Some(error) = first {
+        return Err(error);
+    }
+    problem.iter().for_each(|problem| output.say(problem));
+    let paid = lists.iter().any(|list| list.price.is_some());
+    let sum = |part: fn(&Price) -> u64| -> u64 {
+        lists
+            .iter()
+            .filter_map(|list| list.price.as_ref())
+            .map(part)
+            .sum()
+    };
     let json = json!({
         "bytes": args.size,
-        "paid": true,
-        "blobs": price.blobs,
-        "store": price.store,
-        "read": price.read,
-        "delete": price.delete,
-        "refund": price.refund,
-        "tokens": held.tokens,
-        "suffice_for": times,
+        "paid": paid,
+        "store": sum(|price| price.store),
+        "read": sum(|price| price.read),
+        "delete": sum(|price| price.delete),
+        "refund": sum(|price| price.refund),
+        "tokens": lists.iter().map(|list| list.held).sum::<u64>(),
+        "suffice_for": lists.iter().filter_map(|list| list.times).min(),
+        "providers": lists.iter().map(List::json).collect::<Vec<_>>(),
     });
     output.result(&json, || {
+        let several = lists.len() > 1;
+        let texts: Vec<String> = lists
+            .iter()
+            .map(|list| list.text(args.size, several))
+            .collect();
+        texts.join("\n\n")
+    })
+}
+
+/// What one storage node asks.
+struct List {
+    number: usize,
+    price: Option<Price>,
+    held: u64,
+    times: Option<u64>,
+}
+
+impl List {
+    fn of(number: usize, connection: &Connection, size: u64, seals: u64) -> Self {
+        let price = price_in_map(&connection.provider.record(), size, seals);
+        let held = connection.holdings().unwrap_or_default();
+        List {
+            number,
+            held: held.tokens,
+            times: price.map(|price| held.suffice_for(price.store)),
+            price,
+        }
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "number": self.number,
+            "paid": self.price.is_some(),
+            "blobs": self.price.map(|price| price.blobs),
+            "store": self.price.map(|price| price.store),
+            "tokens": self.held,
+            "suffice_for": self.times,
+        })
+    }
+
+    fn text(&self, size: u64, several: bool) -> String {
+        let head = match several {
+            true => format!("storage node {}: ", self.number),
+            false => String::new(),
+        };
+        let Some(price) = self.price else {
+            return format!("{head}this storage node serves for free");
+        };
         format!(
-            "a value of {} takes {} blob(s)\n\
+            "{head}a value of {} takes {} blob(s)\n\
              storing it    {} tokens\n\
              reading it    {} tokens\n\
              deleting it   {} tokens; up to {} come back, fewer the longer it was stored\n\
              the purse     {} tokens: stores it {} time(s)",
-            bytes(args.size),
+            bytes(size),
             count(price.blobs),
             count(price.store),
             count(price.read),
             count(price.delete),
             count(price.refund),
-            count(held.tokens),
-            count(times)
+            count(self.held),
+            count(self.times.unwrap_or(0))
         )
-    })
+    }
 }
 
 /// A number with a unit: decimal ones as in `k` or `MB`, binary ones as in `MiB`.

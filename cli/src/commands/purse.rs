@@ -11,28 +11,63 @@ use crate::output::{Output, count, merged};
 use crate::tokens::Tokens;
 use crate::wallet::{Folder, Wallet};
 
-pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError> {
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only for the storage node with this number
+    #[arg(long, value_name = "NUMBER")]
+    provider: Option<usize>,
+}
+
+pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), CliError> {
     let wallet = Wallet::open(folder)?;
-    // Without its storage node, what it held last has to do.
-    let last_held = wallet.last_held()?;
-    let connection = match wallet.connect().await {
-        Ok(connection) => connection,
-        Err(error) => {
-            let held = last_held.unwrap_or_default();
-            let json = json!({ "reachable": false, "tokens": held.tokens });
-            let text = || format!("{} tokens, when it was last used", count(held.tokens));
-            return output.shortfall(json, text, error);
+    let only = args.provider.map(|number| wallet.numbered(Some(number)));
+    let only = only.transpose()?;
+    let mut last_held = Vec::new();
+    for address in &wallet.settings.providers {
+        // Without its storage node, what it held last has to do.
+        let server = address.server_key();
+        last_held.push(wallet.folder.payer(server)?.last_held(server)?);
+    }
+    let mut online = wallet.connect().await?;
+    let several = online.members.len() > 1;
+    let (mut purses, mut texts, mut problem) = (Vec::new(), Vec::new(), None);
+    for (at, (member, last)) in online.members.iter_mut().zip(last_held).enumerate() {
+        if only.is_some_and(|only| only != at) {
+            continue;
         }
-    };
-    let said = Tokens::of(&connection)
-        .map(|tokens| (json(&tokens, &connection), text(&tokens, &connection)));
-    connection.close().await;
-    match said {
-        Some((json, text)) => output.result(&json, || text),
-        None => output.result(
-            &json!({ "reachable": true, "paid": false, "tokens": 0 }),
-            || "this storage node serves for free".to_owned(),
-        ),
+        let (purse, said) = match member.answered() {
+            Ok(connection) => match Tokens::of(connection) {
+                Some(tokens) => (json(&tokens, connection), text(&tokens, connection)),
+                None => (
+                    json!({ "reachable": true, "paid": false, "tokens": 0 }),
+                    "this storage node serves for free".to_owned(),
+                ),
+            },
+            Err(error) => {
+                problem = problem.or(Some(error));
+                let held = last.unwrap_or_default().tokens;
+                (
+                    json!({ "reachable": false, "tokens": held }),
+                    format!("{} tokens, when it was last used", count(held)),
+                )
+            }
+        };
+        purses.push(merged(purse, json!({ "number": at + 1 })));
+        texts.push(match several {
+            true => format!("storage node {}: {said}", at + 1),
+            false => said,
+        });
+    }
+    online.close().await?;
+    let held: u64 = purses
+        .iter()
+        .filter_map(|purse| purse["tokens"].as_u64())
+        .sum();
+    let json = json!({ "tokens": held, "purses": purses });
+    let text = || texts.join("\n");
+    match problem {
+        None => output.result(&json, text),
+        Some(error) => output.shortfall(json, text, error),
     }
 }
 

@@ -1,16 +1,17 @@
 //! `larder put`: store a file under a name.
 
 use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use larder_recovery::seal::BODY_MAX;
+use larder_recovery::log::map::{Expect, blobs};
+use larder_recovery::value::VALUE_MAX;
 use serde_json::json;
 
-use crate::connection::Connection;
 use crate::error::CliError;
-use crate::output::{Output, bytes};
+use crate::output::{Output, bytes, merged};
 use crate::progress;
-use crate::wallet::{Folder, Wallet, check_name, pack, unpack};
+use crate::wallet::{Folder, Online, Session, Wallet, check_name};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -19,93 +20,110 @@ pub(crate) struct Args {
     /// The file, or - for standard input
     #[arg(default_value = "-")]
     file: PathBuf,
-    /// Go on with a put that was cut short: most of it is stored and paid for, so do not ask
-    /// for tokens for all of it
-    #[arg(long)]
-    go_on: bool,
+    /// Only if it has this version; 0 if it was never stored
+    #[arg(long, value_name = "NUMBER", group = "condition")]
+    if_version: Option<u64>,
+    /// Only if nothing is stored under the name
+    #[arg(long, group = "condition")]
+    if_absent: bool,
 }
 
 pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), CliError> {
     check_name(&args.name)?;
-    let mut wallet = Wallet::open(folder)?;
-    wallet.index.require_complete()?;
-    let value = read(&args.name, &args.file)?;
-    let size = unpack(&value).map_or(0, |(_, content)| content.len() as u64);
+    let mut wallet = Wallet::open_known(folder)?;
+    let value = read(&args.file)?;
+    let size = value.len() as u64;
+    let expect = match (args.if_version, args.if_absent) {
+        (Some(version), _) => Expect::Version(version),
+        (None, true) => Expect::Absent,
+        (None, false) => Expect::Any,
+    };
 
-    let connection = wallet.connect().await?;
-    if !args.go_on {
-        require_tokens(&connection, value.len() as u64)?;
-    }
-    let bar = progress::bar(
-        "storing",
-        value.len().div_ceil(BODY_MAX) as u64,
-        output.json,
-    );
-    bar.set_message("blobs");
-    let append = wallet.append(&connection, &value);
-    let counter = progress::watch(&bar, &connection.transport, append).await?;
+    let mut session = Session::open(&mut wallet).await?;
+    require_tokens(&session.online, size)?;
+    let members = session.online.members.len() as u64;
+    let bar = progress::bar("storing", members * blobs(size), output.json);
+    bar.set_message("requests");
+    let transports = session.online.connected();
+    let transports: Vec<_> = transports.map(|there| there.transport.clone()).collect();
+    let write = session.write(&mut wallet, &args.name, expect, Some(value));
+    let version = progress::watch(&bar, &transports, write).await?;
     bar.finish();
-    wallet.index.enter(counter, &args.name, size);
-    wallet.save()?;
-    let warning = delete_older(&mut wallet, &connection, &args.name, counter)
-        .await
-        .err()
-        .map(|error| {
-            format!(
-                "stored, but what was stored under `{}` before could not be deleted ({error}); \
-                 the next put or delete does it",
-                args.name
-            )
-        });
-    let (spent, bill) = (connection.transport.spent(), connection.bill());
-    connection.close().await;
+    drop(transports);
+    let traffic = session.online.traffic();
+    let (bill, warnings) = session.finish(&mut wallet).await?;
 
-    if let Some(warning) = &warning {
-        output.say(warning);
-    }
+    warnings.iter().for_each(|warning| output.say(warning));
     let json = bill.on(json!({
         "name": args.name,
+        "version": version,
         "bytes": size,
-        "counter": counter,
-        "round_trips": spent.round_trips,
-        "retries": spent.retries,
-        "warning": warning,
+        "warnings": warnings,
     }));
-    output.result(&json, || {
-        format!("stored {}, {}{}", args.name, bytes(size), bill.text())
+    output.result(&merged(json, traffic), || {
+        let (name, text) = (&args.name, bill.text());
+        format!("stored {name}, version {version}, {}{text}", bytes(size))
     })
 }
 
-/// Whoever cannot pay for all of it is told before the first token is spent.
-fn require_tokens(connection: &Connection, bytes: u64) -> Result<(), CliError> {
-    let price = larder_recovery::price(&connection.provider.record(), bytes);
-    let needed = price.map_or(0, |price| price.store);
-    let held = connection.holdings().map_or(0, |held| held.tokens);
-    match needed <= held {
-        true => Ok(()),
-        false => Err(CliError::OutOfTokens { needed, held }),
-    }
-}
-
-/// Only when the new value is durable may the old ones go.
-async fn delete_older(
-    wallet: &mut Wallet,
-    connection: &Connection,
-    name: &str,
-    newest: u64,
-) -> Result<(), CliError> {
-    for old in wallet.index.counters(name) {
-        if old != newest {
-            wallet.delete(connection, old).await?;
+/// Whoever cannot pay for all of it where it has to be acknowledged is told before the first token is spent.
+fn require_tokens(online: &Online, bytes: u64) -> Result<(), CliError> {
+    let (mut able, mut short) = (0, None);
+    for connection in online.connected() {
+        let record = connection.provider.record();
+        let price = larder_recovery::price_in_map(&record, bytes, online.seals());
+        let needed = price.map_or(0, |price| price.store);
+        let held = connection.holdings().map_or(0, |held| held.tokens);
+        match needed <= held {
+            true => able += 1,
+            false => short = short.or(Some((needed, held))),
         }
     }
-    Ok(())
+    match short {
+        Some((needed, held)) if able < online.policy().acknowledge => {
+            Err(CliError::OutOfTokens { needed, held })
+        }
+        _ => Ok(()),
+    }
 }
 
-fn read(name: &str, path: &Path) -> Result<Vec<u8>, CliError> {
-    let (packed, path) = match path.to_str() {
-        Some("-") => (pack(name, std::io::stdin()), Path::new("standard input")),
-        _ => (File::open(path).and_then(|file| pack(name, file)), path),
+/// Reads content, once: it may be large. Errors with [`io::ErrorKind::FileTooLarge`] as soon as it is
+/// too long.
+fn read(path: &Path) -> Result<Vec<u8>, CliError> {
+    let (content, path) = match path.to_str() {
+        Some("-") => (
+            read_within(VALUE_MAX, io::stdin()),
+            Path::new("standard input"),
+        ),
+        _ => (
+            File::open(path).and_then(|file| read_within(VALUE_MAX, file)),
+            path,
+        ),
     };
-    packed.map_err(CliError::file("read", path))
+    content.map_err(CliError::file("read", path))
+}
+
+fn read_within(max: u64, content: impl Read) -> io::Result<Vec<u8>> {
+    let mut value = Vec::new();
+    let read = content.take(max + 1).read_to_end(&mut value)?;
+    match read as u64 <= max {
+        true => Ok(value),
+        false => Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("a value has at most {max} bytes"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_long_a_content_is_refused_while_it_is_read() {
+        let refused = read_within(100, io::repeat(7)).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!(read_within(100, &[7; 100][..]).unwrap().len(), 100);
+        assert!(read_within(100, &[7; 101][..]).is_err());
+    }
 }

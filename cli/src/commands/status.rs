@@ -1,90 +1,129 @@
-//! `larder status`: how the wallet and its storage node are.
-
-use std::time::Instant;
+//! `larder status`: how the wallet and its storage nodes are. It does not read the map, which costs tokens.
 
 use larder_recovery::RecoveryError;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::error::CliError;
 use crate::output::{Output, bytes, merged};
 use crate::tokens::Tokens;
-use crate::wallet::Folder;
+use crate::wallet::{Folder, Member, Online};
 
 pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError> {
-    let (settings, index) = (folder.settings()?, folder.index()?);
-    let values = index.newest();
-    let total: u64 = values.values().map(|(_, entry)| entry.bytes).sum();
-    let complete = index.is_complete();
-    let damaged = index.damaged();
-
-    // The purse belongs to whoever works with the wallet right now.
+    let (settings, known) = (folder.settings()?, folder.known()?);
+    // The purses belong to whoever works with the wallet right now.
     let lock = folder.lock_if_free()?;
-    let payer = lock.is_some().then(|| folder.payer()).transpose()?;
-    let begun = Instant::now();
-    let connected = settings.connect(folder.patience, payer.as_ref()).await;
-    let (mut tokens, mut answer, mut problem) = (None, None, None);
-    match connected {
-        Ok(connection) => {
-            let milliseconds = begun.elapsed().as_millis() as u64;
-            tokens = Tokens::of(&connection);
-            answer = Some((connection.provider.record(), milliseconds));
-            connection.close().await;
-        }
-        Err(error) => problem = Some(error),
-    }
-    let answer = answer.as_ref();
-    // The purse is opened once the storage node has answered.
-    let purse_failed = matches!(
-        problem,
-        Some(CliError::Purse { .. } | CliError::Recovery(RecoveryError::Journal(_)))
-    );
-    let paid = answer.map(|(record, _)| record.tariff.is_some());
-    let in_use = lock.is_none() && paid == Some(true);
-    let json = json!({
-        "provider": settings.provider.to_string(),
-        "reachable": answer.is_some() || purse_failed,
-        "connected_in_ms": answer.map(|(_, milliseconds)| milliseconds),
-        "epoch": answer.map(|(record, _)| record.epoch),
-        "paid": paid,
+    let in_use = lock.is_none();
+    let list = &settings.providers;
+    let mut online = Online::connect(folder, &settings, list, None, lock.is_some()).await?;
+    let rows: Vec<Row> = online
+        .members
+        .iter()
+        .map(|member| Row::of(member, in_use))
+        .collect();
+    let problem = online.require_enough().err();
+    online.close().await?;
+
+    let held: u64 = rows
+        .iter()
+        .filter_map(|row| Some(row.tokens.as_ref()?.holdings.tokens))
+        .sum();
+    let complete = known.is_some();
+    let known = known.unwrap_or_default();
+    let mut json = json!({
+        "providers": rows.iter().zip(list).zip(1..).map(|((row, address), number)| {
+            merged(json!({ "number": number, "address": address.to_string() }), row.json())
+        }).collect::<Vec<_>>(),
         "complete": complete,
-        "values": values.len(),
-        "bytes": total,
-        "damaged": damaged,
+        "commits": known.records,
+        "values": known.values,
+        "bytes": known.bytes,
     });
-    let json = match &tokens {
-        Some(tokens) => merged(json, tokens.json()),
-        None => json,
-    };
+    if rows.iter().any(|row| row.tokens.is_some()) {
+        json = merged(json, json!({ "tokens": held }));
+    }
     let text = || {
-        let node = match answer {
-            Some((_, milliseconds)) => format!("answers ({milliseconds} ms to connect)"),
-            None if purse_failed => "answers; the purse cannot be used".to_owned(),
-            None => "no answer".to_owned(),
-        };
-        let known = match complete {
-            true => String::new(),
-            false => "; not complete, run `larder restore`".to_owned(),
-        };
-        let damage = match damaged.len() {
-            0 => String::new(),
-            count => format!("; {count} could not be read"),
-        };
-        let purse = match &tokens {
-            Some(tokens) => format!("\npurse         {}", tokens.text()),
-            None if in_use => "\npurse         another larder is using it".to_owned(),
-            None => String::new(),
-        };
-        format!(
-            "storage node  {node}\nstored        {} value(s), {}{known}{damage}{purse}",
-            values.len(),
-            bytes(total)
-        )
+        let mut lines: Vec<String> = rows
+            .iter()
+            .zip(1..)
+            .map(|(row, number)| row.text(number, rows.len() > 1))
+            .collect();
+        let (values, size) = (known.values, bytes(known.bytes));
+        lines.push(match complete {
+            true => {
+                format!("stored        {values} value(s), {size}, when this device last looked")
+            }
+            false => "stored        not known; run `larder restore`".to_owned(),
+        });
+        lines.join("\n")
     };
-    for warning in tokens.iter().flat_map(Tokens::warnings) {
+    let warnings = rows.iter().filter_map(|row| row.tokens.as_ref());
+    for warning in warnings.flat_map(Tokens::warnings) {
         output.say(&warning);
     }
     match problem {
         None => output.result(&json, text),
         Some(error) => output.shortfall(json, text, error),
+    }
+}
+
+/// How one storage node is.
+struct Row {
+    /// How long it took to connect, and the epoch.
+    answer: Option<(u64, u32)>,
+    paid: Option<bool>,
+    in_use: bool,
+    tokens: Option<Tokens>,
+    problem: Option<String>,
+    purse_failed: bool,
+}
+
+impl Row {
+    fn of(member: &Member, in_use: bool) -> Self {
+        let there = member.connected.as_ref();
+        let record = there.ok().map(|connection| connection.provider.record());
+        let paid = record.as_ref().map(|record| record.tariff.is_some());
+        Row {
+            answer: record.map(|record| (member.took.as_millis() as u64, record.epoch)),
+            paid,
+            in_use: in_use && paid == Some(true),
+            tokens: there.ok().and_then(Tokens::of),
+            problem: there.err().map(ToString::to_string),
+            // The purse is opened once the storage node has answered.
+            purse_failed: matches!(
+                there.err(),
+                Some(CliError::Purse { .. } | CliError::Recovery(RecoveryError::Journal(_)))
+            ),
+        }
+    }
+
+    fn json(&self) -> Value {
+        let json = json!({
+            "reachable": self.answer.is_some() || self.purse_failed,
+            "connected_in_ms": self.answer.map(|(milliseconds, _)| milliseconds),
+            "epoch": self.answer.map(|(_, epoch)| epoch),
+            "paid": self.paid,
+            "problem": self.problem,
+        });
+        match &self.tokens {
+            Some(tokens) => merged(json, tokens.json()),
+            None => json,
+        }
+    }
+
+    fn text(&self, number: usize, several: bool) -> String {
+        let node = match self.answer {
+            Some((milliseconds, _)) => format!("answers ({milliseconds} ms to connect)"),
+            None if self.purse_failed => "answers; the purse cannot be used".to_owned(),
+            None => "no answer".to_owned(),
+        };
+        let purse = match &self.tokens {
+            Some(tokens) => format!("\npurse         {}", tokens.text()),
+            None if self.in_use => "\npurse         another larder is using it".to_owned(),
+            None => String::new(),
+        };
+        match several {
+            true => format!("storage node {number}: {node}{purse}"),
+            false => format!("storage node  {node}{purse}"),
+        }
     }
 }

@@ -3,27 +3,30 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | `root.key` | the root key, 64 hexadecimal digits, readable by its owner only: the one thing that cannot be restored. A folder without it is no wallet |
-//! | `wallet.toml` | the storage node's address and the LSPs to reach it through |
-//! | `index.json` | which names are at which counters; `larder restore` makes it anew |
-//! | `purse/` | the tokens, if the storage node takes any: the journal of [`larder_recovery::purse`] |
-//! | `lock` | keeps a second `larder` from writing |
+//! | `wallet.toml` | the storage nodes' addresses and the LSPs to reach them through |
+//! | `known.json` | how far the map had come; `larder restore` makes it anew |
+//! | `purse/` | per storage node that takes any, the tokens: the journal of [`larder_recovery::purse`] |
+//! | `receipts/` | per storage node, what it signed |
+//! | `lock` | keeps a second `larder` out |
 //!
 //! Every file but the purse is replaced whole, so whoever only reads needs no lock.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use larder_protocol::ServerKey;
 use larder_recovery::RootKey;
 
-use super::{Index, Settings};
+use super::{Known, Settings};
 use crate::error::CliError;
+use crate::evidence::Receipts;
 use crate::payer::Payer;
 use crate::{durable, secret_file};
 
-/// Where a wallet is, and how long it keeps trying to reach its storage node.
+/// Where a wallet is, and how long it keeps trying to reach its storage nodes.
+#[derive(Clone)]
 pub(crate) struct Folder {
     pub(crate) path: PathBuf,
     pub(crate) patience: Duration,
@@ -36,23 +39,19 @@ impl Folder {
         &self,
         root: &RootKey,
         settings: &Settings,
-        index: &Index,
+        known: Option<&Known>,
     ) -> Result<(), CliError> {
-        let folder = &self.path;
         if self.root_key().exists() {
             return Err(self.is_taken());
         }
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(CliError::file("create", folder))?;
-        let parent = durable::folder_of(folder);
+        let folder = &self.path;
+        durable::make_folder(folder).map_err(CliError::file("create", folder))?;
+        let parent = durable::folder_of(&self.path);
         durable::sync_folder(parent).map_err(CliError::file("write", parent))?;
-        let path = folder.join("wallet.toml");
-        durable::replace(&path, settings.to_toml().as_bytes())
-            .map_err(CliError::file("write", &path))?;
-        index.save(&self.index_file())?;
+        settings.save(&self.settings_file())?;
+        if let Some(known) = known {
+            known.save(&self.known_file())?;
+        }
         let path = self.root_key();
         secret_file::create(&path, &root.reveal()).map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists => self.is_taken(),
@@ -60,7 +59,7 @@ impl Folder {
         })
     }
 
-    fn root(&self) -> Result<RootKey, CliError> {
+    pub(crate) fn root(&self) -> Result<RootKey, CliError> {
         let path = self.root_key();
         let text = secret_file::read(&path)?.ok_or_else(|| self.is_no_wallet())?;
         text.parse()
@@ -69,23 +68,30 @@ impl Folder {
 
     pub(crate) fn settings(&self) -> Result<Settings, CliError> {
         self.require_wallet()?;
-        Settings::load(&self.path.join("wallet.toml"))
+        Settings::load(&self.settings_file())
     }
 
-    pub(crate) fn index(&self) -> Result<Index, CliError> {
+    /// `None` until everything that the root key stored was seen.
+    pub(crate) fn known(&self) -> Result<Option<Known>, CliError> {
         self.require_wallet()?;
-        Index::load(&self.index_file())
+        Known::load(&self.known_file())
     }
 
-    /// The root key, and the purse that goes with it.
-    pub(crate) fn payer(&self) -> Result<Payer, CliError> {
+    /// The root key, and the purse for this storage node that goes with it.
+    pub(crate) fn payer(&self, provider: &ServerKey) -> Result<Payer, CliError> {
         Ok(Payer {
             root: self.root()?,
-            folder: self.path.join("purse"),
+            folder: self.path.join("purse").join(provider.to_string()),
         })
     }
 
-    /// Keeps others from writing for as long as the file is open.
+    /// What this storage node signed.
+    pub(crate) fn receipts(&self, provider: &ServerKey) -> Result<Receipts, CliError> {
+        let receipts = self.path.join("receipts");
+        Receipts::load(receipts.join(format!("{provider}.json")))
+    }
+
+    /// Keeps others out for as long as the file is open.
     pub(crate) fn lock(&self) -> Result<File, CliError> {
         self.lock_if_free()?.ok_or_else(|| {
             CliError::Failed(format!("another larder is using {}", self.path.display()))
@@ -108,11 +114,22 @@ impl Folder {
         self.path.join("root.key")
     }
 
-    pub(crate) fn index_file(&self) -> PathBuf {
-        self.path.join("index.json")
+    pub(crate) fn settings_file(&self) -> PathBuf {
+        self.path.join("wallet.toml")
+    }
+
+    pub(crate) fn known_file(&self) -> PathBuf {
+        self.path.join("known.json")
     }
 
     fn require_wallet(&self) -> Result<(), CliError> {
+        if self.path.join("index.json").exists() {
+            return Err(CliError::Usage(format!(
+                "{} was made by an earlier larder, which kept values in a layout that this one does \
+                 not read: get them with that one, and make a new wallet with `larder init`",
+                self.path.display()
+            )));
+        }
         match self.root_key().exists() {
             true => Ok(()),
             false => Err(self.is_no_wallet()),

@@ -1,4 +1,4 @@
-//! `wallet.toml`: where the storage node is and how to reach it. No secrets.
+//! `wallet.toml`: where the storage nodes are and how to reach them. No secrets.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,14 +7,14 @@ use larder_onion::{CircuitsConfig, NodeId, PeerAddress};
 use larder_protocol::Address;
 use serde::Deserialize;
 
-use crate::connection::Connection;
+use crate::durable;
 use crate::error::CliError;
-use crate::payer::Payer;
 
-/// How a wallet reaches its storage node.
+/// How a wallet reaches its storage nodes.
 #[derive(Clone)]
 pub(crate) struct Settings {
-    pub(crate) provider: Address,
+    /// In the order that all devices have them in.
+    pub(crate) providers: Vec<Address>,
     pub(crate) lsps: Vec<PeerAddress>,
     pub(crate) relays: Vec<NodeId>,
 }
@@ -22,7 +22,7 @@ pub(crate) struct Settings {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
-    provider: String,
+    providers: Vec<String>,
     lsps: Vec<String>,
     #[serde(default)]
     relays: Vec<String>,
@@ -34,11 +34,13 @@ impl Settings {
         let wrong = |problem: String| CliError::Usage(format!("{}: {problem}", path.display()));
         let written: Written = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         let parse = |text: &String| wrong(format!("`{text}` is no address"));
+        let providers = written.providers.iter();
+        let providers: Vec<Address> = providers
+            .map(|text| text.parse().map_err(|error| wrong(format!("{error}"))))
+            .collect::<Result<_, _>>()?;
+        check_providers(&providers)?;
         Ok(Settings {
-            provider: written
-                .provider
-                .parse()
-                .map_err(|error| wrong(format!("{error}")))?,
+            providers,
             lsps: written
                 .lsps
                 .iter()
@@ -52,32 +54,49 @@ impl Settings {
         })
     }
 
-    pub(crate) fn to_toml(&self) -> String {
+    pub(crate) fn save(&self, path: &Path) -> Result<(), CliError> {
+        durable::replace(path, self.to_toml().as_bytes()).map_err(CliError::file("write", path))
+    }
+
+    fn to_toml(&self) -> String {
         let list = |items: Vec<String>| {
             let quoted: Vec<String> = items.iter().map(|item| format!("\"{item}\"")).collect();
             quoted.join(", ")
         };
         format!(
-            "# The storage node.\nprovider = \"{}\"\n\n\
+            "# The storage nodes. `larder providers` changes them; every device learns the list from them.\n\
+             providers = [{}]\n\n\
              # The wallet's LSPs, as node_id@ip:port.\nlsps = [{}]\n\n\
              # Relays behind the LSPs that requests and answers pass, if any.\nrelays = [{}]\n",
-            self.provider,
+            list(self.providers.iter().map(ToString::to_string).collect()),
             list(self.lsps.iter().map(ToString::to_string).collect()),
             list(self.relays.iter().map(ToString::to_string).collect()),
         )
     }
 
-    /// Goes online; no request is waited for longer than `patience`.
-    pub(crate) async fn connect(
-        &self,
-        patience: Duration,
-        payer: Option<&Payer>,
-    ) -> Result<Connection, CliError> {
-        let config = CircuitsConfig {
+    /// The way to a storage node; no request is waited for longer than `patience`.
+    pub(crate) fn circuits(&self, patience: Duration) -> CircuitsConfig {
+        CircuitsConfig {
             relays: self.relays.clone(),
             deadline: patience,
             ..CircuitsConfig::new(self.lsps.clone())
-        };
-        Connection::open(config, self.provider.clone(), payer).await
+        }
     }
+}
+
+/// There has to be one, and each counts once.
+pub(crate) fn check_providers(providers: &[Address]) -> Result<(), CliError> {
+    if providers.is_empty() {
+        return Err(CliError::Usage("a wallet needs a storage node".to_owned()));
+    }
+    for (at, provider) in providers.iter().enumerate() {
+        let same = |other: &Address| other.server_key() == provider.server_key();
+        if providers[..at].iter().any(same) {
+            return Err(CliError::Usage(format!(
+                "number {} is a storage node that is in the list already",
+                at + 1
+            )));
+        }
+    }
+    Ok(())
 }

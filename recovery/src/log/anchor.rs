@@ -47,7 +47,7 @@ pub fn retired(newest: u64) -> impl Iterator<Item = u64> {
 /// The newest anchor and what it holds, or `None` when there never was one.
 ///
 /// `hint` is the newest anchor that was known once, from a cache or a breakglass cell: fresh, it
-/// costs 4 look-ups instead of up to 63. It must not be older than the storage node's memory of deleted
+/// costs 4 look-ups instead of up to 63, and one where it says that there was none yet, with 0. It must not be older than the storage node's memory of deleted
 /// keys, which is at least one epoch; without one the search needs no such memory.
 ///
 /// # Errors
@@ -56,10 +56,15 @@ pub async fn newest(
     registers: &dyn Registers,
     hint: Option<u64>,
 ) -> Result<Option<(u64, Contents)>, RecoveryError> {
-    if let Some(hint) = hint.filter(|&hint| hint > 0)
-        && let Some(found) = near(registers, hint).await?
-    {
-        return Ok(Some(found));
+    match hint {
+        // The first one is there, or was deleted, if any ever was.
+        Some(0) if lookup(registers, 1).await? == Look::Absent => return Ok(None),
+        None | Some(0) => {}
+        Some(hint) => {
+            if let Some(found) = near(registers, hint).await? {
+                return Ok(Some(found));
+            }
+        }
     }
     // Another device may roll up while this one looks; it will not do so every time.
     for _ in 0..16 {

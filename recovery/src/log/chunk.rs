@@ -35,13 +35,16 @@ pub(crate) async fn store(
     bytes: &[u8],
 ) -> Result<Chunks, RecoveryError> {
     let mut last = Link::default();
-    let inserts = bytes.chunks(BODY_MAX).zip(0..).map(|(body, index)| {
+    // By number: a closure that takes slices would tie the future to this thread.
+    let starts = (0..bytes.len()).step_by(BODY_MAX).zip(0..);
+    let inserts = starts.map(|(start, index)| {
         let slot = chunk_slot(entropy, index);
+        let end = bytes.len().min(start + BODY_MAX);
         let contents = Contents {
             kind: Kind::Chunk,
             writer: writer.0,
             previous: last.into(),
-            body: body.to_vec(),
+            body: bytes[start..end].to_vec(),
         };
         last = Link::of(&slot, &contents);
         async move { registers.insert(slot, &contents).await }

@@ -121,6 +121,13 @@ impl Due {
         }
     }
 
+    /// All of it is gone.
+    pub(crate) fn clear(&mut self) {
+        self.items.clear();
+        self.slots.clear();
+        self.shuffled = 0;
+    }
+
     pub(crate) fn items(&self) -> &[Garbage] {
         &self.items
     }

@@ -13,160 +13,29 @@
 //! value that came and went. [`Count::Restart`] is for those who have to do as VSS does.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::fmt;
-use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::try_join_all;
 use rand::CryptoRng;
 
-use super::chunk;
 use super::cursor::TORN;
-use super::state::{Change, Changes, Item, State, Value};
-use super::{Chunks, Log, News, Record, Registers, Ticket};
-use crate::{RecoveryError, Slot};
+use super::state::{Change, Changes, State, Value};
+use super::{Chunks, Log, News, Record, Registers, Ticket, Writer};
+use crate::RecoveryError;
+use crate::seal::BODY_MAX;
 
-/// The longest key, in bytes.
-pub const KEY_MAX: usize = 1_024;
+pub use super::commit::{Commit, CommitError, Count, Current, Expect, KEY_MAX, Listed, Write};
 
 /// Longer values are in chunks, so that a roll-up need not write them again.
 const HERE_MAX: usize = 4_096;
+const HERE_LIMIT: u64 = HERE_MAX as u64;
 
-/// A condition on a version. A key that never was has version 0; a deleted one keeps its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expect {
-    /// No condition.
-    Any,
-    /// It has no value.
-    Absent,
-    /// It has a value.
-    Present,
-    /// It has this version.
-    Version(u64),
-}
-
-/// How the version goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Count {
-    /// One up.
-    On,
-    /// It is 1 again, or forgotten with a delete, as VSS has it: a version may come twice.
-    Restart,
-}
-
-/// What becomes of one key.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Write {
-    /// At most [`KEY_MAX`] bytes.
-    pub key: String,
-    /// Its condition.
-    pub expect: Expect,
-    /// The value, or `None` to delete it.
-    pub value: Option<Vec<u8>>,
-    /// How its version goes on.
-    pub count: Count,
-}
-
-impl Write {
-    /// Puts a value.
-    #[must_use]
-    pub fn put(key: impl Into<String>, expect: Expect, value: impl Into<Vec<u8>>) -> Self {
-        Write {
-            key: key.into(),
-            expect,
-            value: Some(value.into()),
-            count: Count::On,
-        }
-    }
-
-    /// Deletes a key; where there is none, nothing happens.
-    #[must_use]
-    pub fn delete(key: impl Into<String>, expect: Expect) -> Self {
-        Write {
-            key: key.into(),
-            expect,
-            value: None,
-            count: Count::On,
-        }
-    }
-
-    /// Has its version restart.
-    #[must_use]
-    pub fn restarting(self) -> Self {
-        Write {
-            count: Count::Restart,
-            ..self
-        }
-    }
-}
-
-/// Writes that are stored together or not at all. No key twice.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Commit {
-    /// One per key.
-    pub writes: Vec<Write>,
-    /// Condition on the global version, and how it goes on; `None` leaves it alone.
-    pub global: Option<(Expect, Count)>,
-}
-
-impl Commit {
-    /// These writes, without a global version.
-    #[must_use]
-    pub fn of(writes: impl Into<Vec<Write>>) -> Self {
-        Commit {
-            writes: writes.into(),
-            global: None,
-        }
-    }
-}
-
-/// What a key has.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Current {
-    /// The key.
-    pub key: String,
-    /// Its version: 0 when it never was.
-    pub version: u64,
-    /// Its value; `None` when it has none, or none any more.
-    pub value: Option<Vec<u8>>,
-}
-
-/// A key in a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
-    /// The key.
-    pub key: String,
-    /// Its version.
-    pub version: u64,
-    /// Rises with every key that is created.
-    pub created: u64,
-}
-
-/// Why a commit was not stored.
-#[derive(Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CommitError {
-    /// Conditions were not met; nothing was written.
-    #[error("{} keys have other versions than expected", .items.len())]
-    Conflict {
-        /// What every key has whose condition was not met.
-        items: Vec<Current>,
-        /// The global version when that was one of them.
-        global: Option<u64>,
-    },
-    /// A key is there twice.
-    #[error("a commit names a key twice")]
-    Repeated,
-    /// Whether it was stored is known once the map was read on, except that after
-    /// [`RecoveryError::TooLong`] and [`RecoveryError::Following`] it was not. After
-    /// [`RecoveryError::Unreachable`] it may still be on its way: see [`Map::flush`].
-    #[error(transparent)]
-    Failed(#[from] RecoveryError),
-}
-
-/// Another device's values have no place in a log.
-impl fmt::Debug for CommitError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
+/// Blobs that a commit takes which puts one value of so many bytes.
+#[must_use]
+pub fn blobs(bytes: u64) -> u64 {
+    match bytes {
+        0..=HERE_LIMIT => 1,
+        _ => bytes.div_ceil(BODY_MAX as u64) + 1,
     }
 }
 
@@ -180,8 +49,8 @@ pub struct Map {
 }
 
 #[derive(Default)]
-struct Front {
-    durable: State,
+pub(super) struct Front {
+    pub(super) durable: State,
     /// What is durable and all that is on its way.
     ahead: State,
     pending: VecDeque<(Ticket, Changes)>,
@@ -382,120 +251,20 @@ impl Map {
 
     /// What is in a commit's way that is durable.
     async fn conflict(&self, commit: &Commit) -> Result<Option<CommitError>, RecoveryError> {
-        let (found, global) = {
-            let front = self.front();
-            let (keys, global) = front.durable.conflicts(commit);
-            let item = |key: String| (front.durable.items.get(&key).cloned(), key);
-            let found: Vec<_> = keys.into_iter().map(item).collect();
-            (found, global.then_some(front.durable.global))
+        let items = self.look(|state| {
+            let (keys, _) = state.conflicts(commit);
+            let item = |key: String| (key.clone(), state.items.get(&key).cloned());
+            keys.into_iter().map(item).collect()
+        });
+        let items = items.await?;
+        let global = {
+            let durable = &self.front().durable;
+            durable.conflicts(commit).1.then_some(durable.global)
         };
-        if found.is_empty() && global.is_none() {
+        if items.is_empty() && global.is_none() {
             return Ok(None);
         }
-        let items = found.into_iter().map(|(item, key)| self.current(key, item));
-        let items = try_join_all(items).await?;
         Ok(Some(CommitError::Conflict { items, global }))
-    }
-
-    /// What a key has.
-    ///
-    /// A reader that finds a large value replaced and deleted reads on.
-    ///
-    /// # Errors
-    /// [`RecoveryError`]; `Fenced` when this device wrote and another has replaced a large value.
-    pub async fn get(&self, key: &str) -> Result<Current, RecoveryError> {
-        let look = async || {
-            let item = self.front().durable.items.get(key).cloned();
-            self.current(key.to_owned(), item).await
-        };
-        let following = !self.log.is_leading();
-        match look().await {
-            Err(RecoveryError::Following | RecoveryError::Fenced(_)) if following => {
-                self.refresh().await?;
-                look().await
-            }
-            looked => looked,
-        }
-    }
-
-    async fn current(&self, key: String, item: Option<Item>) -> Result<Current, RecoveryError> {
-        let version = item.as_ref().map_or(0, |item| item.version);
-        let value = match item.and_then(|item| item.value) {
-            Some(Value::Here(value)) => Some(value.to_vec()),
-            Some(Value::InChunks(chunks)) => match self.log.fetch(&chunks).await? {
-                Some(value) => Some(value),
-                None => {
-                    self.log.confirm().await?;
-                    return Err(RecoveryError::Misbehaved(
-                        "it deleted a value that the newest state names",
-                    ));
-                }
-            },
-            None => None,
-        };
-        Ok(Current {
-            key,
-            version,
-            value,
-        })
-    }
-
-    /// The global version; 0 when there never was one.
-    #[must_use]
-    pub fn global(&self) -> u64 {
-        self.front().durable.global
-    }
-
-    /// How many commits there were.
-    #[must_use]
-    pub fn commits(&self) -> u64 {
-        self.front().durable.commits
-    }
-
-    /// Keys with this prefix behind `after`, in the order of their bytes, at most so many.
-    #[must_use]
-    pub fn list(&self, prefix: &str, after: Option<&str>, at_most: usize) -> Vec<Listed> {
-        let from = match after {
-            Some(after) if after >= prefix => Bound::Excluded(after),
-            _ => Bound::Included(prefix),
-        };
-        let front = self.front();
-        let range = front
-            .durable
-            .items
-            .range::<str, _>((from, Bound::Unbounded));
-        range
-            .take_while(|(key, _)| key.starts_with(prefix))
-            .filter_map(|(key, item)| Listed::of(key, item))
-            .take(at_most)
-            .collect()
-    }
-
-    /// Keys with this prefix that were created before `before`, the newest first, at most so many.
-    #[must_use]
-    pub fn list_newest(&self, prefix: &str, before: Option<u64>, at_most: usize) -> Vec<Listed> {
-        let mut listed = self.list(prefix, None, usize::MAX);
-        listed.retain(|listed| before.is_none_or(|before| listed.created < before));
-        listed.sort_by_key(|listed| std::cmp::Reverse(listed.created));
-        listed.truncate(at_most);
-        listed
-    }
-
-    /// All registers that a restore may read, values included: what a provider that joins has to have.
-    #[must_use]
-    pub fn slots(&self) -> Vec<Slot> {
-        let mut slots = self.log.slots();
-        let front = self.front();
-        let values = front
-            .durable
-            .items
-            .values()
-            .filter_map(|item| item.value.as_ref());
-        slots.extend(values.flat_map(|value| match value {
-            Value::InChunks(chunks) => chunk::slots(*chunks).collect(),
-            Value::Here(_) => Vec::new(),
-        }));
-        slots
     }
 
     /// Has the storage node confirm that what this device knows is the newest there is.
@@ -504,6 +273,27 @@ impl Map {
     /// [`RecoveryError::Fenced`] when another device has gone on.
     pub async fn confirm(&self) -> Result<(), RecoveryError> {
         self.log.confirm().await
+    }
+
+    /// Has chunks deleted that a session left behind which was killed, and which nothing names: the first `drawn`
+    /// that it drew, of up to `len` bytes each. [`Log::upkeep`] deletes them.
+    ///
+    /// # Errors
+    /// [`RecoveryError::Following`] when this device does not write: what that session had sent may still count.
+    pub fn abandon(&self, session: Writer, drawn: u64, len: u64) -> Result<(), RecoveryError> {
+        let front = self.front();
+        if !front.current {
+            return Err(RecoveryError::Following);
+        }
+        let items = front.ahead.items.values();
+        let named: Vec<Chunks> = items
+            .filter_map(|item| match &item.value {
+                Some(Value::InChunks(chunks)) => Some(*chunks),
+                _ => None,
+            })
+            .collect();
+        self.log.abandon(session, drawn, len, &named);
+        Ok(())
     }
 
     /// Replaces the log so far by a snapshot.
@@ -520,7 +310,7 @@ impl Map {
             .await
     }
 
-    fn front(&self) -> MutexGuard<'_, Front> {
+    pub(super) fn front(&self) -> MutexGuard<'_, Front> {
         self.front.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -540,15 +330,5 @@ impl Changes {
                 Some(Value::InChunks(chunks)) => Some(*chunks),
                 _ => None,
             })
-    }
-}
-
-impl Listed {
-    fn of(key: &str, item: &Item) -> Option<Self> {
-        item.value.is_some().then(|| Listed {
-            key: key.to_owned(),
-            version: item.version,
-            created: item.serial,
-        })
     }
 }

@@ -5,14 +5,21 @@
 //! | [`register`] | write-once registers at secret addresses |
 //! | `entry` | what they hold, byte by byte |
 //! | `cursor` | how one gets from each register to the next |
-//! | `writer` | group commit, a window, acknowledgement in order, the fence |
 //! | `reader` | reading on; restoring from the newest anchor |
+//! | `lead` | taking over, submitting, waiting until it is durable |
+//! | `writer` | group commit, a window, acknowledgement in order, the fence |
+//! | `crowd` | whoever waits |
 //! | `rollup` | a snapshot instead of a generation, and deleting the old one |
 //! | [`anchor`] | finding the newest anchor without a list |
 //! | `chunk` | what is larger than an entry |
 //! | `garbage` | what a roll-up leaves behind |
+//! | [`progress`] | how far a restore has come |
 //! | [`map`] | versioned keys and values on top |
-//! | `state` | what they add up to |
+//! | [`history`] | what each commit of a map changed |
+//! | `commit` | what is asked of the map, and what it answers |
+//! | `view` | reading it |
+//! | `state` | what commits add up to |
+//! | `replay` | the same without being a device |
 //!
 //! # What it promises
 //!
@@ -40,40 +47,50 @@
 //! After [`RecoveryError::Unreachable`] what was submitted still waits in its place: settle again.
 //! After [`RecoveryError::Fenced`] another device writes; what this one had settled is in the log,
 //! what it had not is there or not, as the log says once it was read on.
+//!
+//! A log that was left alone for longer than the storage node remembers deletes, which is an epoch at least, has to be
+//! opened anew before it is used: a generation that was rolled up and deleted meanwhile looks as if it went on.
 
 pub mod anchor;
+pub mod history;
 pub mod map;
+pub mod progress;
 pub mod register;
 
 mod chunk;
+mod commit;
+mod crowd;
 mod cursor;
 mod entry;
 mod garbage;
+mod lead;
 mod reader;
+mod replay;
 mod rollup;
 mod state;
+mod view;
 mod writer;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
 
-use futures_util::future::poll_fn;
 use rand::CryptoRng;
 
 use crate::seal::Contents;
 use crate::value::VALUE_MAX;
 use crate::{RecoveryError, Slot};
+use crowd::Crowd;
 use cursor::Cursor;
-use entry::{Closing, Packed, RECORD_HERE_MAX};
+use entry::{Packed, RECORD_HERE_MAX};
 use garbage::{Due, Garbage};
 use reader::{End, Restored, restore, walk};
-use writer::{Driven, Tail};
+use writer::Tail;
 
 pub(crate) use entry::take;
 pub use entry::{Chunks, Link, Writer};
 pub use reader::News;
 pub use register::{Look, OneProvider, Put, Registers};
+pub(crate) use replay::{Replay, replay};
 
 /// What tells a writer that another one has taken over.
 #[derive(Clone, PartialEq, Eq)]
@@ -168,7 +185,7 @@ impl Log {
                 ends: Vec::new(),
                 fence: None,
             }),
-            crowd: Arc::new(Crowd(Mutex::new(Vec::new()))),
+            crowd: Crowd::new(),
         })
     }
 
@@ -193,6 +210,19 @@ impl Log {
             _ => 0,
         });
         segments.sum::<u64>() + state.cursor.index
+    }
+
+    /// Who writes where this device has read to: the session behind the last seal or anchor. `None` when nobody
+    /// ever did.
+    #[must_use]
+    pub fn last_writer(&self) -> Option<Writer> {
+        self.state().cursor.writer
+    }
+
+    /// What this session signs with.
+    #[must_use]
+    pub fn writer(&self) -> Writer {
+        self.writer
     }
 
     /// Checks that the log has as many records as this wallet once knew of. A hint that outlived the loss
@@ -232,37 +262,6 @@ impl Log {
     pub async fn follow(&self) -> Result<News, RecoveryError> {
         self.read_on().await?;
         Ok(std::mem::take(&mut self.state().news))
-    }
-
-    /// Reads on to the end and takes the writing over: any other writer is fenced.
-    ///
-    /// # Errors
-    /// [`RecoveryError`]; what was read before a failure is kept for the next call.
-    pub async fn take_over(&self) -> Result<News, RecoveryError> {
-        loop {
-            self.read_on().await?;
-            let (slot, seal) = {
-                let mut state = self.state();
-                if let Role::Leading { .. } = state.role {
-                    return Ok(std::mem::take(&mut state.news));
-                }
-                let cursor = &state.cursor;
-                let seal = Closing::TakeOver.seal(cursor.last, self.writer);
-                (cursor.slot(0), seal)
-            };
-            let put = self.registers.insert(slot, &seal).await?;
-            let mut state = self.state();
-            let here = state.cursor.slot(0) == slot && matches!(state.role, Role::Following);
-            if here && matches!(put, Put::New | Put::Already) {
-                state.cursor.pass_take_over(&seal);
-                state.fence = None;
-                state.role = Role::Leading {
-                    submitted: state.cursor.records,
-                    tail: Tail::new(self.registers.clone(), self.writer),
-                };
-                return Ok(std::mem::take(&mut state.news));
-            }
-        }
     }
 
     async fn read_on(&self) -> Result<(), RecoveryError> {
@@ -374,193 +373,7 @@ impl Log {
         self.state().cursor.trail.push(Garbage::Chunks(chunks));
     }
 
-    /// Puts a record into the queue; it goes out when somebody [settles](Log::settle).
-    ///
-    /// # Errors
-    /// [`RecoveryError::Following`] or [`RecoveryError::Fenced`] when this device does not write; what
-    /// the record names is deleted in time.
-    pub fn submit(&self, record: Record) -> Result<Ticket, RecoveryError> {
-        let mut state = self.state();
-        let lead = state.ends.len();
-        let Role::Leading { tail, submitted } = &mut state.role else {
-            let error = state.not_leading();
-            record
-                .garbage()
-                .into_iter()
-                .for_each(|item| state.due.push(item));
-            return Err(error);
-        };
-        tail.push(record);
-        *submitted += 1;
-        let number = *submitted;
-        self.crowd.wake_all();
-        Ok(Ticket { lead, number })
-    }
-
-    /// Returns once the record and all before it are durable. Any number of callers may wait at
-    /// once, and any of them drives all.
-    ///
-    /// # Errors
-    /// [`RecoveryError::Fenced`] when another device took over first; whether the record got in,
-    /// the log says once it was read on. Any other: the record still waits, settle again.
-    pub async fn settle(&self, ticket: Ticket) -> Result<(), RecoveryError> {
-        self.drive_until(|state| match state.ends.get(ticket.lead) {
-            Some(end) if *end < ticket.number => Some(Err(state.not_leading())),
-            Some(_) => Some(Ok(())),
-            None => (state.cursor.records >= ticket.number).then_some(Ok(())),
-        })
-        .await
-    }
-
-    /// Whether a record is durable.
-    #[must_use]
-    pub fn is_durable(&self, ticket: Ticket) -> bool {
-        let state = self.state();
-        let end = state.ends.get(ticket.lead).copied();
-        end.unwrap_or(state.cursor.records) >= ticket.number
-    }
-
-    /// Whether this device writes, as far as it knows.
-    #[must_use]
-    pub fn is_leading(&self) -> bool {
-        matches!(self.state().role, Role::Leading { .. })
-    }
-
-    /// Has the chunks deleted of a record that was not submitted after all.
-    pub fn withdraw(&self, record: Record) {
-        let mut state = self.state();
-        record
-            .garbage()
-            .into_iter()
-            .for_each(|item| state.due.push(item));
-    }
-
-    /// Whether this device was the writer at a moment since the call: it asks the storage node for the
-    /// place behind its last durable entry. What it has read is then the newest there is.
-    ///
-    /// # Errors
-    /// [`RecoveryError::Fenced`] when another device has taken over.
-    pub async fn confirm(&self) -> Result<(), RecoveryError> {
-        loop {
-            let slot = {
-                let state = self.state();
-                match state.role {
-                    Role::Leading { .. } => state.cursor.slot(0),
-                    Role::Following => return Err(state.not_leading()),
-                }
-            };
-            let look = self.registers.lookup(slot).await?;
-            let mut state = self.state();
-            if state.cursor.slot(0) != slot {
-                // Our own entry got there meanwhile, which proves as much; or we were fenced.
-                match state.role {
-                    Role::Leading { .. } => return Ok(()),
-                    Role::Following => continue,
-                }
-            }
-            let seal = match look {
-                Look::Absent => return Ok(()),
-                Look::Found(found) if Writer(found.writer) == self.writer => return Ok(()),
-                Look::Found(found) => Some(found),
-                Look::Deleted => None,
-                Look::Foreign => return Err(cursor::TORN),
-            };
-            let records = state.cursor.records;
-            state.fenced(Fence { records, seal });
-            self.crowd.wake_all();
-            return Err(state.not_leading());
-        }
-    }
-
-    /// Waits for `done`, writing meanwhile.
-    async fn drive_until(
-        &self,
-        done: impl Fn(&State) -> Option<Result<(), RecoveryError>>,
-    ) -> Result<(), RecoveryError> {
-        poll_fn(|cx| {
-            let mut state = self.state();
-            loop {
-                if let Some(done) = done(&state) {
-                    return Poll::Ready(done);
-                }
-                self.crowd.join(cx.waker());
-                let waker = Waker::from(self.crowd.clone());
-                let driven = match state.poll_drive(&mut Context::from_waker(&waker)) {
-                    Poll::Ready(driven) => driven,
-                    Poll::Pending => return Poll::Pending,
-                };
-                self.crowd.wake_all();
-                if let Err(error) = driven {
-                    return Poll::Ready(Err(error));
-                }
-            }
-        })
-        .await
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RecoveryError>> {
-        let Role::Leading { tail, .. } = &mut self.role else {
-            return Poll::Ready(Err(self.not_leading()));
-        };
-        let driven = match tail.poll_drive(&mut self.cursor, cx) {
-            Poll::Ready(driven) => driven?,
-            Poll::Pending => return Poll::Pending,
-        };
-        let due = match driven {
-            Driven::On(due) => due,
-            Driven::Fenced(fence, due) => {
-                self.fenced(fence);
-                due
-            }
-        };
-        due.into_iter().for_each(|item| self.due.push(item));
-        Poll::Ready(Ok(()))
-    }
-
-    fn fenced(&mut self, fence: Fence) {
-        self.ends.push(self.cursor.records);
-        self.fence = Some(fence);
-        self.role = Role::Following;
-    }
-
-    /// Whether a lead has ended.
-    fn lost(&self, lead: usize) -> Option<RecoveryError> {
-        (self.ends.len() > lead).then(|| self.not_leading())
-    }
-
-    fn not_leading(&self) -> RecoveryError {
-        match &self.fence {
-            Some(fence) => RecoveryError::Fenced(Box::new(fence.clone())),
-            None => RecoveryError::Following,
-        }
-    }
-}
-
-/// Everybody who waits. An answer wakes them all, as whoever polled last may have lost interest.
-struct Crowd(Mutex<Vec<Waker>>);
-
-impl Crowd {
-    fn join(&self, waker: &Waker) {
-        let mut wakers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !wakers.iter().any(|there| there.will_wake(waker)) {
-            wakers.push(waker.clone());
-        }
-    }
-
-    fn wake_all(&self) {
-        let wakers = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        wakers.into_iter().for_each(Waker::wake);
-    }
-}
-
-impl Wake for Crowd {
-    fn wake(self: Arc<Self>) {
-        self.wake_all();
     }
 }

@@ -7,9 +7,9 @@
 
 use futures_util::stream::{self, StreamExt};
 
-use super::entry::{Chunks, Manifest};
+use super::entry::{Chunks, Link, Manifest, Writer};
 use super::garbage::Garbage;
-use super::{Log, Role, State, reader};
+use super::{Log, Role, State, chunk, reader};
 use crate::{RecoveryError, Slot};
 
 /// Deletes at once in [`Log::upkeep`].
@@ -86,6 +86,34 @@ impl Log {
             hold.closed = true;
         }
         Ok(())
+    }
+
+    /// Has the first `drawn` chunks deleted that a session drew which is over, of up to so many bytes each, but for
+    /// those that the log names, or `named`. Only for who writes: then nothing of that session is still to come.
+    pub(crate) fn abandon(&self, session: Writer, drawn: u64, len: u64, named: &[Chunks]) {
+        let mut state = self.state();
+        let trail = state.cursor.trail.iter().filter_map(|item| match item {
+            Garbage::Chunks(chunks) => Some(chunks.entropy),
+            _ => None,
+        });
+        let named: Vec<_> = named
+            .iter()
+            .map(|chunks| chunks.entropy)
+            .chain(trail)
+            .collect();
+        let drawn = (1..=drawn).map(|n| chunk::entropy(session, n));
+        for entropy in drawn.filter(|entropy| !named.contains(entropy)) {
+            let last = Link::default();
+            state
+                .due
+                .push(Garbage::Chunks(Chunks { entropy, len, last }));
+        }
+    }
+
+    /// Takes this session's word that all that is due is deleted: an earlier one of this device saw it done, in
+    /// this generation, and need not look again.
+    pub fn assume_tidy(&self) {
+        self.state().due.clear();
     }
 
     /// Deletes up to so many of the registers that roll-ups left behind, and returns whether any are left.

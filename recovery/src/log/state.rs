@@ -18,10 +18,11 @@
 //! version 8, serial 8, and a write as above, a delete for a key that is remembered only.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
+use super::commit::{Commit, Count, Expect};
 use super::entry::{Chunks, take};
-use super::map::{Commit, Count, Expect};
 
 /// Deleted keys whose version is remembered.
 pub(crate) const REMEMBERED: usize = 4_096;
@@ -31,6 +32,15 @@ pub(crate) const REMEMBERED: usize = 4_096;
 pub(crate) enum Value {
     Here(Arc<[u8]>),
     InChunks(Chunks),
+}
+
+impl Value {
+    pub(crate) fn size(&self) -> u64 {
+        match self {
+            Value::Here(bytes) => bytes.len() as u64,
+            Value::InChunks(chunks) => chunks.bytes(),
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -83,6 +93,18 @@ impl State {
     pub(crate) fn version(&self, key: &str) -> (u64, bool) {
         let item = self.items.get(key);
         item.map_or((0, false), |item| (item.version, item.value.is_some()))
+    }
+
+    /// Keys with this prefix that have a value, from here on.
+    pub(crate) fn behind(
+        &self,
+        from: Bound<&str>,
+        prefix: &str,
+    ) -> impl Iterator<Item = (&String, &Item)> {
+        let range = self.items.range::<str, _>((from, Bound::Unbounded));
+        range
+            .take_while(move |(key, _)| key.starts_with(prefix))
+            .filter(|(_, item)| item.value.is_some())
     }
 
     /// Which conditions of a commit are not met: keys, and whether the global version is one.

@@ -56,8 +56,7 @@ pub struct FolderJournal {
     chain: Chain,
     /// A failed append left bytes behind that could not be cut off.
     broken: bool,
-    /// Released when it is closed.
-    _lock: File,
+    lock: File,
 }
 
 impl FolderJournal {
@@ -86,8 +85,16 @@ impl FolderJournal {
             len: 0,
             chain: Chain::default(),
             broken: true,
-            _lock: lock,
+            lock,
         })
+    }
+}
+
+impl Drop for FolderJournal {
+    fn drop(&mut self) {
+        // Closing the file would do, but for a child process that another thread is just starting:
+        // until it runs its own program, it holds a copy of every open file.
+        let _ = self.lock.unlock();
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::member::Held;
-use super::round::void;
+use super::round::{is_owned, void};
 use crate::RecoveryError;
 use crate::seal::Contents;
 
@@ -37,14 +37,21 @@ impl Answers {
         value.cloned()
     }
 
-    /// What any of them holds, voids aside.
+    /// What may be decided, voids aside. Where a seal is beside an entry, a sole provider took it, under the list that is a
+    /// step away: it is decided there, and the entry cannot be.
     pub(super) fn value(&self) -> Option<Arc<Contents>> {
+        let seal = self.values().find(|value| !is_owned(value));
+        seal.cloned().or_else(|| self.first())
+    }
+
+    /// What the first of them holds that holds any, voids aside.
+    pub(super) fn first(&self) -> Option<Arc<Contents>> {
         self.values().next().cloned()
     }
 
     /// What all of those hold that answered.
     pub(super) fn unanimous(&self) -> Option<Arc<Contents>> {
-        let first = self.value()?;
+        let first = self.first()?;
         let mut answered = self.held.iter().flatten();
         answered
             .all(|held| matches!(held, Held::This(value) if *value == first))
@@ -57,6 +64,12 @@ impl Answers {
         held.any(|held| matches!(held, Held::This(value) if **value == void))
     }
 
+    /// Whether there may be a next round.
+    pub(super) fn is_split(&self) -> bool {
+        let first = self.first();
+        self.is_void() || self.values().any(|value| Some(value) != first.as_ref())
+    }
+
     pub(super) fn is_deleted(&self) -> bool {
         self.held.contains(&Some(Held::Deleted))
     }
@@ -64,6 +77,11 @@ impl Answers {
     /// Providers whose register is empty.
     pub(super) fn empty(&self) -> impl Iterator<Item = usize> {
         (0..self.held.len()).filter(|&member| self.held[member] == Some(Held::Nothing))
+    }
+
+    /// Whether all have said that there is nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.empty().count() == self.held.len()
     }
 
     pub(super) fn is_complete(&self) -> bool {

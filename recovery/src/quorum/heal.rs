@@ -128,7 +128,7 @@ impl Quorum {
             }
             let place = ballot(slot, round);
             whole &= self.copy(place, &votes, &mut copied).await;
-            if !votes.is_void() {
+            if !votes.is_split() {
                 break;
             }
         }
@@ -168,8 +168,12 @@ impl Quorum {
     /// Empties a register of the log for good: its last round first, so that whoever does it again finds all
     /// that is left.
     pub(super) async fn remove(&self, slot: Slot) -> Result<Removed, RecoveryError> {
-        let mut rounds = 0;
-        while self.ask_all(ballot(slot, rounds)).await?.is_void() {
+        let votes = self.ask_all(slot).await?;
+        if votes.is_empty() {
+            return Ok(Removed::NeverThere);
+        }
+        let mut rounds = u64::from(votes.is_split());
+        while rounds > 0 && self.ask_all(ballot(slot, rounds)).await?.is_split() {
             rounds += 1;
         }
         for round in (1..=rounds).rev() {

@@ -28,7 +28,8 @@
 //! ever be decided there. Then it goes on in the next *round*, with what it found or, if it found nothing, its
 //! own seal: through the providers in their order, where whoever comes second takes over the first one's
 //! proposal, and only what all that answered agree on is put to the vote. Whoever reads a half-written
-//! register completes it in the same way. The proof is in
+//! register completes it in the same way. A sole provider's register decides alone, so a seal goes straight into it: a wallet
+//! can begin with one provider, at the price of one, and add others ([`Quorum::joined_by`]). The proof is in
 //! `docs/decisions/0021-several-providers-vote-in-rounds.md`.
 //!
 //! # How it fails
@@ -55,10 +56,11 @@ use crate::seal::Contents;
 use crate::{RecoveryError, Removed, Slot};
 use answers::Answers;
 use member::{Held, Member};
-use round::{ballot, choice, is_owned, void};
+use round::{choice, is_owned, void};
 
 pub use heal::Healed;
 pub use late::LateProvider;
+pub(crate) use round::ballot;
 
 /// Writes that go on in the background; those beyond are left to [`Quorum::catch_up`].
 const LAGGARDS: usize = 64;
@@ -211,7 +213,7 @@ impl Quorum {
         for (index, member) in self.members.iter().enumerate() {
             let held = member.put(place, proposal).await;
             answers.take(index, held);
-            if let Some(first) = answers.value() {
+            if let Some(first) = answers.first() {
                 *proposal = first;
             }
         }
@@ -290,7 +292,8 @@ impl Registers for Quorum {
     fn insert<'a>(&'a self, slot: Slot, contents: &'a Contents) -> Answer<'a, Put> {
         Box::pin(async move {
             let ours = Arc::new(contents.clone());
-            let vote = match is_owned(contents) {
+            // With a sole provider whatever is first is decided, seals included.
+            let vote = match is_owned(contents) || self.members.len() == 1 {
                 true => ours.clone(),
                 false => Arc::new(void()),
             };

@@ -16,7 +16,7 @@ use crate::seal::{Contents, Kind};
 use crate::{Lane, Slot};
 
 /// Where the votes of a round are.
-pub(super) fn ballot(slot: Slot, round: u64) -> Slot {
+pub(crate) fn ballot(slot: Slot, round: u64) -> Slot {
     match round {
         0 => slot,
         _ => beside(slot, b"larder/ballot/1", round),

@@ -1,16 +1,16 @@
-//! The power fails at every single request. What a restore finds is all that was acknowledged, and
+//! The power fails at every single request, and a device stops between any two of its steps. What a restore finds is all that was acknowledged, and
 //! a prefix of what was attempted.
 
 use std::sync::{Arc, Mutex};
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use larder_recovery::RecoveryError;
-use larder_recovery::log::map::{Commit, Expect, Map, Write};
+use larder_recovery::log::map::{Commit, CommitError, Expect, Map, Write};
 use larder_recovery::seal::BODY_MAX;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use crate::sea::Sea;
+use crate::sea::{Sea, Task, run_for};
 
 /// How many commits were attempted and acknowledged; the n-th one says n.
 #[derive(Default)]
@@ -55,7 +55,7 @@ async fn write(map: &Map, told: &Witness, count: u64, len: usize) -> Result<(), 
                 told.acknowledged = told.acknowledged.max(n);
                 Ok(())
             }
-            Err(larder_recovery::log::map::CommitError::Failed(error)) => Err(error),
+            Err(CommitError::Failed(error)) => Err(error),
             Err(other) => panic!("{other}"),
         }
     });
@@ -186,11 +186,31 @@ async fn a_cut_during_take_overs_leaves_an_acknowledged_prefix() {
     .await;
 }
 
-/// A client step is where its future is dropped: between any two polls of it.
+/// Runs `life` on a device that stops after every number of steps: of polls of its future, and of
+/// messages on their way to it.
+async fn stop_everywhere<L>(name: &str, life: impl Fn(Sea, Witness) -> L)
+where
+    L: Future<Output = Result<(), RecoveryError>> + 'static,
+{
+    for steps in 0.. {
+        let (sea, told) = (Sea::smooth(steps), Witness::default());
+        let life = life(sea.clone(), told.clone());
+        let device = Task::new(async move { life.await.expect("nothing is lost") });
+        let done = run_for(&sea, device, steps);
+        // What was under way arrives, or does not.
+        while steps % 2 == 0 && sea.tide() {}
+        sea.calms_down();
+        check(&sea, &told, &format!("{name}, after {steps} steps")).await;
+        if done {
+            println!("{name}: {steps} steps");
+            return;
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_device_that_stops_between_any_two_steps_leaves_an_acknowledged_prefix() {
-    use crate::sea::{Task, run_for};
-    async fn life(sea: Sea, told: Witness) -> Result<(), RecoveryError> {
+    stop_everywhere("writes and a roll-up", |sea, told| async move {
         let map = open(&sea, 1).await?;
         map.take_over().await?;
         write(&map, &told, 2, 50).await?;
@@ -198,21 +218,33 @@ async fn a_device_that_stops_between_any_two_steps_leaves_an_acknowledged_prefix
         map.roll_up().await?;
         while map.log().upkeep(4).await? {}
         write(&map, &told, 2, 50).await
-    }
-    for steps in 0.. {
-        let (sea, told) = (Sea::smooth(steps), Witness::default());
-        let device = {
-            let (sea, told) = (sea.clone(), told.clone());
-            Task::new(async move { life(sea, told).await.expect("nothing is lost") })
-        };
-        let done = run_for(&sea, device, steps);
-        // What was under way arrives, or does not.
-        while steps % 2 == 0 && sea.tide() {}
-        sea.calms_down();
-        check(&sea, &told, &format!("after {steps} steps")).await;
-        if done {
-            println!("{steps} steps");
-            return;
-        }
-    }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_devices_that_stop_between_any_two_steps_of_a_take_over_leave_an_acknowledged_prefix() {
+    stop_everywhere("take-overs", |sea, told| async move {
+        let one = open(&sea, 1).await?;
+        one.take_over().await?;
+        write(&one, &told, 2, 50).await?;
+        let two = open(&sea, 2).await?;
+        two.take_over().await?;
+        // Whatever the older one has under way is behind the seal.
+        let late = one.commit(commit(99, BODY_MAX));
+        let (late, written) = join(late, write(&two, &told, 1, 5_000)).await;
+        assert!(matches!(
+            late,
+            Err(CommitError::Failed(RecoveryError::Fenced(_)))
+        ));
+        written?;
+        one.take_over().await?;
+        write(&one, &told, 1, 50).await?;
+        one.roll_up().await?;
+        // It learns of it when it asks.
+        assert!(matches!(two.confirm().await, Err(RecoveryError::Fenced(_))));
+        two.take_over().await?;
+        write(&two, &told, 1, 50).await
+    })
+    .await;
 }

@@ -1,41 +1,51 @@
-//! The versioned map: what it promises itself, and, rule by rule, what VSS and LSS promise.
+//! The versioned map: what it promises itself. What VSS and LSS promise is in `vss_rules` and `lss_rules`.
 
-use futures_util::future::join_all;
+use std::sync::Arc;
+
+use futures_util::future::{join_all, join4};
+use futures_util::lock::Mutex;
 use larder_protocol::BlobHash;
-use larder_recovery::log::map::{Commit, CommitError, Count, Current, Expect, Map, Write};
-use larder_recovery::seal::BODY_MAX;
-use larder_recovery::{Purpose, RecoveryError};
+use larder_recovery::log::map::{Commit, CommitError, Current, Expect, Map, Write};
+use larder_recovery::log::register::Answer;
+use larder_recovery::log::{Look, Put, Registers};
+use larder_recovery::seal::{BODY_MAX, Contents};
+use larder_recovery::{Purpose, RecoveryError, Removed, Slot};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use crate::sea::{Sea, Task, round_trips, run};
 
-async fn open(sea: &Sea, seed: u64) -> Map {
+pub(crate) async fn open(sea: &Sea, seed: u64) -> Map {
     let map = Map::open(sea.registers(), &mut StdRng::seed_from_u64(seed), None).await;
     map.expect("an honest one answers")
 }
 
 /// A map that writes.
-async fn lead(sea: &Sea, seed: u64) -> Map {
+pub(crate) async fn lead(sea: &Sea, seed: u64) -> Map {
     let map = open(sea, seed).await;
     map.take_over().await.expect("an honest one answers");
     map
 }
 
-async fn alone() -> Map {
+pub(crate) async fn alone() -> Map {
     lead(&Sea::calm(), 1).await
 }
 
-async fn put(map: &Map, key: &str, expect: Expect, value: &str) -> Result<u64, CommitError> {
+pub(crate) async fn put(
+    map: &Map,
+    key: &str,
+    expect: Expect,
+    value: &str,
+) -> Result<u64, CommitError> {
     map.commit(Commit::of([Write::put(key, expect, value)]))
         .await
 }
 
-async fn delete(map: &Map, key: &str, expect: Expect) -> Result<u64, CommitError> {
+pub(crate) async fn delete(map: &Map, key: &str, expect: Expect) -> Result<u64, CommitError> {
     map.commit(Commit::of([Write::delete(key, expect)])).await
 }
 
-async fn has(map: &Map, key: &str) -> (u64, Option<String>) {
+pub(crate) async fn has(map: &Map, key: &str) -> (u64, Option<String>) {
     let current = map.get(key).await.expect("an honest one answers");
     let value = current
         .value
@@ -43,7 +53,7 @@ async fn has(map: &Map, key: &str) -> (u64, Option<String>) {
     (current.version, value)
 }
 
-fn current(key: &str, version: u64, value: Option<&str>) -> Current {
+pub(crate) fn current(key: &str, version: u64, value: Option<&str>) -> Current {
     Current {
         key: key.to_owned(),
         version,
@@ -51,227 +61,17 @@ fn current(key: &str, version: u64, value: Option<&str>) -> Current {
     }
 }
 
-fn conflict(items: impl Into<Vec<Current>>) -> Result<u64, CommitError> {
+pub(crate) fn conflict(items: impl Into<Vec<Current>>) -> Result<u64, CommitError> {
     Err(CommitError::Conflict {
         items: items.into(),
         global: None,
     })
 }
 
-async fn roll_up(map: &Map) {
+pub(crate) async fn roll_up(map: &Map) {
     map.roll_up().await.expect("an honest one answers");
     while map.log().upkeep(100).await.expect("an honest one answers") {}
 }
-
-// VSS.
-
-#[tokio::test]
-async fn vss_put_with_version_0_inserts_only() {
-    let map = alone().await;
-    assert_eq!(put(&map, "k", Expect::Absent, "a").await, Ok(1));
-    assert_eq!(has(&map, "k").await, (1, Some("a".to_owned())));
-    let theirs = conflict([current("k", 1, Some("a"))]);
-    assert_eq!(put(&map, "k", Expect::Absent, "b").await, theirs);
-    assert_eq!(has(&map, "k").await, (1, Some("a".to_owned())));
-}
-
-#[tokio::test]
-async fn vss_put_with_version_n_updates_n_to_n_plus_1_or_conflicts() {
-    let map = alone().await;
-    let nothing = conflict([current("k", 0, None)]);
-    assert_eq!(put(&map, "k", Expect::Version(1), "a").await, nothing);
-    assert_eq!(put(&map, "k", Expect::Version(0), "a").await, Ok(1));
-    assert_eq!(put(&map, "k", Expect::Version(1), "b").await, Ok(2));
-    assert_eq!(has(&map, "k").await, (2, Some("b".to_owned())));
-    let theirs = conflict([current("k", 2, Some("b"))]);
-    assert_eq!(put(&map, "k", Expect::Version(1), "c").await, theirs);
-}
-
-#[tokio::test]
-async fn vss_put_with_version_minus_1_is_unconditional_and_restarts_only_where_asked() {
-    let map = alone().await;
-    for version in 1..4 {
-        assert_eq!(put(&map, "k", Expect::Any, "a").await, Ok(version));
-        assert_eq!(has(&map, "k").await.0, version, "stricter: it counts on");
-    }
-    let as_vss = Write::put("k", Expect::Any, "b").restarting();
-    assert_eq!(map.commit(Commit::of([as_vss])).await, Ok(4));
-    assert_eq!(has(&map, "k").await, (1, Some("b".to_owned())));
-}
-
-#[tokio::test]
-async fn vss_put_objects_is_all_or_nothing() {
-    let map = alone().await;
-    put(&map, "b", Expect::Any, "b")
-        .await
-        .expect("no condition");
-    let commit = Commit::of([
-        Write::put("a", Expect::Absent, "1"),
-        Write::put("b", Expect::Absent, "2"),
-        Write::delete("c", Expect::Present),
-    ]);
-    let theirs = conflict([current("b", 1, Some("b")), current("c", 0, None)]);
-    assert_eq!(map.commit(commit).await, theirs);
-    assert_eq!(has(&map, "a").await, (0, None));
-    let commit = Commit::of([
-        Write::put("a", Expect::Absent, "1"),
-        Write::delete("b", Expect::Version(1)),
-    ]);
-    assert_eq!(map.commit(commit).await, Ok(2));
-    assert_eq!(has(&map, "a").await, (1, Some("1".to_owned())));
-    assert_eq!(has(&map, "b").await, (2, None));
-}
-
-#[tokio::test]
-async fn vss_delete_of_a_missing_key_conflicts_in_a_transaction_and_is_fine_alone() {
-    let map = alone().await;
-    let nothing = conflict([current("k", 0, None)]);
-    assert_eq!(delete(&map, "k", Expect::Present).await, nothing);
-    assert_eq!(delete(&map, "k", Expect::Any).await, Ok(1));
-    assert_eq!(
-        has(&map, "k").await,
-        (0, None),
-        "there is nothing to remember"
-    );
-}
-
-#[tokio::test]
-async fn vss_delete_with_another_version_says_so_and_deletes_nothing() {
-    let map = alone().await;
-    put(&map, "k", Expect::Any, "a")
-        .await
-        .expect("no condition");
-    let theirs = conflict([current("k", 1, Some("a"))]);
-    assert_eq!(delete(&map, "k", Expect::Version(7)).await, theirs);
-    assert_eq!(delete(&map, "k", Expect::Version(1)).await, Ok(2));
-}
-
-#[tokio::test]
-async fn vss_forgets_the_versions_of_deleted_keys_and_this_map_only_where_asked() {
-    let map = alone().await;
-    put(&map, "k", Expect::Any, "a")
-        .await
-        .expect("no condition");
-    delete(&map, "k", Expect::Version(1)).await.expect("it has");
-    put(&map, "k", Expect::Absent, "b").await.expect("it is");
-    // Who read version 1 before is not told that "b" is "a".
-    let theirs = conflict([current("k", 3, Some("b"))]);
-    assert_eq!(put(&map, "k", Expect::Version(1), "c").await, theirs);
-    let as_vss = Write::delete("k", Expect::Any).restarting();
-    map.commit(Commit::of([as_vss]))
-        .await
-        .expect("no condition");
-    assert_eq!(has(&map, "k").await, (0, None));
-    assert_eq!(put(&map, "k", Expect::Version(0), "d").await, Ok(5));
-    assert_eq!(has(&map, "k").await.0, 1);
-}
-
-#[tokio::test]
-async fn vss_global_version_is_checked_and_counted_only_when_it_is_there() {
-    let map = alone().await;
-    let with = |expect| Commit {
-        writes: vec![Write::put("k", Expect::Any, "a")],
-        global: Some((expect, Count::On)),
-    };
-    assert_eq!(map.global(), 0, "it is never missing");
-    assert_eq!(map.commit(with(Expect::Version(0))).await, Ok(1));
-    put(&map, "k", Expect::Any, "b")
-        .await
-        .expect("no condition");
-    assert_eq!(map.global(), 1, "it was left alone");
-    let other = Err(CommitError::Conflict {
-        items: Vec::new(),
-        global: Some(1),
-    });
-    assert_eq!(map.commit(with(Expect::Version(0))).await, other);
-    assert_eq!(has(&map, "k").await, (2, Some("b".to_owned())));
-    assert_eq!(map.commit(with(Expect::Version(1))).await, Ok(3));
-    let restart = Commit {
-        writes: Vec::new(),
-        global: Some((Expect::Any, Count::Restart)),
-    };
-    assert_eq!(map.global(), 2);
-    map.commit(restart).await.expect("no condition");
-    assert_eq!(map.global(), 1, "as -1 does");
-}
-
-#[tokio::test]
-async fn vss_lists_by_prefix_newest_created_first_in_pages_and_updates_keep_their_place() {
-    let map = alone().await;
-    for key in ["p/a", "p/b", "p_c", "q/d", "p/e%"] {
-        put(&map, key, Expect::Absent, "1").await.expect("it is");
-    }
-    put(&map, "p/a", Expect::Present, "2").await.expect("it is");
-    delete(&map, "p/b", Expect::Present).await.expect("it is");
-    put(&map, "p/b", Expect::Absent, "3").await.expect("it is");
-    let mut keys = Vec::new();
-    let mut before = None;
-    loop {
-        let page = map.list_newest("p/", before, 2);
-        let Some(last) = page.last() else { break };
-        before = Some(last.created);
-        keys.extend(page.into_iter().map(|listed| (listed.key, listed.version)));
-    }
-    let key = |key: &str, version| (key.to_owned(), version);
-    // A wildcard of SQL is nothing special here.
-    assert_eq!(keys, [key("p/b", 3), key("p/e%", 1), key("p/a", 2)]);
-}
-
-// LSS.
-
-#[tokio::test]
-async fn lss_versions_begin_at_0_and_each_put_is_exactly_one_up() {
-    // LSS names the version that is to be; its n is the n that is expected here.
-    let map = alone().await;
-    for n in 0..5 {
-        assert_eq!(put(&map, "k", Expect::Version(n), "a").await, Ok(n + 1));
-        let again = put(&map, "k", Expect::Version(n), "b").await;
-        assert_eq!(again, conflict([current("k", n + 1, Some("a"))]));
-        let gap = put(&map, "k", Expect::Version(n + 2), "b").await;
-        assert_eq!(gap, conflict([current("k", n + 1, Some("a"))]));
-    }
-}
-
-#[tokio::test]
-async fn lss_returns_key_version_and_value_of_every_conflicting_item() {
-    let sea = Sea::calm();
-    let map = lead(&sea, 1).await;
-    let large = "x".repeat(3 * BODY_MAX);
-    put(&map, "a", Expect::Any, &large)
-        .await
-        .expect("no condition");
-    put(&map, "b", Expect::Any, "small")
-        .await
-        .expect("no condition");
-    let commit = Commit::of([
-        Write::put("a", Expect::Version(0), "1"),
-        Write::put("b", Expect::Version(1), "2"),
-        Write::put("c", Expect::Version(3), "3"),
-    ]);
-    let theirs = conflict([current("a", 1, Some(&large)), current("c", 0, None)]);
-    assert_eq!(map.commit(commit).await, theirs);
-}
-
-#[tokio::test]
-async fn lss_get_returns_all_with_a_prefix_in_key_order_as_of_one_moment() {
-    let map = alone().await;
-    for key in ["b", "a/2", "a/10", "a/1", "c"] {
-        put(&map, key, Expect::Absent, key).await.expect("it is");
-    }
-    let keys = |listed: Vec<larder_recovery::log::map::Listed>| {
-        listed
-            .into_iter()
-            .map(|listed| listed.key)
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(keys(map.list("a/", None, 9)), ["a/1", "a/10", "a/2"]);
-    assert_eq!(keys(map.list("a/", None, 2)), ["a/1", "a/10"]);
-    assert_eq!(keys(map.list("a/", Some("a/10"), 2)), ["a/2"]);
-    assert_eq!(keys(map.list("", Some("a/2"), 9)), ["b", "c"]);
-    assert!(map.list("d", None, 9).is_empty());
-}
-
-// Its own.
 
 #[tokio::test]
 async fn a_commit_that_names_a_key_twice_or_a_key_that_is_too_long_is_refused() {
@@ -571,4 +371,56 @@ async fn a_large_commit_that_came_too_late_leaves_nothing_behind() {
         while map.log().upkeep(100).await.expect("an honest one answers") {}
     }
     assert_eq!(sea.full().len(), before);
+}
+
+/// Registers whose chunks nobody reads while the gate is locked.
+struct Gated {
+    registers: Arc<dyn Registers>,
+    gate: Mutex<()>,
+}
+
+impl Registers for Gated {
+    fn insert<'a>(&'a self, slot: Slot, contents: &'a Contents) -> Answer<'a, Put> {
+        self.registers.insert(slot, contents)
+    }
+
+    fn lookup(&self, slot: Slot) -> Answer<'_, Look> {
+        Box::pin(async move {
+            if slot.purpose == Purpose::Chunk {
+                drop(self.gate.lock().await);
+            }
+            self.registers.lookup(slot).await
+        })
+    }
+
+    fn delete(&self, slot: Slot) -> Answer<'_, Removed> {
+        self.registers.delete(slot)
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_is_replaced_and_deleted_while_its_writer_reads_it_is_read_anew() {
+    let gated = Arc::new(Gated {
+        registers: Sea::calm().registers(),
+        gate: Mutex::new(()),
+    });
+    let map = Map::open(gated.clone(), &mut StdRng::seed_from_u64(1), None).await;
+    let map = map.expect("an honest one answers");
+    map.take_over().await.expect("an honest one answers");
+    put(&map, "k", Expect::Any, &"a".repeat(2 * BODY_MAX))
+        .await
+        .expect("no condition");
+    let gate = gated.gate.lock().await;
+    let replace = async {
+        put(&map, "k", Expect::Any, "b")
+            .await
+            .expect("no condition");
+        roll_up(&map).await;
+        drop(gate);
+    };
+    let stale = put(&map, "k", Expect::Version(7), "x");
+    let (got, read, stale, ()) = join4(map.get("k"), map.read(""), stale, replace).await;
+    assert!(got == Ok(current("k", 2, Some("b"))));
+    assert!(read == Ok(vec![current("k", 2, Some("b"))]));
+    assert_eq!(stale, conflict([current("k", 2, Some("b"))]));
 }

@@ -10,14 +10,14 @@ use larder_recovery::{Lane, Purpose, RecoveryError, Removed, Slot};
 
 use crate::sea::Sea;
 
-const SLOT: Slot = Slot {
+pub(crate) const SLOT: Slot = Slot {
     purpose: Purpose::Log,
     lane: Lane([0; 32]),
     generation: 0,
     index: 0,
 };
 
-fn contents(kind: Kind) -> Contents {
+pub(crate) fn contents(kind: Kind) -> Contents {
     Contents {
         kind,
         writer: [1; 16],

@@ -16,22 +16,22 @@ use rand::rngs::StdRng;
 use crate::shelf::{Lie, Shelf, keypair, root};
 
 /// A device with its providers, and what it keeps of their answers.
-struct Device {
-    providers: Vec<Arc<Provider>>,
+pub(crate) struct Device {
+    pub(crate) providers: Vec<Arc<Provider>>,
     ledgers: Vec<Arc<Ledger>>,
-    quorum: Arc<Quorum>,
-    map: Map,
+    pub(crate) quorum: Arc<Quorum>,
+    pub(crate) map: Map,
 }
 
-fn shelves() -> Vec<Shelf> {
+pub(crate) fn shelves() -> Vec<Shelf> {
     (1..=3).map(Shelf::of).collect()
 }
 
-fn receipt_key(identity: usize) -> ReceiptKey {
+pub(crate) fn receipt_key(identity: usize) -> ReceiptKey {
     keypair(identity as u8 + 101).public_key().into()
 }
 
-async fn one(shelf: &Shelf, seed: u64) -> (Arc<Provider>, Arc<Ledger>) {
+pub(crate) async fn one(shelf: &Shelf, seed: u64) -> (Arc<Provider>, Arc<Ledger>) {
     let ledger = Arc::new(Ledger::default());
     let keep = ledger.clone();
     let rng = StdRng::seed_from_u64(seed);
@@ -41,11 +41,11 @@ async fn one(shelf: &Shelf, seed: u64) -> (Arc<Provider>, Arc<Ledger>) {
     (Arc::new(provider), ledger)
 }
 
-fn registers(provider: &Arc<Provider>) -> Arc<dyn Registers> {
+pub(crate) fn registers(provider: &Arc<Provider>) -> Arc<dyn Registers> {
     Arc::new(OneProvider::new(&root(1), provider.clone()))
 }
 
-async fn lead(quorum: Arc<Quorum>, seed: u64) -> Map {
+pub(crate) async fn lead(quorum: Arc<Quorum>, seed: u64) -> Map {
     let map = Map::open(quorum, &mut StdRng::seed_from_u64(seed), None).await;
     let map = map.expect("two are honest");
     map.take_over().await.expect("two are honest");
@@ -53,7 +53,7 @@ async fn lead(quorum: Arc<Quorum>, seed: u64) -> Map {
 }
 
 /// A device that was never there before. It needs to have been told the terms of all.
-async fn device(shelves: &[Shelf], seed: u64) -> Device {
+pub(crate) async fn device(shelves: &[Shelf], seed: u64) -> Device {
     let (mut providers, mut ledgers) = (Vec::new(), Vec::new());
     for shelf in shelves {
         let (provider, ledger) = one(shelf, seed).await;
@@ -88,7 +88,7 @@ impl Device {
     }
 }
 
-async fn put(map: &Map, key: &str, value: impl Into<Vec<u8>>) {
+pub(crate) async fn put(map: &Map, key: &str, value: impl Into<Vec<u8>>) {
     let commit = Commit::of([Write::put(key, Expect::Any, value)]);
     map.commit(commit).await.expect("no condition");
 }
@@ -97,7 +97,7 @@ async fn get(map: &Map, key: &str) -> Option<Vec<u8>> {
     map.get(key).await.expect("two are honest").value
 }
 
-fn large() -> Vec<u8> {
+pub(crate) fn large() -> Vec<u8> {
     (0..3 * BODY_MAX).map(|at| at as u8).collect()
 }
 

@@ -24,6 +24,8 @@ enum Fault {
     RollsBack,
     /// The same, and all of them lose, repeat and delay.
     RollsBackInTheRough,
+    /// None fails; all of them lose, repeat and delay.
+    Nobody,
 }
 
 impl Fault {
@@ -41,7 +43,7 @@ impl Fault {
 
     fn sea(self, seed: u64) -> Sea {
         match self {
-            Fault::Down | Fault::RollsBackInTheRough => Sea::choppy(seed),
+            Fault::Down | Fault::RollsBackInTheRough | Fault::Nobody => Sea::choppy(seed),
             Fault::DownAlone | Fault::RollsBack => Sea::smooth(seed),
         }
     }
@@ -156,6 +158,28 @@ fn a_device_that_knows_the_new_provider_and_one_that_does_not_yet_share_one_hist
         });
         assert_eq!(told.violation, None, "seed {seed}");
     }
+}
+
+/// Histories of devices some of which have the one list and the others the other.
+fn of_two_lists(seeds: u64, lists: [std::ops::Range<usize>; 2]) {
+    for seed in 0..seeds {
+        let told = history(seed, Fault::Nobody, |seas, device| {
+            let list = lists[(device + seed) as usize % 2].clone();
+            let policy = Policy::majority(list.len());
+            registers(&seas[list], policy)
+        });
+        assert_eq!(told.violation, None, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_device_that_has_one_provider_and_one_that_was_given_a_second_share_one_history() {
+    of_two_lists(1_000, [0..1, 0..2]);
+}
+
+#[test]
+fn so_do_one_that_has_two_providers_and_one_that_is_left_with_the_second() {
+    of_two_lists(1_000, [0..2, 1..2]);
 }
 
 #[test]

@@ -46,6 +46,8 @@ pub(crate) enum Lie {
     NoDeletes,
     /// It signs that nothing is there, whatever is looked up.
     Withholds,
+    /// It finds a blob of its own under every key.
+    Fills,
     /// It answers under the terms of the epoch before.
     LastEpoch,
 }
@@ -273,6 +275,10 @@ impl State {
                 return (Err(Refusal::AlreadyExists { blob_hash }), None);
             }
             (Some(Lie::Withholds), Call::Lookup(_), _) => return (Err(Refusal::Absent), None),
+            (Some(Lie::Fills), Call::Lookup(_), _) => {
+                let blob = Blob::try_from(vec![8; 16_433]).expect("a blob's length");
+                return (Ok(Done::Found(blob)), None);
+            }
             (Some(Lie::NoDeletes), Call::Delete(_), Some(blob_hash)) => {
                 return (Err(Refusal::BadSignature { blob_hash }), None);
             }

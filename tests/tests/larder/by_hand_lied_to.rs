@@ -92,13 +92,12 @@ fn a_put_that_is_told_taken_and_empty_in_turn_ends() {
 }
 
 #[test]
-fn a_put_whose_old_value_cannot_be_deleted_has_succeeded_and_says_so() {
+fn a_storage_node_that_shows_less_than_it_acknowledged_is_not_believed() {
     let (code, json) = put_twice(|call| match call {
         Call::Insert(_) => Ok(Done::Inserted),
-        _ => Err(Refusal::Internal),
+        _ => Err(Refusal::Absent),
     });
-    assert_eq!(code, Some(0), "{json}");
-    assert_eq!(json["counter"], 1);
-    let warning = json["warning"].as_str().expect("text");
-    assert!(warning.contains("could not be deleted"), "{warning}");
+    assert_eq!(code, Some(1));
+    let error = json["error"].as_str().expect("text");
+    assert!(error.contains("an older state"), "{error}");
 }

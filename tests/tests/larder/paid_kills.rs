@@ -55,7 +55,8 @@ fn wallets_and_nodes_that_are_killed_agree_on_every_token() {
     let mut init = larder(&wallet);
     init.args(["init", "--provider", &node.address.to_string()]);
     succeed(init.args(["--lsp", &relay.peer.to_string()]));
-    let journal = wallet.join("purse").join("purse");
+    let server = node.address.server_key().to_string();
+    let journal = wallet.join("purse").join(server).join("purse");
     succeed(larder(&wallet).args(["buy", TOKENS]));
 
     let mut rng = StdRng::seed_from_u64(41);
@@ -120,7 +121,7 @@ fn wallets_and_nodes_that_are_killed_agree_on_every_token() {
     assert!(kept > 0);
 
     let held = json_of(&wallet, &["purse"]);
-    assert_eq!(held["in_flight"], 0, "{held}");
+    assert_eq!(held["purses"][0]["in_flight"], 0, "{held}");
     let held = held["tokens"].as_u64().expect("a number");
     assert!(node.process.terminate().0.success());
     let options = Options {

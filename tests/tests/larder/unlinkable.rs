@@ -36,7 +36,7 @@ use rand::{Rng, SeedableRng};
 use secp256k1::Keypair;
 
 use crate::privacy::form_found;
-use crate::processes::{larderd_command, relay, start};
+use crate::processes::{copy, larderd_command, relay, start};
 use crate::wallet::{Client, blob, patient, runtime};
 
 const CLIENTS: usize = 10;
@@ -193,18 +193,6 @@ struct Record {
 impl Record {
     fn bytes(&self) -> Vec<u8> {
         [&self.key[..], &self.value].concat()
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("a folder") {
-        let entry = entry.expect("readable");
-        let to = to.join(entry.file_name());
-        match entry.file_type().expect("known").is_dir() {
-            true => copy(&entry.path(), &to),
-            false => drop(fs::copy(entry.path(), to).expect("copied")),
-        }
     }
 }
 

@@ -53,7 +53,7 @@ impl Parties {
             root,
             folder: self.wallet_folder(),
         };
-        Connection::open(circuits, self.node.address().clone(), Some(&payer)).await
+        Connection::open(circuits, self.node.address().clone(), Some(&payer), None).await
     }
 
     /// Total loss: everything that a wallet keeps on its disk.

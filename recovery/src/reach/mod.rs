@@ -1,5 +1,7 @@
 //! Proof of reach: a signer behind a node that it does not trust learns what a storage node holds *now*.
 //!
+//! Here for a value that has a place of its own; in `key` for a key of the [map](crate::log::map).
+//!
 //! The signer draws 32 bytes. The node asks the storage node for the value with the newest version and for the
 //! one after it, with nonces that follow from them, and hands back the blob and two receipts:
 //!
@@ -23,12 +25,17 @@
 //! will be there tomorrow. In the log: that nobody has written since in a segment that this one does not lead to;
 //! a seal in the next place is found there, and then there is no proof.
 
+mod bag;
+mod key;
+
 use larder_protocol::receipt::Finding;
 use larder_protocol::{Blob, Done, Key, Nonce, Op, Receipt, ReceiptKey, Refusal, Reply};
-use sha2::{Digest, Sha256};
 
+use crate::exchange::nonce_of;
 use crate::seal::{Contents, open};
 use crate::{Evidence, Looked, Provider, RecoveryError, Schedule, Slot};
+
+pub use key::{KeyProof, Shown, Witness};
 
 /// 32 bytes that a signer draws at random, once.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -157,11 +164,5 @@ fn following(slot: Slot) -> Option<Slot> {
 }
 
 fn nonce(challenge: Challenge, step: u8) -> Nonce {
-    let tag = Sha256::digest(b"larder/reach");
-    let nonce = Sha256::new()
-        .chain_update(tag)
-        .chain_update(tag)
-        .chain_update(challenge.0)
-        .chain_update([step]);
-    Nonce(nonce.finalize().into())
+    nonce_of("larder/reach", &[&challenge.0, &[step]])
 }

@@ -1,0 +1,149 @@
+//! `larder receipts`: the evidence that is kept, and what it proves.
+//!
+//! For every blob that a storage node acknowledged there is its signature. `verify` checks them all, and asks for each
+//! blob again, in a way that makes an answer that contradicts the signature proof of the loss.
+
+use serde_json::{Value, json};
+
+use crate::error::CliError;
+use crate::output::{Output, count};
+use crate::wallet::{Folder, Member, Wallet};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(clap::Subcommand)]
+enum What {
+    /// Check every signature, and ask for every blob: a look-up each
+    Verify,
+}
+
+pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), CliError> {
+    match args.what {
+        None => kept(folder, output),
+        Some(What::Verify) => verify(folder, output).await,
+    }
+}
+
+fn kept(folder: &Folder, output: &Output) -> Result<(), CliError> {
+    let mut rows = Vec::new();
+    for (address, number) in folder.settings()?.providers.iter().zip(1..) {
+        let server = address.server_key();
+        let receipts = folder.receipts(server)?;
+        rows.push(Row {
+            number,
+            kept: receipts.len(),
+            proven: receipts.proven(server),
+            convictions: receipts.convictions(server),
+            asked: None,
+            problem: None,
+        });
+    }
+    told(&rows, &json!({}), "", output)
+}
+
+async fn verify(folder: &Folder, output: &Output) -> Result<(), CliError> {
+    let wallet = Wallet::open(folder)?;
+    let mut online = wallet.connect().await?;
+    let mut rows = Vec::new();
+    for (member, number) in online.members.iter_mut().zip(1..) {
+        rows.push(Row::audited(member, number).await);
+    }
+    let bill = online.close().await?;
+    told(&rows, &bill.on(json!({})), &bill.text(), output)
+}
+
+/// What there is of one storage node.
+struct Row {
+    number: usize,
+    kept: usize,
+    proven: usize,
+    convictions: usize,
+    /// Blobs that it was asked for just now.
+    asked: Option<usize>,
+    problem: Option<String>,
+}
+
+impl Row {
+    async fn audited(member: &mut Member, number: usize) -> Self {
+        let server = member.address.server_key();
+        let (kept, proven) = (member.receipts.len(), member.receipts.proven(server));
+        let asked = match &member.connected {
+            Ok(connection) => member.receipts.audit(&connection.provider).await,
+            Err(error) => Err(CliError::Failed(error.to_string())),
+        };
+        let (asked, problem) = match asked {
+            Ok(asked) => (Some(asked), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        Row {
+            number,
+            kept,
+            proven,
+            convictions: member.receipts.convictions(server),
+            asked,
+            problem,
+        }
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "number": self.number,
+            "kept": self.kept,
+            "proven": self.proven,
+            "asked": self.asked,
+            "convictions": self.convictions,
+            "problem": self.problem,
+        })
+    }
+
+    fn text(&self) -> String {
+        let (kept, proven) = (count(self.kept as u64), count(self.proven as u64));
+        let mut text = format!(
+            "storage node {}: {kept} receipt(s), {proven} of which prove to anyone that it stored a blob",
+            self.number
+        );
+        if let Some(asked) = self.asked {
+            text += &format!("; asked for {} of them", count(asked as u64));
+        }
+        text += &match self.convictions {
+            0 => "; nothing convicts it".to_owned(),
+            lost => format!("; CONVICTED: it lost {lost} blob(s) that it had signed for"),
+        };
+        match &self.problem {
+            Some(problem) => format!("{text}; {problem}"),
+            None => text,
+        }
+    }
+}
+
+/// Prints it; a conviction is a failure.
+fn told(rows: &[Row], more: &Value, bill: &str, output: &Output) -> Result<(), CliError> {
+    let json = crate::output::merged(
+        json!({ "providers": rows.iter().map(Row::json).collect::<Vec<_>>() }),
+        more.clone(),
+    );
+    let text = || {
+        let lines: Vec<String> = rows.iter().map(Row::text).collect();
+        format!("{}{bill}", lines.join("\n"))
+    };
+    let convicted: Vec<String> = rows
+        .iter()
+        .filter(|row| row.convictions > 0)
+        .map(|row| row.number.to_string())
+        .collect();
+    let silent = rows.iter().find_map(|row| row.problem.clone());
+    let error = match (convicted.is_empty(), silent) {
+        (true, None) => return output.result(&json, text),
+        (false, _) => format!(
+            "convicted: storage node(s) {}; bring what is lost back with `larder providers heal`, and \
+             replace them",
+            convicted.join(", ")
+        ),
+        (true, Some(problem)) => problem,
+    };
+    output.shortfall(json, text, CliError::Failed(error))
+}

@@ -1,0 +1,240 @@
+//! The evidence that a wallet keeps: for every blob that a storage node has acknowledged the receipt, with the terms
+//! that name the key it is signed with; and what convicts it.
+//!
+//! A file per storage node, all of it in hexadecimal digits, so that anyone can check it who knows
+//! the storage node's address. It is written at the end of a command: one that is killed leaves
+//! the receipts of that command out, and never a wrong one.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use larder_protocol::receipt::Finding;
+use larder_protocol::{
+    BlobHash, Key, Nonce, Op, Receipt, ReceiptKey, RecordHash, ServerKey, SignedRecord,
+};
+use larder_recovery::conviction::{Conviction, Ledger};
+use larder_recovery::{Evidence, Provider};
+use serde::{Deserialize, Serialize};
+
+use crate::durable;
+use crate::error::CliError;
+
+/// What is kept of one storage node.
+pub(crate) struct Receipts {
+    path: PathBuf,
+    pub(crate) ledger: Arc<Ledger>,
+    /// Signed terms, by their hash.
+    terms: BTreeMap<String, String>,
+    convictions: Vec<WrittenConviction>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    terms: BTreeMap<String, String>,
+    stored: Vec<WrittenEvidence>,
+    convictions: Vec<WrittenConviction>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenEvidence {
+    op: u8,
+    key: String,
+    outcome: u8,
+    blob: Option<String>,
+    nonce: String,
+    epoch: u32,
+    terms: String,
+    signature: String,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenConviction {
+    stored: WrittenEvidence,
+    salt: String,
+    missing: WrittenEvidence,
+}
+
+impl Receipts {
+    /// What is in this file, or nothing.
+    pub(crate) fn load(path: PathBuf) -> Result<Self, CliError> {
+        let written = match std::fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).ok(),
+            Err(error) if error.kind() == ErrorKind::NotFound => Some(Written::default()),
+            Err(error) => return Err(CliError::file("read", &path)(error)),
+        };
+        let damaged = || {
+            CliError::Failed(format!(
+                "{} is damaged: move it away; nothing but evidence is lost",
+                path.display()
+            ))
+        };
+        let written = written.ok_or_else(damaged)?;
+        let ledger = Ledger::default();
+        for evidence in &written.stored {
+            ledger.take(&evidence.read().ok_or_else(damaged)?);
+        }
+        Ok(Receipts {
+            ledger: Arc::new(ledger),
+            terms: written.terms,
+            convictions: written.convictions,
+            path,
+        })
+    }
+
+    /// Keeps the terms by which the receipts of this session can be checked.
+    pub(crate) fn note_terms(&mut self, provider: &Provider) {
+        let signed = provider.signed_terms();
+        if let Some(record) = signed.verified(provider.server_key()) {
+            let hash = hex::encode(record.hash().0);
+            self.terms.insert(hash, hex::encode(signed.encode()));
+        }
+    }
+
+    /// How many blobs it has acknowledged that are not deleted.
+    pub(crate) fn len(&self) -> usize {
+        self.ledger.keys().len()
+    }
+
+    /// Those whose signature is good under terms that are signed with this key.
+    pub(crate) fn proven(&self, server: &ServerKey) -> usize {
+        let kept = self.ledger.keys().into_iter();
+        let kept = kept.filter_map(|key| self.ledger.of(&key));
+        kept.filter(|evidence| {
+            let key = self.receipt_key(&evidence.receipt, server);
+            key.is_some_and(|key| evidence.receipt.proves(&key, &evidence.finding))
+        })
+        .count()
+    }
+
+    /// How often what it signed later contradicts what it had signed, for anyone to check.
+    pub(crate) fn convictions(&self, server: &ServerKey) -> usize {
+        let convicts = |written: &&WrittenConviction| {
+            let conviction = written.read()?;
+            let then = self.receipt_key(&conviction.stored.receipt, server)?;
+            let later = self.receipt_key(&conviction.missing.receipt, server)?;
+            conviction.convicts(&then, &later).then_some(())
+        };
+        let convictions = self.convictions.iter();
+        convictions
+            .filter(|written| convicts(written).is_some())
+            .count()
+    }
+
+    /// Asks the storage node for all that it has acknowledged; returns for how much of it it was asked.
+    pub(crate) async fn audit(&mut self, provider: &Provider) -> Result<usize, CliError> {
+        let keys = self.ledger.keys();
+        for key in &keys {
+            if let Some(conviction) = self.ledger.audit(provider, key).await? {
+                self.note_terms(provider);
+                self.convict(&conviction);
+            }
+        }
+        Ok(keys.len())
+    }
+
+    /// One per blob.
+    fn convict(&mut self, conviction: &Conviction) {
+        let written = WrittenConviction {
+            stored: WrittenEvidence::of(&conviction.stored),
+            salt: hex::encode(conviction.salt),
+            missing: WrittenEvidence::of(&conviction.missing),
+        };
+        self.convictions
+            .retain(|other| other.stored.key != written.stored.key);
+        self.convictions.push(written);
+    }
+
+    /// Writes it down, with the terms that are still spoken of.
+    pub(crate) fn save(&self) -> Result<(), CliError> {
+        let kept = self.ledger.keys().into_iter();
+        let kept = kept.filter_map(|key| self.ledger.of(&key));
+        let mut written = Written {
+            terms: self.terms.clone(),
+            stored: kept
+                .map(|evidence| WrittenEvidence::of(&evidence))
+                .collect(),
+            convictions: self.convictions.clone(),
+        };
+        let used: Vec<&String> = written
+            .stored
+            .iter()
+            .chain(self.convictions.iter().map(|conviction| &conviction.stored))
+            .chain(
+                self.convictions
+                    .iter()
+                    .map(|conviction| &conviction.missing),
+            )
+            .map(|evidence| &evidence.terms)
+            .collect();
+        let used: std::collections::BTreeSet<&String> = used.into_iter().collect();
+        written.terms.retain(|hash, _| used.contains(hash));
+        let text = serde_json::to_vec(&written)
+            .map_err(|error| CliError::Failed(format!("cannot write receipts: {error}")))?;
+        durable::make_folder(durable::folder_of(&self.path))
+            .and_then(|()| durable::replace(&self.path, &text))
+            .map_err(CliError::file("write", &self.path))
+    }
+
+    fn receipt_key(&self, receipt: &Receipt, server: &ServerKey) -> Option<ReceiptKey> {
+        let signed = self.terms.get(&hex::encode(receipt.record.0))?;
+        let signed = SignedRecord::decode(&hex::decode(signed).ok()?).ok()?;
+        let record = signed.verified(server)?;
+        let same = record.hash() == receipt.record && record.epoch == receipt.epoch;
+        same.then_some(record.receipt_key)
+    }
+}
+
+impl WrittenEvidence {
+    fn of(evidence: &Evidence) -> Self {
+        let Evidence { finding, receipt } = evidence;
+        WrittenEvidence {
+            op: finding.op as u8,
+            key: hex::encode(finding.key.as_bytes()),
+            outcome: finding.outcome,
+            blob: finding.blob.map(|blob| hex::encode(blob.0)),
+            nonce: hex::encode(finding.nonce.0),
+            epoch: receipt.epoch,
+            terms: hex::encode(receipt.record.0),
+            signature: hex::encode(receipt.signature),
+        }
+    }
+
+    fn read(&self) -> Option<Evidence> {
+        let ops = [Op::Insert, Op::Delete, Op::Lookup];
+        let finding = Finding {
+            op: ops.into_iter().find(|op| *op as u8 == self.op)?,
+            key: Key::from_slice(&hex::decode(&self.key).ok()?).ok()?,
+            outcome: self.outcome,
+            blob: match &self.blob {
+                Some(blob) => Some(BlobHash(digits(blob)?)),
+                None => None,
+            },
+            nonce: Nonce(digits(&self.nonce)?),
+        };
+        let receipt = Receipt {
+            epoch: self.epoch,
+            record: RecordHash(digits(&self.terms)?),
+            signature: digits(&self.signature)?,
+        };
+        Some(Evidence { finding, receipt })
+    }
+}
+
+impl WrittenConviction {
+    fn read(&self) -> Option<Conviction> {
+        Some(Conviction {
+            stored: self.stored.read()?,
+            salt: digits(&self.salt)?,
+            missing: self.missing.read()?,
+        })
+    }
+}
+
+fn digits<const N: usize>(text: &str) -> Option<[u8; N]> {
+    hex::decode(text).ok()?.try_into().ok()
+}

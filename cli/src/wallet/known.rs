@@ -1,0 +1,156 @@
+//! What a device remembers of the map from one command to the next.
+//!
+//! All of it can be learned again, with `larder restore`. As long as it is there it is a hint for where the
+//! newest anchor is, and the measure by which a storage node is caught that shows an older state.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use larder_recovery::log::{Log, Writer};
+use serde::{Deserialize, Serialize};
+
+use super::online::Online;
+use crate::connection::Connection;
+use crate::durable;
+use crate::error::CliError;
+
+/// `known.json`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Known {
+    generation: u64,
+    /// Commits that were there.
+    pub(crate) records: u64,
+    /// The epoch of every storage node then, by server key.
+    epochs: BTreeMap<String, u32>,
+    /// The generation whose garbage this device has seen deleted.
+    tidied: Option<u64>,
+    /// What this device last signed with.
+    writer: Option<String>,
+    /// Sessions that may have left chunks behind: those that were killed, and the present one.
+    #[serde(default)]
+    writing: Vec<Writing>,
+    /// What was stored, for `larder status`.
+    pub(crate) values: u64,
+    pub(crate) bytes: u64,
+}
+
+/// A session that began to write.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Writing {
+    session: String,
+    /// Bytes of its value.
+    len: u64,
+}
+
+impl Known {
+    /// `None` when nothing is known.
+    pub(crate) fn load(path: &Path) -> Result<Option<Self>, CliError> {
+        let text = match std::fs::read(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(CliError::file("read", path)(error)),
+        };
+        let known = serde_json::from_slice(&text).map_err(|error| {
+            CliError::Failed(format!(
+                "{} is damaged ({error}): delete it and run `larder restore`",
+                path.display()
+            ))
+        })?;
+        Ok(Some(known))
+    }
+
+    pub(crate) fn save(&self, path: &Path) -> Result<(), CliError> {
+        let text = serde_json::to_vec(self)
+            .map_err(|error| CliError::Failed(format!("cannot write what is known: {error}")))?;
+        durable::replace(path, &text).map_err(CliError::file("write", path))
+    }
+
+    /// Where to look for the newest anchor first: storage nodes must not have forgotten deletes since. With a
+    /// root key that is new there is none.
+    pub(crate) fn hint(&self, online: &Online) -> Option<u64> {
+        let mut there = online.connected();
+        let same = |connection: &Connection| {
+            let then = self
+                .epochs
+                .get(&connection.provider.server_key().to_string());
+            then == Some(&connection.provider.record().epoch)
+        };
+        (self.epochs.is_empty() || there.all(same)).then_some(self.generation)
+    }
+
+    /// Takes in what a session has learned.
+    pub(crate) fn learn(&mut self, log: &Log, online: &Online) {
+        self.generation = log.generation();
+        self.records = log.records();
+        for connection in online.connected() {
+            let server = connection.provider.server_key().to_string();
+            self.epochs
+                .insert(server, connection.provider.record().epoch);
+        }
+    }
+
+    pub(crate) fn is_tidy(&self, generation: u64) -> bool {
+        self.tidied == Some(generation)
+    }
+
+    pub(crate) fn tidied(&mut self, generation: u64) {
+        self.tidied = Some(generation);
+    }
+
+    pub(crate) fn wrote_as(&mut self, writer: Writer) {
+        self.writer = Some(hex::encode(writer.0));
+    }
+
+    /// Notes, before it stores anything, a session that is about to write so many bytes.
+    pub(crate) fn begin(&mut self, session: Writer, len: u64) {
+        let session = hex::encode(session.0);
+        self.writing.push(Writing { session, len });
+    }
+
+    /// The sessions before this one that did not end, and what they were about to write, in bytes.
+    pub(crate) fn killed(&self, present: Writer) -> Vec<(Writer, u64)> {
+        let read = |writing: &Writing| {
+            let session = hex::decode(&writing.session).ok()?.try_into().ok()?;
+            Some((Writer(session), writing.len))
+        };
+        let mut killed: Vec<_> = self.writing.iter().filter_map(read).collect();
+        killed.retain(|(session, _)| *session != present);
+        killed
+    }
+
+    /// Nothing is left behind any more.
+    pub(crate) fn ended(&mut self) {
+        self.writing.clear();
+    }
+
+    /// Whether a session of this device signs like this.
+    pub(crate) fn is_ours(&self, writer: Writer) -> bool {
+        self.writer == Some(hex::encode(writer.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_reads_back_and_what_is_not_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("known.json");
+        assert_eq!(Known::load(&path).unwrap(), None);
+        let mut known = Known::default();
+        known.wrote_as(Writer([7; 16]));
+        known.tidied(3);
+        known.begin(Writer([5; 16]), 7);
+        known.begin(Writer([6; 16]), 8);
+        known.save(&path).unwrap();
+        let read = Known::load(&path).unwrap().unwrap();
+        assert_eq!(read, known);
+        assert!(read.is_ours(Writer([7; 16])) && !read.is_ours(Writer([8; 16])));
+        assert_eq!(read.killed(Writer([6; 16])), [(Writer([5; 16]), 7)]);
+        assert!(read.is_tidy(3) && !read.is_tidy(4));
+        std::fs::write(&path, "{").unwrap();
+        assert!(Known::load(&path).is_err());
+    }
+}

@@ -1,0 +1,300 @@
+//! One command's session of the map.
+//!
+//! Whoever reads follows the log and leaves no mark in it, but for completing what another device has
+//! left half-written with several storage nodes. Whoever writes takes over first, which costs a seal and fences every other
+//! device.
+
+use std::sync::Arc;
+
+use larder_protocol::Address;
+use larder_recovery::RecoveryError;
+use larder_recovery::log::map::{self, Commit, CommitError, Expect, Listed, Map, Write};
+use larder_recovery::quorum::Quorum;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::name::is_name;
+use super::online::Online;
+use super::{Wallet, provider_list};
+use crate::connection::Bill;
+use crate::error::CliError;
+
+/// How often another device may be in the way before this one gives up; and how often the storage nodes
+/// may turn out to be others.
+const ROUNDS: u32 = 8;
+
+/// Registers of a generation after which it is rolled up: what some sixteen commands write.
+const ROLL_UP_AT: u64 = 16 * 18;
+
+/// Blobs that nothing names any more after which it is, too.
+const ROLL_UP_FOR: u64 = 16;
+
+/// What a session draws chunks for at most: its value twice, if another device was faster, and a snapshot.
+const DRAWN: u64 = 3;
+
+/// A snapshot of many small values, bytes.
+const SNAPSHOT: u64 = 65_536;
+
+/// Deletes between two looks at what is left to delete.
+const DELETES: usize = 64;
+
+/// A map that is open.
+pub(crate) struct Session {
+    pub(crate) online: Online,
+    pub(crate) quorum: Arc<Quorum>,
+    pub(crate) map: Map,
+    /// Blobs of values that were replaced or deleted.
+    freed: u64,
+}
+
+impl Session {
+    /// Reads to the end of the log, with the storage nodes that the log itself names.
+    pub(crate) async fn open(wallet: &mut Wallet) -> Result<Self, CliError> {
+        let mut list = wallet.settings.providers.clone();
+        let mut online = None;
+        for _ in 0..ROUNDS {
+            let session = Session::over(wallet, &list, online.take()).await?;
+            match provider_list::read(&session.map).await? {
+                Some(named) if !provider_list::is_same(&named, &list) => {
+                    list = named;
+                    online = Some(session.online);
+                }
+                _ => {
+                    if let Some(known) = &wallet.known {
+                        session.map.log().reaches(known.records)?;
+                    }
+                    wallet.change_providers(list)?;
+                    return Ok(session);
+                }
+            }
+        }
+        Err(CliError::Failed(
+            "the storage nodes name others again and again: another device is changing them"
+                .to_owned(),
+        ))
+    }
+
+    /// The same with these storage nodes, whatever the log says.
+    pub(crate) async fn over(
+        wallet: &Wallet,
+        list: &[Address],
+        before: Option<Online>,
+    ) -> Result<Self, CliError> {
+        let mut online =
+            Online::connect(&wallet.folder, &wallet.settings, list, before, true).await?;
+        online.require_enough()?;
+        let quorum = Arc::new(online.quorum(&wallet.root)?);
+        let hint = wallet.known.as_ref().and_then(|known| known.hint(&online));
+        let map = Map::open(quorum.clone(), &mut StdRng::from_os_rng(), hint).await?;
+        let log = map.log();
+        if wallet
+            .known
+            .as_ref()
+            .is_some_and(|known| known.is_tidy(log.generation()))
+        {
+            log.assume_tidy();
+        }
+        Ok(Session {
+            online,
+            quorum,
+            map,
+            freed: 0,
+        })
+    }
+
+    /// Names with this prefix and what is under them.
+    pub(crate) fn values(&self, prefix: &str) -> Vec<Listed> {
+        let mut listed = self.map.list(prefix, None, usize::MAX);
+        // Other programs may keep something in the same map.
+        listed.retain(|listed| is_name(&listed.key));
+        listed
+    }
+
+    /// What is under a name.
+    pub(crate) fn value(&self, name: &str) -> Option<Listed> {
+        let first = self.map.list(name, None, 1).into_iter().next();
+        first.filter(|listed| listed.key == name)
+    }
+
+    /// Puts or deletes what is under a name; returns its version. When another device is faster, this is done
+    /// again behind it, unless it is the name that it wrote to.
+    pub(crate) async fn write(
+        &mut self,
+        wallet: &mut Wallet,
+        name: &str,
+        expect: Expect,
+        value: Option<Vec<u8>>,
+    ) -> Result<u64, CliError> {
+        let write = match value {
+            Some(value) => Write::put(name, expect, value),
+            None => Write::delete(name, expect),
+        };
+        // Whoever is refused anyway fences nobody.
+        let before = self.version(name).await?;
+        let exists = self.value(name).is_some();
+        let met = match expect {
+            Expect::Any => true,
+            Expect::Absent => !exists,
+            Expect::Present => exists,
+            Expect::Version(version) => version == before,
+        };
+        if !met {
+            return self.conflict(name, before);
+        }
+        let len = write.value.as_ref().map_or(0, |value| value.len() as u64);
+        let session = self.map.log().writer();
+        let known = wallet.known.get_or_insert_default();
+        let killed = known.killed(session);
+        known.begin(session, len.max(SNAPSHOT));
+        wallet.save()?;
+        for _ in 0..ROUNDS {
+            self.take_over().await?;
+            for (session, len) in &killed {
+                self.map.abandon(*session, DRAWN, *len)?;
+            }
+            let before = self.version(name).await?;
+            let old = self.value(name);
+            let mut writes = vec![write.clone()];
+            if provider_list::read(&self.map).await?.is_none() {
+                let list = self.list();
+                writes.push(provider_list::write(&list, Expect::Absent));
+            }
+            match self.map.commit(Commit::of(writes)).await {
+                Ok(_) => {}
+                Err(CommitError::Conflict { .. }) => return self.conflict(name, before),
+                Err(CommitError::Repeated) => {
+                    return Err(CliError::Failed("a name was written twice".to_owned()));
+                }
+                Err(CommitError::Failed(RecoveryError::Fenced(_))) => {
+                    self.map.take_over().await?;
+                    let now = self.map.get(name).await?;
+                    if now.version == before {
+                        continue;
+                    }
+                    // Ours got in, or another one did to the same name.
+                    if now.version != before + 1 || now.value != write.value {
+                        return self.conflict(name, now.version);
+                    }
+                }
+                Err(CommitError::Failed(error)) => return Err(error.into()),
+            }
+            self.freed += old.map_or(0, |old| map::blobs(old.size) - 1);
+            return Ok(before + 1);
+        }
+        Err(CliError::Overtaken)
+    }
+
+    fn conflict(&self, name: &str, version: u64) -> Result<u64, CliError> {
+        Err(CliError::Conflict {
+            name: name.to_owned(),
+            version,
+            exists: self.value(name).is_some(),
+        })
+    }
+
+    /// Reads on to the end and writes from now on.
+    pub(crate) async fn take_over(&self) -> Result<(), CliError> {
+        self.map.take_over().await?;
+        // They may have been changed since the session began.
+        self.require(&self.list()).await
+    }
+
+    /// The version that a name has, or had when it was deleted.
+    async fn version(&self, name: &str) -> Result<u64, CliError> {
+        Ok(match self.value(name) {
+            Some(listed) => listed.version,
+            None => self.map.get(name).await?.version,
+        })
+    }
+
+    /// Refuses to go on when the map names other storage nodes than these.
+    pub(crate) async fn require(&self, list: &[Address]) -> Result<(), CliError> {
+        let named = provider_list::read(&self.map).await?;
+        match named.is_none_or(|named| provider_list::is_same(&named, list)) {
+            true => Ok(()),
+            false => Err(CliError::ProvidersChanged),
+        }
+    }
+
+    /// The storage nodes of this session.
+    pub(crate) fn list(&self) -> Vec<Address> {
+        let members = self.online.members.iter();
+        members.map(|member| member.address.clone()).collect()
+    }
+
+    /// What is not as it should be with some storage node, while enough others are fine.
+    pub(crate) fn troubles(&self) -> Vec<String> {
+        let troubles = self.quorum.troubles();
+        let numbered = self.online.members.iter().zip(troubles).zip(1..);
+        let told = numbered.filter_map(|((member, trouble), number)| {
+            let trouble = match (&member.connected, trouble) {
+                (Err(error), _) => error.to_string(),
+                (_, Some(error)) => CliError::from(error).to_string(),
+                _ => return None,
+            };
+            Some(format!(
+                "storage node {number} may be behind: {trouble}; `larder providers heal` brings it up to date"
+            ))
+        });
+        match self.online.members.len() {
+            1 => Vec::new(),
+            _ => told.collect(),
+        }
+    }
+
+    /// Ends a session that wrote: brings all storage nodes up to date in what it wrote, and shortens a log that has
+    /// become long. What is stored is stored, whatever comes of this; so it warns at worst.
+    pub(crate) async fn finish(self, wallet: &mut Wallet) -> Result<(Bill, Vec<String>), CliError> {
+        let tidied = self.tidy(wallet).await.err();
+        let caught_up = match self.online.members.len() {
+            1 => None,
+            _ => self.quorum.catch_up().await.err(),
+        };
+        let failed = [tidied, caught_up].into_iter().flatten();
+        let mut warnings: Vec<String> = failed
+            .map(|error| {
+                let error = CliError::from(error);
+                format!("it is stored; tidying up behind it failed, the next command goes on with it: {error}")
+            })
+            .collect();
+        warnings.extend(self.troubles());
+        wallet
+            .known
+            .get_or_insert_default()
+            .wrote_as(self.map.log().writer());
+        let bill = self.close(wallet).await?;
+        Ok((bill, warnings))
+    }
+
+    async fn tidy(&self, wallet: &mut Wallet) -> Result<(), RecoveryError> {
+        let log = self.map.log();
+        if log.length() >= ROLL_UP_AT || self.freed >= ROLL_UP_FOR {
+            self.map.roll_up().await?;
+        }
+        // This program ends now, so nothing is spread over time; the order is shuffled.
+        while log.upkeep(DELETES).await? {}
+        let known = wallet.known.get_or_insert_default();
+        known.tidied(log.generation());
+        known.ended();
+        Ok(())
+    }
+
+    /// Ends a session, and remembers what it has learned.
+    pub(crate) async fn close(self, wallet: &mut Wallet) -> Result<Bill, CliError> {
+        let values = self.values("");
+        let known = wallet.known.get_or_insert_default();
+        known.learn(self.map.log(), &self.online);
+        known.values = values.len() as u64;
+        known.bytes = values.iter().map(|value| value.size).sum();
+        wallet.save()?;
+        let Session {
+            online,
+            quorum,
+            map,
+            ..
+        } = self;
+        // They hold the providers.
+        drop((map, quorum));
+        online.close().await
+    }
+}
