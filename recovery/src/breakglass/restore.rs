@@ -27,12 +27,11 @@ use super::cell;
 use super::kept::Kept;
 use super::page::{self, Page};
 use crate::log::map::Map;
-use crate::log::register::Answer;
-use crate::log::{Look, OneProvider, Put, Registers};
+use crate::log::progress::{self, Watched};
+use crate::log::{OneProvider, Registers};
 use crate::purse::journal::Journal;
 use crate::purse::{Fate, Purse, Restoring};
-use crate::seal::Contents;
-use crate::{Looked, Provider, Purpose, RecoveryError, Removed, RootKey, Slot};
+use crate::{Looked, Provider, RecoveryError, RootKey};
 
 /// What a restore is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +61,8 @@ pub struct Progress {
     pub blobs: u64,
     /// Look-ups it takes in all, about, as of the last page; not known before that was read.
     pub expected: Option<u64>,
+    /// What was read of the log since the map was asked for.
+    pub read: progress::Progress,
 }
 
 type Listener = Arc<Mutex<Box<dyn FnMut(Progress) + Send>>>;
@@ -102,7 +103,7 @@ impl Restore {
         Restore { walk: true, ..self }
     }
 
-    /// Has `listener` called at every stage and after every look-up.
+    /// Has `listener` called at every stage and after every blob.
     #[must_use]
     pub fn on_progress(self, listener: impl FnMut(Progress) + Send + 'static) -> Self {
         let listener: Listener = Arc::new(Mutex::new(Box::new(listener)));
@@ -150,13 +151,15 @@ impl Restore {
         map.map_err(|error| self.in_all(error))
     }
 
-    /// Registers whose look-ups count as progress, for a map with several providers.
+    /// Registers whose blobs count as progress, for a map with several providers.
     #[must_use]
     pub fn watch(&self, registers: Arc<dyn Registers>) -> Arc<dyn Registers> {
-        Arc::new(Watched {
-            registers,
-            reporter: self.reporter(),
-        })
+        let reporter = self.reporter();
+        let watched = Watched::new(registers, move |read| {
+            let progress = reporter.progress(Stage::of(&read));
+            reporter.hear(Progress { read, ..progress });
+        });
+        Arc::new(watched)
     }
 
     /// The newest anchor as of the cell. One that is older than any token can be is none: the storage node
@@ -305,6 +308,7 @@ impl Reporter {
             stage,
             blobs: self.provider.with_kept(|kept| kept.blobs()).unwrap_or(0),
             expected: self.page().map(|page| page.lookups.into()),
+            read: progress::Progress::default(),
         }
     }
 
@@ -318,31 +322,14 @@ impl Reporter {
     }
 }
 
-/// Registers whose look-ups are reported.
-struct Watched {
-    registers: Arc<dyn Registers>,
-    reporter: Reporter,
-}
-
-impl Registers for Watched {
-    fn insert<'a>(&'a self, slot: Slot, contents: &'a Contents) -> Answer<'a, Put> {
-        self.registers.insert(slot, contents)
-    }
-
-    fn lookup(&self, slot: Slot) -> Answer<'_, Look> {
-        Box::pin(async move {
-            let look = self.registers.lookup(slot).await?;
-            self.reporter.report(match slot.purpose {
-                Purpose::Anchor => Stage::Anchor,
-                Purpose::Chunk => Stage::Snapshot,
-                _ => Stage::Log,
-            });
-            Ok(look)
-        })
-    }
-
-    fn delete(&self, slot: Slot) -> Answer<'_, Removed> {
-        self.registers.delete(slot)
+impl Stage {
+    /// What the blob belongs to that was read last.
+    fn of(read: &progress::Progress) -> Self {
+        match (read.entries + read.chunks, read.snapshot) {
+            (0, 0) => Stage::Anchor,
+            (0, _) => Stage::Snapshot,
+            _ => Stage::Log,
+        }
     }
 }
 

@@ -501,6 +501,10 @@ async fn progress_goes_through_the_stages_and_counts_what_is_read() {
         [Cell, Tokens, Page, Tokens, Anchor, Snapshot, Log, Ready]
     );
     assert!(heard.is_sorted_by_key(|progress| progress.blobs));
+    let in_snapshot = heard.iter().filter(|progress| progress.stage == Snapshot);
+    let in_snapshot =
+        in_snapshot.map(|progress| (progress.read.snapshot, progress.read.snapshot_of));
+    assert_eq!(in_snapshot.collect::<Vec<_>>(), [(1, Some(1))]);
     let last = heard.last().expect("many");
     assert!(last.blobs > 4 && last.expected.is_some_and(|expected| expected >= last.blobs));
 }
