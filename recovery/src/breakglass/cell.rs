@@ -32,7 +32,8 @@
 //! The AEAD's own nonce is zero. Two devices, or one that was put back from a backup, may write different
 //! contents under one sequence: the keys differ, because each follows from all that is sealed. The
 //! same contents under the same sequence are the same bytes, so that a retry is recognised. A cell
-//! opens only under the sequence it was sealed for: a storage node cannot pass an old one off for a newer one.
+//! opens only under the sequence it was sealed for: a storage node cannot pass an old one off for a
+//! newer one.
 //! The provider is in the secret: a cell says nothing at another one.
 
 use chacha20poly1305::aead::AeadInPlace;

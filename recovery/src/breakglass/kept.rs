@@ -82,7 +82,7 @@ fn read(entry: &[u8]) -> Option<(Key, Option<Blob>)> {
 }
 
 impl Provider {
-    /// Keeps the answers to look-ups from now on; or no longer, and returns those that were.
+    /// Keeps the answers to look-ups from now on; or no longer.
     pub(crate) fn set_kept(&self, kept: Option<Kept>) {
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = kept;
     }

@@ -18,20 +18,21 @@
 //! * **What is set aside stays aside.** The reserve pays for nothing else, not even for the last
 //!   operation of a wallet that runs out of tokens.
 //! * **No operation is tied to another.** The reserve is only ever reissued, and what a page lists is
-//!   transferred before it pays. A restore shows both with exchanges, follows reissues and goes no further
-//!   (`purse::redeem`). So it does not find what was in use since the page was written, which is a
-//!   pair or two, unless it [walks](Restore::walking), which ties what it finds together.
+//!   transferred before it pays. A restore shows both with exchanges, follows reissues and goes no
+//!   further (`purse::redeem`). So it does not find what was in use since the page was written, about as
+//!   many pairs as operations ran at once, unless it [walks](Restore::walking), which ties what it finds
+//!   together.
 //! * **A crash costs no token**, at any step, as long as the two journals are there.
 //!
 //! # How it fails
 //!
-//! Whoever opens the cell dooms it: the storage node deletes it after the time that its terms name. A restored
-//! wallet writes another as soon as it may, at once with a pause. Two wallets with one root key, or a restore beside a
-//! wallet that is not lost after all, take tokens from each other and nothing else: the purse of the one finds
-//! that its credentials were replaced, and the data has one writer.
+//! Whoever opens the cell dooms it: the storage node deletes it after the time that its terms name. A
+//! restored wallet writes another one at once, but for a pause. Two wallets with one root key, or a
+//! restore beside a wallet that is not lost after all, take tokens from each other and nothing else:
+//! each purse finds what its credentials were replaced by, and the log has one writer.
 //!
-//! A storage node can give an older cell than the newest. It learns no more by it than a reissue that it has seen, and
-//! the restore ends with [`ReserveTaken`](crate::RecoveryError::ReserveTaken).
+//! A storage node can give an older cell than the newest. It learns nothing by that, and the restore
+//! ends with [`ReserveTaken`](crate::RecoveryError::ReserveTaken).
 
 mod calls;
 mod cell;

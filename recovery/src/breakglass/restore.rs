@@ -8,13 +8,13 @@
 //! ```
 //!
 //! It can be killed at any moment. What was opened, taken and exchanged is in the purse's journal, and
-//! what was read is in a journal of its own, from before it counts as paid: begun again with both, it goes on where
-//! it was, and pays for nothing twice.
+//! what was read is in a journal of its own, from before it counts as paid: begun again with both, it
+//! goes on where it was, and pays for nothing twice.
 //!
 //! How it fails, beside what any operation may come to: [`RecoveryError::NoCell`],
 //! [`RecoveryError::ReserveExpired`] and [`RecoveryError::ReserveTaken`] say that tokens have to be
-//! bought; [`RecoveryError::OutOfTokens`] how many are missing, about. Buy them with the same provider and call the
-//! same again: it keeps what it has.
+//! bought; [`RecoveryError::OutOfTokens`] how many are missing, about. Buy them with the same provider
+//! and call the same again: it keeps what it has.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};

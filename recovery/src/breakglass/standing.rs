@@ -8,10 +8,10 @@
 //! | the page | in the second quarter |
 //! | the cell | in the three eighths behind it |
 //!
-//! A cell is not written behind a write to the primary store, but after a pause that is drawn anew each time; a
-//! wallet that never rests writes it anyway an eighth of an epoch late. So neither what the cell
-//! store holds nor when it was written ties it to anything else. Before the first cell, and after a restore,
-//! all of it is due at once, with the same pauses.
+//! A cell is not written behind a write to the primary store, but after a pause that is drawn anew each
+//! time; a wallet that never rests writes it anyway an eighth of an epoch late. So neither what the
+//! cell store holds nor when it was written ties it to anything else. Before the first cell, and after a
+//! restore, all of it is due at once, with the same pauses.
 //!
 //! The reserve pays for twice what a restore takes, at least; when the tokens do not suffice, for once.
 

@@ -12,9 +12,9 @@
 //! Only when the tokens do not suffice for that, they pay as they are.
 //!
 //! Credentials that a page lists are exchanged too, by a transfer, so that whoever shows them after
-//! a loss comes upon exchanges and no operation ([`breakglass`](crate::breakglass)): the smallest two that will do,
-//! because what was exchanged since the page is not found again. Those that are kept for a
-//! restore are no choice at all.
+//! a loss comes upon exchanges and no operation ([`breakglass`](crate::breakglass)): the smallest two
+//! that will do, because what was exchanged since the page is not found again. Those that are kept for
+//! a restore are no choice at all.
 
 use std::collections::BTreeMap;
 
