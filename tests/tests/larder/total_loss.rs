@@ -165,7 +165,7 @@ impl World {
             .verified(&desk.server_key())
             .expect("its own")
             .clone();
-        let address = Address::new(record.server_key, record.node_id.clone(), Vec::new());
+        let address = Address::new(record.server_key, record.node_id, Vec::new());
         drop(desk);
         let (way, rng) = (Arc::new(self.clone()), StdRng::seed_from_u64(seed));
         let provider = Provider::connect_with(address, way, rng).await.expect("up");
