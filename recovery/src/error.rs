@@ -31,6 +31,33 @@ pub enum RecoveryError {
         /// What it holds, in tokens.
         held: u64,
     },
+    /// There is no breakglass cell: this wallet never wrote one with this storage node, or it was opened
+    /// and its time ran out. The data may be there all the same.
+    #[error(
+        "there is no breakglass cell with tokens: check the root key and the storage node, or buy \
+         tokens, and what data is there is restored"
+    )]
+    NoCell,
+    /// The reserve is too old: its tokens are lost, and the data is not.
+    #[error(
+        "the reserve expired {epochs} epochs ago and its tokens are lost; the data is there: buy \
+         about {needed} tokens, and it is restored"
+    )]
+    ReserveExpired {
+        /// Epochs that have begun since it could last be used.
+        epochs: u32,
+        /// What a restore takes, about, in tokens.
+        needed: u64,
+    },
+    /// Another restore from the same root key has taken the reserve.
+    #[error(
+        "another restore has taken the reserve: walk to find what it left, which ties the two \
+         together, or buy about {needed} tokens, and the data is restored"
+    )]
+    ReserveTaken {
+        /// What a restore takes, about, in tokens.
+        needed: u64,
+    },
     /// The storage node asks for tokens, and the provider was given no purse.
     #[error("the storage node asks for tokens: open a purse for it, and buy some")]
     NoPurse,

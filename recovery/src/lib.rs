@@ -3,7 +3,7 @@
 //!
 //! | file | concept |
 //! | --- | --- |
-//! | [`root`] | the one secret a wallet has to keep |
+//! | [`root`], [`words`] | the one secret a wallet has to keep, and how it is written down |
 //! | [`schedule`] | every other secret, by HMACing counters with the root |
 //! | [`seal`] | 16,433 bytes that say nothing to anyone without the root |
 //! | [`transport`] | how requests reach a provider; over onion messages by default |
@@ -12,6 +12,7 @@
 //! | [`sequence`] | the mission's plain layout: values by counter |
 //! | [`walk`] | restoring a sequence from the root key alone |
 //! | [`log`] | atomic commits, several devices, one history |
+//! | [`breakglass`] | staying restorable from the root key alone, and the restore |
 //! | [`quorum`] | the log with several providers, one of which may fail |
 //! | [`conviction`] | proof that a storage node lost what it had acknowledged |
 //! | [`reach`] | proof, for a signer behind an untrusted node, of what is stored now |
@@ -38,6 +39,7 @@
 //! # Ok(()) }
 //! ```
 
+pub mod breakglass;
 pub mod buying;
 pub mod conviction;
 pub mod log;
@@ -53,6 +55,7 @@ pub mod transport;
 pub mod upkeep;
 pub mod value;
 pub mod walk;
+pub mod words;
 
 mod assembly;
 mod error;

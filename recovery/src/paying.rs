@@ -44,6 +44,9 @@ impl Provider {
                 let reply = self.exchange(&mut lease).await?;
                 // What is not proven does not count: it stays in flight.
                 let evidence = self.evidence(lease.request(), &reply, stored).await?;
+                if nonce.is_none() {
+                    self.keep(call, &reply.outcome)?;
+                }
                 // One that was adopted, or built again for another epoch, may have another nonce.
                 let other = evidence
                     .as_ref()

@@ -18,6 +18,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use secp256k1::Keypair;
 
+use crate::breakglass::Kept;
 use crate::exchange::{exchange, info, nonce};
 use crate::purse::journal::JournalError;
 use crate::purse::{Purse, is_stale};
@@ -35,6 +36,8 @@ pub struct Provider {
     compact: bool,
     on_evidence: Option<Keep>,
     pub(crate) purse: Option<Purse>,
+    /// Answers that a restore keeps.
+    pub(crate) kept: Mutex<Option<Kept>>,
 }
 
 type Keep = Box<dyn Fn(&Evidence) + Send + Sync>;
@@ -124,6 +127,7 @@ impl Provider {
             compact: false,
             on_evidence: None,
             purse: None,
+            kept: Mutex::new(None),
         })
     }
 
@@ -217,6 +221,9 @@ impl Provider {
     /// # Errors
     /// [`RecoveryError`].
     pub async fn lookup(&self, key: Key) -> Result<Looked, RecoveryError> {
+        if let Some(known) = self.known(&key) {
+            return Ok(known);
+        }
         match self.perform(Call::Lookup(Lookup { key }), None).await?.0 {
             Ok(Done::Found(blob)) => Ok(Looked::Found(blob)),
             Err(Refusal::Absent) => Ok(Looked::Absent),
@@ -285,13 +292,14 @@ impl Provider {
         }
     }
 
-    async fn perform_with(
+    pub(crate) async fn perform_with(
         &self,
         call: Call,
         stored: Option<BlobHash>,
         nonce: Option<Nonce>,
     ) -> Result<Outcome, RecoveryError> {
-        if call.key().is_some() && self.asks_for_tokens() {
+        let paid = call.op().paid_as().is_some();
+        if paid && self.asks_for_tokens() {
             let purse = self.purse.as_ref().ok_or(RecoveryError::NoPurse)?;
             return self.pay(purse, &call, stored, nonce).await;
         }
@@ -300,7 +308,7 @@ impl Provider {
         if is_stale(&reply.outcome) {
             // What was free may cost something in a new epoch.
             self.refresh().await?;
-            if request.call.key().is_some() && self.asks_for_tokens() {
+            if paid && self.asks_for_tokens() {
                 let purse = self.purse.as_ref().ok_or(RecoveryError::NoPurse)?;
                 return self.pay(purse, &request.call, stored, nonce).await;
             }
@@ -357,6 +365,11 @@ impl Provider {
     /// A nonce that was never used.
     pub(crate) fn nonce(&self) -> Nonce {
         self.with_rng(nonce)
+    }
+
+    /// A number that nobody else can tell.
+    pub(crate) fn draw(&self) -> u64 {
+        self.with_rng(rand::RngCore::next_u64)
     }
 
     /// The key that signs receipts under the terms and in the epoch that this one names.

@@ -9,7 +9,7 @@ use crate::epoch::Epoch;
 use crate::operation::{ClaimTag, Reference};
 use crate::row::Row;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct State {
     rows: HashMap<Reference, Row>,
     claims: HashMap<ClaimTag, Claim>,
@@ -37,6 +37,13 @@ impl Memory {
     fn lock(&self) -> MutexGuard<'_, State> {
         // A transaction changes the state in one step, so a panic elsewhere leaves it whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The tables as they are now, as a backup has them.
+impl Clone for Memory {
+    fn clone(&self) -> Self {
+        Memory(Mutex::new(self.lock().clone()))
     }
 }
 

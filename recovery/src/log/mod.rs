@@ -86,6 +86,7 @@ use garbage::{Due, Garbage};
 use reader::{End, Restored, restore, walk};
 use writer::Tail;
 
+pub(crate) use entry::take;
 pub use entry::{Chunks, Link, Writer};
 pub use reader::News;
 pub use register::{Look, OneProvider, Put, Registers};

@@ -6,8 +6,9 @@ use larder_credentials::{Epoch, Reference};
 use larder_protocol::record::Tariff;
 use larder_protocol::{Key, Payment, Quoted, Record, Request, ServerKey, SignedRecord};
 
+use super::cells::Cells;
 use super::event::{Event, Inputs};
-use super::held::Held;
+use super::held::{Held, Mark};
 use super::journal::Entry;
 
 /// A request in flight: the storage node may have seen it.
@@ -134,6 +135,8 @@ pub(crate) struct Book {
     pub(crate) next_claim: u64,
     /// Tokens lost to epochs that ended before they were moved.
     pub(crate) expired: u64,
+    /// What a restore would find, and what one has found.
+    pub(crate) cells: Cells,
 }
 
 impl Book {
@@ -150,6 +153,7 @@ impl Book {
             next_request: 0,
             next_claim: 0,
             expired: 0,
+            cells: Cells::default(),
         }
     }
 
@@ -190,6 +194,7 @@ impl Book {
             | Event::Seen { .. }
             | Event::Held(_)
             | Event::Shown { .. }
+            | Event::Breakglass(_)
             | Event::Collected { .. } => true,
         }
     }
@@ -230,6 +235,7 @@ impl Book {
                 if let Inputs::Pair(pair) = &mut inputs {
                     for held in pair.iter_mut() {
                         held.shown = self.shown(&held.serial);
+                        held.mark = self.cells.mark(&held.serial);
                     }
                     self.spend(&pair.each_ref().map(|held| held.serial));
                 }
@@ -245,8 +251,9 @@ impl Book {
             }
             Event::Settled { id, pair } => {
                 let Sent { inputs, asked, .. } = self.sent.remove(&id)?;
-                if let Inputs::Claim { order, which } = inputs {
-                    self.collected(order, bit(which));
+                match inputs {
+                    Inputs::Claim { order, which } => self.collected(order, bit(which)),
+                    Inputs::Pair(from) => self.cells.replaced(&asked.request.call, &from, &pair),
                 }
                 pair.into_iter().for_each(|held| self.gain(held));
                 // Nobody but its caller can say whether it hears the answer.
@@ -286,8 +293,31 @@ impl Book {
             Event::Closed { order } => {
                 self.orders.remove(&order)?;
             }
+            Event::Breakglass(change) => {
+                self.cells.apply(change);
+                let sent = self
+                    .sent
+                    .values_mut()
+                    .filter_map(|sent| match &mut sent.inputs {
+                        Inputs::Pair(pair) => Some(pair.iter_mut()),
+                        Inputs::Claim { .. } => None,
+                    });
+                for held in self.idle.iter_mut().chain(sent.flatten()) {
+                    held.mark = self.cells.mark(&held.serial);
+                }
+            }
         }
         Some(())
+    }
+
+    /// What those inputs of a request in flight are set aside for that have these serials.
+    pub(super) fn mark_of(&self, id: u64, serials: &[Reference]) -> Mark {
+        let inputs = self.sent.get(&id).map(|sent| &sent.inputs);
+        let Some(Inputs::Pair(pair)) = inputs else {
+            return Mark::Free;
+        };
+        let spent = pair.iter().filter(|held| serials.contains(&held.serial));
+        spent.map(|held| held.mark).max().unwrap_or_default()
     }
 
     /// The request of this number, in flight or kept.
@@ -309,7 +339,8 @@ impl Book {
     }
 
     /// Takes a credential in, once.
-    fn gain(&mut self, held: Held) {
+    fn gain(&mut self, mut held: Held) {
+        held.mark = self.cells.mark(&held.serial);
         if !self.is_live(held.epoch) {
             self.expired = self.expired.saturating_add(held.amount);
         } else if !self.knows(&held) {
@@ -374,6 +405,9 @@ impl Book {
         let mut events = vec![Event::Owner(self.owner)];
         let terms = self.terms.values();
         events.extend(terms.map(|terms| Event::Terms(Box::new(terms.signed.clone()))));
+        let known = self.idle.iter().chain(self.in_flight());
+        let changes = self.cells.snapshot(known);
+        events.extend(changes.into_iter().map(Event::Breakglass));
         let seen = self.seen.iter();
         events.extend(seen.map(|(&epoch, &at)| Event::Seen { epoch, at }));
         events.extend(self.idle.iter().cloned().map(Event::of));

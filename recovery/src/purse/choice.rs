@@ -10,6 +10,11 @@
 //! another key they would tie the two together. The same call takes them again, which says nothing
 //! new. Any other one leaves them alone, or exchanges them first for ones that nobody has seen.
 //! Only when the tokens do not suffice for that, they pay as they are.
+//!
+//! Credentials that a page lists are exchanged too, by a transfer, so that whoever shows them after
+//! a loss comes upon exchanges and no operation ([`breakglass`](crate::breakglass)): the smallest two that will do,
+//! because what was exchanged since the page is not found again. Those that are kept for a
+//! restore are no choice at all.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +22,7 @@ use larder_credentials::holder::HEADROOM;
 use larder_credentials::{Epoch, RangeWidth};
 use larder_protocol::Call;
 
-use super::held::Held;
+use super::held::{Held, Mark};
 
 /// What the next request has to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,8 +73,8 @@ pub(crate) fn choose(
         newest_first.find_map(|all| pair(idle, all, price))
     };
     // First those that the call has shown before, then those that nobody has seen.
-    let own = |held: &Held| held.shown == digest;
-    let unseen = |held: &Held| held.shown.is_none();
+    let own = |held: &Held| held.shown == digest && held.mark == Mark::Free;
+    let unseen = |held: &Held| held.shown.is_none() && held.mark == Mark::Free;
     let two = pay(&by_epoch(idle, own))
         .or_else(|| pay(&by_epoch(idle, unseen)))
         .or_else(|| pay(&by_epoch(idle, |held| own(held) || unseen(held))));
@@ -101,7 +106,8 @@ pub(crate) fn choose(
 /// The places of each epoch's credentials, largest first.
 fn by_epoch(idle: &[Held], wanted: impl Fn(&Held) -> bool) -> BTreeMap<Epoch, Vec<usize>> {
     let mut epochs: BTreeMap<Epoch, Vec<usize>> = BTreeMap::new();
-    for (at, held) in idle.iter().enumerate().filter(|(_, held)| wanted(held)) {
+    let spendable = |held: &Held| !held.mark.is_kept() && wanted(held);
+    for (at, held) in idle.iter().enumerate().filter(|(_, held)| spendable(held)) {
         epochs.entry(held.epoch).or_default().push(at);
     }
     for all in epochs.values_mut() {
@@ -121,7 +127,8 @@ fn pair(idle: &[Held], all: &[usize], price: u64) -> Option<[usize; 2]> {
     Some([largest, *smallest])
 }
 
-/// Two that suffice once they are exchanged, and are not known by two different keys.
+/// Two that suffice once they are exchanged, and are not known by two different keys; the smallest
+/// two if a page lists them.
 fn known(
     idle: &[Held],
     epochs: &BTreeMap<Epoch, Vec<usize>>,
@@ -130,17 +137,25 @@ fn known(
     fee: u64,
 ) -> Option<(By, [usize; 2])> {
     epochs.iter().rev().find_map(|(epoch, all)| {
-        let (by, cost) = match *epoch < current {
-            true => (By::Reissue, price),
-            false => (By::Transfer, price.saturating_add(fee)),
+        let by = match *epoch < current {
+            true => By::Reissue,
+            false => By::Transfer,
         };
         let others = |n: usize| all[n + 1..].iter().map(move |&other| [all[n], other]);
-        let mut pairs = (0..all.len()).flat_map(others);
-        let two = pairs.find(|two| {
+        let pairs = (0..all.len()).flat_map(others);
+        let judged = pairs.filter_map(|two| {
             let [first, second] = two.map(|at| &idle[at]);
-            first.goes_with(second) && first.amount.saturating_add(second.amount) >= cost
+            let sum = first.amount.saturating_add(second.amount);
+            let listed = [first, second]
+                .map(|held| held.mark)
+                .contains(&Mark::Listed);
+            // A reissue does not take the mark off.
+            let pays = by == By::Transfer || listed;
+            let cost = price.saturating_add(if pays { fee } else { 0 });
+            let suffices = first.goes_with(second) && sum >= cost;
+            suffices.then_some((listed.then_some(sum), two))
         });
-        two.map(|two| (by, two))
+        judged.min_by_key(|(sum, _)| *sum).map(|(_, two)| (by, two))
     })
 }
 

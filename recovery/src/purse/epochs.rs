@@ -33,12 +33,14 @@ impl Purse {
     fn delay(&self, held: &Held, epoch_seconds: u32) -> u64 {
         let secret = self.schedule.secret(&slot(Purpose::Credential, 1)).bytes();
         let draw = hmac_sha256(&secret, &[b"larder/reissue/1", &held.serial.0]);
-        let (first, _) = draw.split_at(8);
-        let draw = first
-            .iter()
-            .fold(0, |n: u64, byte| n << 8 | u64::from(*byte));
-        draw % (u64::from(epoch_seconds) / 4 + 1)
+        first_number(&draw) % (u64::from(epoch_seconds) / 4 + 1)
     }
+}
+
+/// The first eight bytes as a number.
+pub(super) fn first_number(bytes: &[u8; 32]) -> u64 {
+    let first = bytes.iter().take(8);
+    first.fold(0, |n, byte| n << 8 | u64::from(*byte))
 }
 
 impl Inner {
@@ -56,14 +58,18 @@ impl Inner {
                     true => 0,
                     false => purse.delay(held, terms.record.epoch_seconds),
                 };
-                (held.epoch, held.shown, seen.saturating_add(delay), at)
+                let kept = held.mark.is_kept().then_some(held.mark);
+                let due = seen.saturating_add(delay);
+                (held.epoch, kept, held.shown, due, at)
             })
             .collect();
         old.sort_unstable();
-        let pairs = old.windows(2).filter(|two| two[0].0 == two[1].0);
+        // What is kept for a restore stays a pair of its own.
+        let alike = |two: &&[(_, _, _, _, _)]| (two[0].0, two[0].1) == (two[1].0, two[1].1);
+        let pairs = old.windows(2).filter(alike);
         // Those that are known by one key go together: two keys would be tied to each other.
         pairs
-            .map(|two| (two[0].2, [two[0].3, two[1].3]))
+            .map(|two| (two[0].3, [two[0].4, two[1].4]))
             .min_by_key(|(at, two)| {
                 let [first, second] = two.map(|at| &self.book.idle[at]);
                 (!first.goes_with(second), *at)

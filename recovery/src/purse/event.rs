@@ -20,6 +20,7 @@
 //! | 14 | `Collected` | first claim 8, bit per claim that was collected 2 |
 //! | 15 | `Closed` | first claim 8: given up, or refused for good |
 //! | 16 | `Shown` | digest of the refused call it was shown for 32, credential 108 |
+//! | 17 | `Breakglass` | a change of what a restore would find: see `cells` |
 //!
 //! Inputs are `0 ‖ pair 216`, or `1 ‖ first claim 8 ‖ which 1` for a purchase. A request is the body of its
 //! envelope, with which a retry is the same bytes; what is needed to judge the answer is built
@@ -29,6 +30,7 @@ use larder_credentials::{CREDENTIAL_BYTES, Reference};
 use larder_protocol::{Quoted, Request, SignedRecord};
 use zeroize::Zeroizing;
 
+use super::cells::Change;
 use super::held::Held;
 use super::journal::Entry;
 
@@ -103,6 +105,7 @@ pub(crate) enum Event {
         digest: [u8; 32],
         held: Held,
     },
+    Breakglass(Change),
 }
 
 impl Event {
@@ -201,6 +204,10 @@ impl Event {
             }
             Event::Closed { order } => put(&mut to, 15, &[&order.to_be_bytes()]),
             Event::Shown { digest, held } => put(&mut to, 16, &[digest, held.encode()]),
+            Event::Breakglass(change) => {
+                to.push(17);
+                change.encode(&mut to);
+            }
         }
         to
     }
@@ -280,6 +287,7 @@ impl Event {
                 digest: fields.array()?,
                 held: fields.held()?,
             },
+            17 => Event::Breakglass(Change::decode(&mut fields)?),
             _ => return None,
         };
         fields.0.is_empty().then_some(event)
@@ -299,24 +307,24 @@ fn put_ids(to: &mut Vec<u8>, ids: &[u64]) {
 }
 
 /// Takes fields off the front of an entry.
-struct Fields<'a>(&'a [u8]);
+pub(super) struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (field, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(*field)
     }
 
-    fn u8(&mut self) -> Option<u8> {
+    pub(super) fn u8(&mut self) -> Option<u8> {
         self.array().map(|[byte]: [u8; 1]| byte)
     }
 
-    fn u64(&mut self) -> Option<u64> {
+    pub(super) fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_be_bytes)
     }
 
-    fn bool(&mut self) -> Option<bool> {
+    pub(super) fn bool(&mut self) -> Option<bool> {
         match self.u8()? {
             0 => Some(false),
             1 => Some(true),
@@ -324,19 +332,22 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn held(&mut self) -> Option<Held> {
+    pub(super) fn held(&mut self) -> Option<Held> {
         Held::decode(&self.array::<CREDENTIAL_BYTES>()?).ok()
     }
 
-    fn pair(&mut self) -> Option<[Held; 2]> {
+    pub(super) fn pair(&mut self) -> Option<[Held; 2]> {
         Some([self.held()?, self.held()?])
     }
 
-    fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
+    pub(super) fn list<T>(
+        &mut self,
+        mut item: impl FnMut(&mut Self) -> Option<T>,
+    ) -> Option<Vec<T>> {
         (0..self.u8()?).map(|_| item(self)).collect()
     }
 
-    fn rest(&mut self) -> &'a [u8] {
+    pub(super) fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.0)
     }
 }
@@ -350,7 +361,7 @@ mod tests {
     proptest! {
         #[test]
         fn bytes_are_an_event_in_one_form_only_or_none(
-            code in 0..18_u8,
+            code in 0..19_u8,
             rest in proptest::collection::vec(0..3_u8, 0..60),
         ) {
             let entry = [&[code], &rest[..]].concat();

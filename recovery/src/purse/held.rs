@@ -7,6 +7,39 @@ use larder_credentials::{
 };
 use zeroize::Zeroizing;
 
+/// What a credential is set aside for, and so what may be done with it
+/// ([`breakglass`](crate::breakglass)). A reissue passes it on, a transfer takes it off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[repr(u8)]
+pub(crate) enum Mark {
+    /// Nothing: it pays for anything.
+    #[default]
+    Free = 0,
+    /// A page lists it: it pays once a transfer has replaced it.
+    Listed = 1,
+    /// It is to be the reserve as soon as a cell says so: it pays for nothing.
+    Next = 2,
+    /// The newest cell holds it, or what it was reissued from: it pays for nothing.
+    Reserve = 3,
+}
+
+impl Mark {
+    pub(crate) fn of(code: u8) -> Option<Self> {
+        match code {
+            0 => Some(Mark::Free),
+            1 => Some(Mark::Listed),
+            2 => Some(Mark::Next),
+            3 => Some(Mark::Reserve),
+            _ => None,
+        }
+    }
+
+    /// Whether it is kept for a restore.
+    pub(crate) fn is_kept(self) -> bool {
+        self >= Mark::Next
+    }
+}
+
 /// One credential that may be spent.
 #[derive(Clone)]
 pub(crate) struct Held {
@@ -16,6 +49,7 @@ pub(crate) struct Held {
     pub(crate) serial: Reference,
     /// The digest of the call that it was shown for last, when that was refused.
     pub(crate) shown: Option<[u8; 32]>,
+    pub(crate) mark: Mark,
     bytes: Zeroizing<[u8; CREDENTIAL_BYTES]>,
 }
 
@@ -26,6 +60,7 @@ impl Held {
             amount: credential.amount(),
             serial: credential.serial(),
             shown: None,
+            mark: Mark::Free,
             bytes: credential.encode(),
         }
     }
@@ -54,8 +89,21 @@ impl Held {
             amount,
             serial: Reference([0; 32]),
             shown: None,
+            mark: Mark::Free,
             bytes: Zeroizing::new([0; CREDENTIAL_BYTES]),
         }
+    }
+
+    /// One that can be written and read, as any scalars and points do: whether a MAC is good shows
+    /// when it is presented.
+    #[cfg(test)]
+    pub(crate) fn stored(epoch: u8, amount: u8) -> Option<Self> {
+        const POINT: &str = "e2f2ae0a6abc4e71a884a961c500515f58e30b6aa582dd8db6a65945e08d2d76";
+        let mut bytes = [0; CREDENTIAL_BYTES];
+        (bytes[0], bytes[4]) = (epoch, amount);
+        (bytes[12], bytes[44]) = (amount + 1, amount + 2);
+        hex::decode_to_slice(POINT, &mut bytes[76..]).ok()?;
+        Held::decode(&bytes).ok()
     }
 
     pub(crate) fn encode(&self) -> &[u8; CREDENTIAL_BYTES] {

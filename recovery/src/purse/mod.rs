@@ -29,6 +29,7 @@
 //! | `requests`, `build` | a paid request on its way out |
 //! | `answers`, `rules` | its answer, and what that may give back |
 //! | `epochs` | when old credentials are moved |
+//! | `cells`, `reserve`, `redeem` | what a restore would find, and what one finds |
 
 pub mod folder;
 pub mod journal;
@@ -36,11 +37,14 @@ pub mod journal;
 mod answers;
 mod book;
 mod build;
+mod cells;
 mod choice;
 mod epochs;
 mod event;
 mod held;
+mod redeem;
 mod requests;
+mod reserve;
 mod rules;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -52,14 +56,16 @@ use larder_protocol::{Key, Nonce, Record, ServerKey, SignedRecord};
 
 use self::book::Book;
 use self::event::{Event, Inputs};
-use self::held::Held;
 use self::journal::{Entry, Journal, JournalError};
 use crate::schedule::hmac_sha256;
 use crate::{Lane, Purpose, RecoveryError, RootKey, Schedule, Slot};
 
 pub(crate) use self::answers::{Verdict, is_stale};
 pub(crate) use self::book::Order;
+pub(crate) use self::cells::{Fate, Restoring, Written};
+pub(crate) use self::held::Held;
 pub(crate) use self::requests::{Exchange, Lease, Next, Role};
+pub(crate) use self::reserve::Aside;
 
 /// Bytes a journal may grow by before it is rewritten, if its state is smaller.
 const GROWTH: usize = 1 << 20;
@@ -87,6 +93,11 @@ struct Inner {
     /// Kept requests whose callers have their answers, or that nobody wants any more. No call of this
     /// process adopts them.
     heard: BTreeSet<u64>,
+    /// Something was stored or deleted, or may have been before this process.
+    wrote: bool,
+    /// A cell is not written before this time, in unix seconds, and since when one is due.
+    rests_until: u64,
+    due_since: Option<u64>,
     /// The latest time it was told, in unix seconds.
     told: u64,
     /// Bytes appended since the journal was last rewritten, and how many it had then.
@@ -101,6 +112,8 @@ pub struct Holdings {
     pub tokens: u64,
     /// Tokens by the epoch of their credentials, those in flight included.
     pub by_epoch: BTreeMap<u32, u64>,
+    /// Tokens of these that are set aside for a restore, and pay for nothing else.
+    pub reserve: u64,
     /// Tokens in requests that are not answered yet. What those cost is still in here.
     pub in_flight: u64,
     /// Pairs of credentials, and so operations that can be under way at once.
@@ -114,7 +127,8 @@ impl Holdings {
     /// needed to gather the last ones.
     #[must_use]
     pub fn suffice_for(&self, price: u64) -> u64 {
-        self.tokens.checked_div(price).unwrap_or(u64::MAX)
+        let free = self.tokens.saturating_sub(self.reserve);
+        free.checked_div(price).unwrap_or(u64::MAX)
     }
 }
 
@@ -153,6 +167,9 @@ impl Purse {
             built: HashMap::new(),
             driven: HashMap::new(),
             heard: BTreeSet::new(),
+            wrote: true,
+            rests_until: 0,
+            due_since: None,
             told: 0,
             grown: 0,
             base: entries.iter().map(|entry| entry.len()).sum(),
@@ -189,6 +206,8 @@ impl Purse {
             count += 1;
         };
         let (mut idle, mut in_flight) = (0, 0);
+        let kept = book.idle.iter().filter(|held| held.mark.is_kept());
+        let reserve = kept.map(|held| held.amount).sum();
         book.idle.iter().for_each(|held| add(held, &mut idle));
         for sent in book.sent.values() {
             if let Inputs::Pair(pair) = &sent.inputs {
@@ -198,6 +217,7 @@ impl Purse {
         Holdings {
             tokens: idle.saturating_add(in_flight),
             in_flight,
+            reserve,
             pairs: count / 2,
             ..holdings
         }

@@ -336,7 +336,8 @@ impl Inner {
             return Err(RecoveryError::Refused(Refusal::NotOffered));
         };
         let (price, fee) = (price(&terms.tariff, op), terms.tariff.prices.transfer);
-        let held = self.book.idle.iter().map(|held| held.amount);
+        let free = self.book.idle.iter().filter(|held| !held.mark.is_kept());
+        let held = free.map(|held| held.amount);
         let held = held.fold(0, u64::saturating_add);
         let current = terms.credentials.current();
         Ok((choose(&self.book.idle, digest, current, price, fee), held))
@@ -369,7 +370,7 @@ impl Inner {
         two: [usize; 2],
         call: &Call,
         nonce: Nonce,
-        divide: fn(u64) -> [u64; 2],
+        divide: impl FnOnce(u64) -> [u64; 2],
     ) -> Result<Numbered, RecoveryError> {
         let pair = two.map(|at| self.book.idle[at].clone());
         let cost = price(&self.terms()?.tariff, call.op());

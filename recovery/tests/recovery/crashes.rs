@@ -35,7 +35,7 @@ pub(crate) enum When {
     After,
 }
 
-enum Fate {
+pub(crate) enum Fate {
     Lives,
     DiesAfterwards,
     IsDead,
@@ -49,7 +49,7 @@ impl Life {
         })))
     }
 
-    fn step(&self) -> Fate {
+    pub(crate) fn step(&self) -> Fate {
         let mut clock = self.0.lock().expect("no test panics in here");
         clock.step += 1;
         match clock.death {

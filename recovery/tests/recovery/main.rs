@@ -8,6 +8,7 @@
     reason = "a test panics when it is not so"
 )]
 
+mod breakglass;
 mod crashes;
 mod journals;
 mod keys;
@@ -39,3 +40,4 @@ mod upkeep;
 mod vss_rules;
 mod waiting;
 mod walks;
+mod words;

@@ -11,8 +11,9 @@ use larder_credentials::{
 };
 use larder_protocol::record::{Prices, Tariff as PriceList};
 use larder_protocol::{
-    Address, BLOB_LEN, Blob, BlobHash, Call, Done, Key, NodeId, Op, Payment, Quote, Quoted,
-    Receipt, Record, Refusal, Reply, Request, SizeClass, Voucher, envelope, issuer_commitment,
+    Address, BLOB_LEN, Blob, BlobHash, BreakglassOpen, BreakglassPut, Call, Cell, Done, Key,
+    NodeId, Op, OpenedCell, Payment, Quote, Quoted, Receipt, Record, Refusal, Reply, Request,
+    SizeClass, Voucher, envelope, issuer_commitment,
 };
 use larder_recovery::transport::Exchange;
 use larder_recovery::{
@@ -26,12 +27,15 @@ use crate::shelf::{keypair, root};
 pub(crate) const INSERT: u64 = 20;
 pub(crate) const LOOKUP: u64 = 2;
 pub(crate) const DELETE: u64 = 3;
+pub(crate) const PUT: u64 = 5;
 pub(crate) const FEE: u64 = 1;
 pub(crate) const REFUNDS: [u64; 2] = [12, 6];
 pub(crate) const FIRST_EPOCH: u32 = 5;
 pub(crate) const EPOCH_SECONDS: u32 = 86_400;
 /// Earlier epochs that are accepted.
-const EARLIER: u32 = 2;
+pub(crate) const EARLIER: u32 = 2;
+/// How long a cell that was opened stays.
+pub(crate) const BREAKGLASS_SECONDS: u32 = 259_200;
 const VOUCHER_KEY: [u8; 32] = [8; 32];
 
 /// What a dishonest storage node does to its answers.
@@ -59,6 +63,7 @@ impl Tariff for Book {
             17 => INSERT,
             18 => DELETE,
             19 => LOOKUP,
+            20 => PUT,
             _ => 0,
         })
     }
@@ -75,6 +80,10 @@ struct State {
     blobs: HashMap<Key, (Blob, u32)>,
     /// With the hash of what was deleted.
     tombstones: HashMap<Key, BlobHash>,
+    /// With its sequence, and when it is deleted if it is doomed.
+    cells: HashMap<Key, (u64, Cell, Option<u64>)>,
+    /// Unix seconds.
+    now: u64,
     quotes: HashMap<Vec<ClaimTag>, bool>,
     vouchers: HashMap<[u8; 16], Vec<ClaimTag>>,
     trick: Option<Trick>,
@@ -134,12 +143,12 @@ impl PaidShelf {
                     insert: INSERT,
                     lookup: LOOKUP,
                     delete: DELETE,
-                    breakglass: 5,
+                    breakglass: PUT,
                     transfer: FEE,
                 },
                 refunds: REFUNDS.to_vec(),
                 denominations: vec![24, 50, 500],
-                breakglass_seconds: 0,
+                breakglass_seconds: BREAKGLASS_SECONDS,
             }),
         };
         let issuer = issuer(&record, FIRST_EPOCH);
@@ -150,6 +159,8 @@ impl PaidShelf {
             record,
             blobs: HashMap::new(),
             tombstones: HashMap::new(),
+            cells: HashMap::new(),
+            now: 0,
             quotes: HashMap::new(),
             vouchers: HashMap::new(),
             trick: None,
@@ -162,6 +173,36 @@ impl PaidShelf {
             log: Vec::new(),
             performed: Vec::new(),
         })))
+    }
+
+    /// Another one that has lived through the same.
+    pub(crate) fn fork(&self) -> Self {
+        self.with(|state| {
+            let record = state.record.clone();
+            let (storage, issuer) = (
+                state.ledger.storage().clone(),
+                issuer(&record, record.epoch),
+            );
+            PaidShelf(Arc::new(Mutex::new(State {
+                ledger: Ledger::new(issuer, storage, Book).expect("the same epoch"),
+                record,
+                blobs: state.blobs.clone(),
+                tombstones: state.tombstones.clone(),
+                cells: state.cells.clone(),
+                now: state.now,
+                quotes: state.quotes.clone(),
+                vouchers: state.vouchers.clone(),
+                trick: state.trick,
+                refuses: state.refuses.clone(),
+                refuses_quote: state.refuses_quote.clone(),
+                lose_answers: state.lose_answers,
+                lose_requests: state.lose_requests,
+                rough: state.rough,
+                rng: state.rng.clone(),
+                log: state.log.clone(),
+                performed: state.performed.clone(),
+            })))
+        })
     }
 
     pub(crate) fn address(&self) -> Address {
@@ -212,6 +253,22 @@ impl PaidShelf {
 
     pub(crate) fn with_record(&self, change: impl FnOnce(&mut Record)) {
         self.with(|state| change(&mut state.record));
+    }
+
+    /// It is this time, in unix seconds.
+    pub(crate) fn is_now(&self, now: u64) {
+        self.with(|state| state.now = now);
+    }
+
+    /// Sequences of the cells that are there.
+    pub(crate) fn cells(&self) -> Vec<u64> {
+        self.with(|state| {
+            state
+                .cells
+                .values()
+                .map(|(sequence, ..)| *sequence)
+                .collect()
+        })
     }
 
     pub(crate) fn tricks(&self, trick: Option<Trick>) {
@@ -325,6 +382,7 @@ impl State {
                 let refusal = self.refuses_quote.take();
                 Reply::bare(refusal.map_or_else(|| self.quote(quote), Err))
             }
+            (Call::BreakglassOpen(open), _) => self.open_cell(&request, open),
             (_, Payment::Credentials(core)) => self.paid(&request, core),
             (_, Payment::None) => Reply::bare(Err(Refusal::WrongPrice { price: 1 })),
         };
@@ -379,6 +437,34 @@ impl State {
         }))
     }
 
+    fn open_cell(&mut self, request: &Request, open: &BreakglassOpen) -> Reply {
+        assert_eq!(request.payment, Payment::None, "opening a cell is free");
+        let now = self.now;
+        self.cells
+            .retain(|_, (.., end)| end.is_none_or(|end| now < end));
+        let outcome = match self.cells.get_mut(&open.key) {
+            _ if !open.genuine(&self.record.server_key, request.nonce) => {
+                let blob_hash = BlobHash([0; 32]);
+                Err(Refusal::BadSignature { blob_hash })
+            }
+            Some((sequence, cell, end)) => {
+                let end = *end.get_or_insert(now + u64::from(BREAKGLASS_SECONDS));
+                Ok(Done::Cell(Box::new(OpenedCell {
+                    sequence: *sequence,
+                    cell: cell.clone(),
+                    seconds: (end - now) as u32,
+                })))
+            }
+            None => Err(Refusal::Absent),
+        };
+        let mut reply = Reply::bare(outcome);
+        let finding = Reply::finding(&request.subject(), &reply.outcome, None);
+        let (epoch, record) = (self.record.epoch, self.record.hash());
+        reply.receipt =
+            finding.map(|finding| Receipt::sign(&keypair(101), &finding, epoch, record));
+        reply
+    }
+
     fn paid(&mut self, request: &Request, core: &[u8]) -> Reply {
         if let Some((times, refusal)) = &mut self.refuses
             && *times > 0
@@ -395,6 +481,7 @@ impl State {
             ledger,
             blobs,
             tombstones,
+            cells,
             record,
             ..
         } = self;
@@ -402,7 +489,10 @@ impl State {
         let consumed = ledger.storage().references();
         let trick = self.trick;
         let answered = ledger.process(core, |_, _| {
-            let (outcome, adjust) = apply(blobs, tombstones, record, &request.call);
+            let (outcome, adjust) = match &request.call {
+                Call::BreakglassPut(put) => put_cell(cells, record, put),
+                call => apply(blobs, tombstones, record, call),
+            };
             let status = match &outcome {
                 Err(refusal) if !matches!(request.call, Call::Lookup(_)) => {
                     Status(Reply::code(&Err(refusal.clone())))
@@ -435,6 +525,7 @@ impl State {
         let stored = match &request.call {
             Call::Insert(insert) => Some(insert.blob.hash()),
             Call::Delete(delete) => self.tombstones.get(&delete.key).copied(),
+            Call::BreakglassPut(put) => Some(put.cell.hash()),
             _ => None,
         };
         let finding = Reply::finding(&request.subject(), &reply.outcome, stored);
@@ -479,6 +570,7 @@ impl State {
             return Ok(Done::Exchanged);
         };
         match (call, self.blobs.get(key)) {
+            (Call::BreakglassPut(_), _) => Ok(Done::CellStored),
             (Call::Insert(insert), Some((blob, _))) if *blob == insert.blob => Ok(Done::Inserted),
             (Call::Lookup(_), Some((blob, _))) => Ok(Done::Found(blob.clone())),
             (_, Some((blob, _))) => Err(Refusal::AlreadyExists {
@@ -486,6 +578,28 @@ impl State {
             }),
             (_, None) if self.tombstones.contains_key(key) => Err(Refusal::Deleted),
             (_, None) => Err(Refusal::Absent),
+        }
+    }
+}
+
+/// Writes a cell: the outcome, and what goes back.
+fn put_cell(
+    cells: &mut HashMap<Key, (u64, Cell, Option<u64>)>,
+    record: &Record,
+    put: &BreakglassPut,
+) -> (Result<Done, Refusal>, u64) {
+    let blob_hash = put.cell.hash();
+    let current = cells.get(&put.key).map(|(sequence, ..)| *sequence);
+    match current {
+        _ if !put.genuine(&record.server_key) => {
+            (Err(Refusal::BadSignature { blob_hash }), PUT - LOOKUP)
+        }
+        Some(current) if current >= put.sequence => {
+            (Err(Refusal::StaleSequence { current }), PUT - LOOKUP)
+        }
+        _ => {
+            cells.insert(put.key, (put.sequence, put.cell.clone(), None));
+            (Ok(Done::CellStored), 0)
         }
     }
 }

@@ -32,6 +32,7 @@ use tokio::runtime::Builder;
 
 use self::plain::EARLIER;
 use self::wallet::{Wallet, Wish};
+pub(crate) use self::world::folder;
 use self::world::{Counts, World};
 
 const HISTORIES: u64 = 1_000;

@@ -31,5 +31,6 @@ mod paid_kills;
 mod privacy;
 mod processes;
 mod rollover;
+mod total_loss;
 mod unlinkable;
 mod wallet;

@@ -1,0 +1,51 @@
+//! Total loss, and back: what a wallet that has only its root key starts from.
+//!
+//! | file | concept |
+//! | --- | --- |
+//! | `cell` | 256 bytes in a store of their own, at a key that follows from the root key |
+//! | `page` | a blob that the cell names: other tokens, other providers |
+//! | [`calls`](PutCell) | writing a cell, which is paid, and opening it, which is not |
+//! | [`standing`](Standing) | staying restorable: the reserve, the page and the cell, once an epoch |
+//! | [`restore`](Restore) | cell, tokens, page, anchor, snapshot, log |
+//! | `kept` | what a restore has paid for, so that it pays for it once |
+//!
+//! # What it promises
+//!
+//! * **The root key is enough**, with any one provider's address, as long as the reserve is of an epoch
+//!   that the storage node accepts: for as many epochs behind the last cell as its terms say.
+//!   [`Provider::restorable`](crate::Provider::restorable) says for how many, and how often the reserve
+//!   pays for it. Past that, the data is there for whoever buys tokens.
+//! * **What is set aside stays aside.** The reserve pays for nothing else, not even for the last
+//!   operation of a wallet that runs out of tokens.
+//! * **No operation is tied to another.** The reserve is only ever reissued, and what a page lists is
+//!   transferred before it pays. A restore shows both with exchanges, follows reissues and goes no further
+//!   (`purse::redeem`). So it does not find what was in use since the page was written, which is a
+//!   pair or two, unless it [walks](Restore::walking), which ties what it finds together.
+//! * **A crash costs no token**, at any step, as long as the two journals are there.
+//!
+//! # How it fails
+//!
+//! Whoever opens the cell dooms it: the storage node deletes it after the time that its terms name. A restored
+//! wallet writes another as soon as it may, at once with a pause. Two wallets with one root key, or a restore beside a
+//! wallet that is not lost after all, take tokens from each other and nothing else: the purse of the one finds
+//! that its credentials were replaced, and the data has one writer.
+//!
+//! A storage node can give an older cell than the newest. It learns no more by it than a reissue that it has seen, and
+//! the restore ends with [`ReserveTaken`](crate::RecoveryError::ReserveTaken).
+
+mod calls;
+mod cell;
+mod kept;
+mod page;
+mod restore;
+mod standing;
+
+pub use calls::PutCell;
+pub(crate) use cell::Contents;
+pub(crate) use kept::Kept;
+pub(crate) use page::{CREDENTIALS_MAX, Page};
+pub use restore::{Progress, Restore, Stage};
+pub use standing::{Extent, Restorable, Standing, Wrote};
+
+/// How often a reserve pays for a restore; with few tokens it may be once.
+const TIMES: u64 = 2;

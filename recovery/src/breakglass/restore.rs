@@ -1,0 +1,353 @@
+//! From the root key alone to a map that can be read: tokens first, then the data.
+//!
+//! ```text
+//! Cell ─▶ Tokens ─▶ Page ─▶ Tokens ─▶ Anchor ─▶ Snapshot ─▶ Log ─▶ Ready
+//!  free    the       one     those     4 look-ups  what a     what came
+//!          reserve   look-up it lists  with a hint roll-up    behind it
+//!                                                  wrote
+//! ```
+//!
+//! It can be killed at any moment. What was opened, taken and exchanged is in the purse's journal, and
+//! what was read is in a journal of its own, from before it counts as paid: begun again with both, it goes on where
+//! it was, and pays for nothing twice.
+//!
+//! How it fails, beside what any operation may come to: [`RecoveryError::NoCell`],
+//! [`RecoveryError::ReserveExpired`] and [`RecoveryError::ReserveTaken`] say that tokens have to be
+//! bought; [`RecoveryError::OutOfTokens`] how many are missing, about. Buy them with the same provider and call the
+//! same again: it keeps what it has.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use larder_protocol::Address;
+use rand::CryptoRng;
+
+use super::TIMES;
+use super::cell;
+use super::kept::Kept;
+use super::page::{self, Page};
+use crate::log::map::Map;
+use crate::log::register::Answer;
+use crate::log::{Look, OneProvider, Put, Registers};
+use crate::purse::journal::Journal;
+use crate::purse::{Fate, Purse, Restoring};
+use crate::seal::Contents;
+use crate::{Looked, Provider, Purpose, RecoveryError, Removed, RootKey, Slot};
+
+/// What a restore is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Opening the cell.
+    Cell,
+    /// Taking what it holds, or what the page lists.
+    Tokens,
+    /// Reading the page.
+    Page,
+    /// Looking for the newest anchor.
+    Anchor,
+    /// Reading the snapshot, or a value in chunks.
+    Snapshot,
+    /// Reading the log behind it.
+    Log,
+    /// All is there.
+    Ready,
+}
+
+/// How far a restore is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// What it is at.
+    pub stage: Stage,
+    /// Blobs read so far, those from before a crash included.
+    pub blobs: u64,
+    /// Look-ups it takes in all, about, as of the last page; not known before that was read.
+    pub expected: Option<u64>,
+}
+
+type Listener = Arc<Mutex<Box<dyn FnMut(Progress) + Send>>>;
+
+/// A restore from one provider. What is with others too is read from all of them, each with a restore of
+/// its own for the tokens.
+pub struct Restore {
+    root: RootKey,
+    provider: Arc<Provider>,
+    walk: bool,
+    listener: Listener,
+}
+
+impl Restore {
+    /// Begins, or goes on. `kept` is where it keeps what it has read: an empty journal at first, and the
+    /// same one after a crash. The provider needs a purse, which is new or was that of this restore before.
+    ///
+    /// # Errors
+    /// [`RecoveryError::Journal`].
+    pub fn begin(
+        root: &RootKey,
+        provider: Arc<Provider>,
+        kept: impl Journal + 'static,
+    ) -> Result<Self, RecoveryError> {
+        provider.set_kept(Some(Kept::open(Box::new(kept))?));
+        Ok(Restore {
+            root: root.clone(),
+            provider,
+            walk: false,
+            listener: Arc::new(Mutex::new(Box::new(|_| {}))),
+        })
+    }
+
+    /// Follows tokens through the operations of the wallet that was lost, to find all of them. It ties
+    /// those operations to each other and to this restore, for the storage node to see.
+    #[must_use]
+    pub fn walking(self) -> Self {
+        Restore { walk: true, ..self }
+    }
+
+    /// Has `listener` called at every stage and after every look-up.
+    #[must_use]
+    pub fn on_progress(self, listener: impl FnMut(Progress) + Send + 'static) -> Self {
+        let listener: Listener = Arc::new(Mutex::new(Box::new(listener)));
+        Restore { listener, ..self }
+    }
+
+    /// Takes the tokens that are there. Does nothing where they were taken, or none are asked for.
+    ///
+    /// # Errors
+    /// As above. When tokens were bought, it goes on with those.
+    pub async fn tokens(&self) -> Result<(), RecoveryError> {
+        if self.provider.record().tariff.is_none() {
+            return Ok(());
+        }
+        let purse = self.purse()?;
+        for mut lease in purse.orphans() {
+            drop(self.provider.drive(purse, &mut lease).await?);
+        }
+        let restoring = match purse.restoring() {
+            Some(restoring) if restoring.opened.walk >= self.walk => restoring,
+            // A purse that has a cell of its own has lost nothing.
+            None if purse.with_cells(|cells| cells.written.is_some()) => return Ok(()),
+            _ => match self.open(purse).await {
+                // What was bought since does as well.
+                Err(RecoveryError::NoCell) if has_tokens(purse) => return Ok(()),
+                opened => opened?,
+            },
+        };
+        self.redeem(purse).await?;
+        self.suffices(purse, &restoring)?;
+        if restoring.page.is_none() {
+            self.page(purse, restoring.opened.page).await?;
+            self.redeem(purse).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads the map. Take it over to write, then [finish](Restore::finish).
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn map(&self, rng: &mut (impl CryptoRng + ?Sized)) -> Result<Map, RecoveryError> {
+        let registers = OneProvider::new(&self.root, self.provider.clone());
+        let map = Map::open(self.watch(Arc::new(registers)), rng, self.hint()).await;
+        map.map_err(|error| self.in_all(error))
+    }
+
+    /// Registers whose look-ups count as progress, for a map with several providers.
+    #[must_use]
+    pub fn watch(&self, registers: Arc<dyn Registers>) -> Arc<dyn Registers> {
+        Arc::new(Watched {
+            registers,
+            reporter: self.reporter(),
+        })
+    }
+
+    /// The newest anchor as of the cell. One that is older than any token can be is none: the storage node
+    /// may have forgotten what was deleted since.
+    #[must_use]
+    pub fn hint(&self) -> Option<u64> {
+        let purse = self.provider.purse()?;
+        let (epoch, anchor) = purse.with_cells(|cells| cells.hint)?;
+        let (_, oldest) = purse.epochs()?;
+        (anchor > 0 && epoch >= oldest).then_some(anchor)
+    }
+
+    /// Where the data is besides, as of the page.
+    #[must_use]
+    pub fn providers(&self) -> Vec<Address> {
+        self.reporter()
+            .page()
+            .map_or(Vec::new(), |page| page.providers)
+    }
+
+    /// All is there, and the wallet has it: nothing is kept any more.
+    ///
+    /// # Errors
+    /// [`RecoveryError::Journal`].
+    pub fn finish(self) -> Result<(), RecoveryError> {
+        let ready = self.reporter().progress(Stage::Ready);
+        if let Some(purse) = self.provider.purse()
+            && purse.restoring().is_some()
+        {
+            purse.restored()?;
+        }
+        self.provider.set_kept(None);
+        self.reporter().hear(ready);
+        Ok(())
+    }
+
+    fn purse(&self) -> Result<&Purse, RecoveryError> {
+        self.provider.purse().ok_or(RecoveryError::NoPurse)
+    }
+
+    /// Opens the cell and takes the reserve.
+    async fn open(&self, purse: &Purse) -> Result<Restoring, RecoveryError> {
+        self.reporter().report(Stage::Cell);
+        let schedule = purse.schedule();
+        let secret = schedule.secret(&cell::slot());
+        let opened = self.provider.open_cell(secret.keypair()).await?;
+        let opened = opened.ok_or(RecoveryError::NoCell)?;
+        let contents = cell::open(schedule, opened.sequence, &opened.cell);
+        let contents = contents.ok_or(RecoveryError::Misbehaved(
+            "it gives a cell that was not written with this root key",
+        ))?;
+        purse.opened(&opened, &contents, self.walk)?;
+        purse.restoring().ok_or(RecoveryError::NoCell)
+    }
+
+    /// Makes what was found the purse's own, whatever it was reissued to since.
+    async fn redeem(&self, purse: &Purse) -> Result<(), RecoveryError> {
+        self.reporter().report(Stage::Tokens);
+        while let Some(mut lease) = purse.redeem(self.provider.nonce())? {
+            self.provider.prepare(purse, &mut lease).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether there are any tokens to go on with, and if not, why.
+    fn suffices(&self, purse: &Purse, restoring: &Restoring) -> Result<(), RecoveryError> {
+        if has_tokens(purse) {
+            return Ok(());
+        }
+        let (opened, oldest) = (&restoring.opened, purse.epochs().map(|(_, oldest)| oldest));
+        let expired = oldest.map_or(0, |oldest| oldest.0.saturating_sub(opened.epoch.0));
+        let needed = opened.tokens.div_ceil(TIMES);
+        Err(match expired {
+            0 => RecoveryError::ReserveTaken { needed },
+            epochs => RecoveryError::ReserveExpired { epochs, needed },
+        })
+    }
+
+    /// Reads the page that the cell names.
+    async fn page(&self, purse: &Purse, number: u64) -> Result<(), RecoveryError> {
+        self.reporter().report(Stage::Page);
+        if number == 0 {
+            return purse.paged(None);
+        }
+        let schedule = purse.schedule();
+        match self
+            .provider
+            .lookup(schedule.key(&page::slot(number)))
+            .await?
+        {
+            Looked::Found(blob) => {
+                let page = Page::open(schedule, number, &blob);
+                let page = page.ok_or(RecoveryError::Misbehaved(
+                    "it gives bytes that are not ours for a page",
+                ))?;
+                purse.page(number, blob.hash(), Fate::Stored)?;
+                purse.paged(Some(page))
+            }
+            // Another device has gone on, or the storage node lost it: the data is worth more.
+            Looked::Absent | Looked::Deleted => purse.paged(None),
+        }
+    }
+
+    /// Says how many tokens are missing for all of it, as far as is known.
+    fn in_all(&self, error: RecoveryError) -> RecoveryError {
+        let RecoveryError::OutOfTokens { needed, held } = error else {
+            return error;
+        };
+        let Progress {
+            blobs, expected, ..
+        } = self.reporter().progress(Stage::Log);
+        let price = self.provider.record().tariff.map_or(0, |t| t.prices.lookup);
+        let left = expected.unwrap_or(0).saturating_sub(blobs);
+        let needed = needed.max(left.saturating_mul(price));
+        RecoveryError::OutOfTokens { needed, held }
+    }
+
+    fn reporter(&self) -> Reporter {
+        Reporter {
+            provider: self.provider.clone(),
+            listener: self.listener.clone(),
+        }
+    }
+}
+
+/// Whether there are any that pay.
+fn has_tokens(purse: &Purse) -> bool {
+    let holdings = purse.holdings();
+    holdings.tokens > holdings.reserve
+}
+
+/// Who knows how far a restore is.
+struct Reporter {
+    provider: Arc<Provider>,
+    listener: Listener,
+}
+
+impl Reporter {
+    fn page(&self) -> Option<Page> {
+        let restoring = self.provider.purse()?.restoring()?;
+        restoring.page.flatten().map(|page| *page)
+    }
+
+    fn progress(&self, stage: Stage) -> Progress {
+        Progress {
+            stage,
+            blobs: self.provider.with_kept(|kept| kept.blobs()).unwrap_or(0),
+            expected: self.page().map(|page| page.lookups.into()),
+        }
+    }
+
+    fn report(&self, stage: Stage) {
+        self.hear(self.progress(stage));
+    }
+
+    fn hear(&self, progress: Progress) {
+        let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
+        listener(progress);
+    }
+}
+
+/// Registers whose look-ups are reported.
+struct Watched {
+    registers: Arc<dyn Registers>,
+    reporter: Reporter,
+}
+
+impl Registers for Watched {
+    fn insert<'a>(&'a self, slot: Slot, contents: &'a Contents) -> Answer<'a, Put> {
+        self.registers.insert(slot, contents)
+    }
+
+    fn lookup(&self, slot: Slot) -> Answer<'_, Look> {
+        Box::pin(async move {
+            let look = self.registers.lookup(slot).await?;
+            self.reporter.report(match slot.purpose {
+                Purpose::Anchor => Stage::Anchor,
+                Purpose::Chunk => Stage::Snapshot,
+                _ => Stage::Log,
+            });
+            Ok(look)
+        })
+    }
+
+    fn delete(&self, slot: Slot) -> Answer<'_, Removed> {
+        self.registers.delete(slot)
+    }
+}
+
+impl fmt::Debug for Restore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Restore(..)")
+    }
+}

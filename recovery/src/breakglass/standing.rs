@@ -1,0 +1,374 @@
+//! Staying restorable: the reserve, the page and the cell, once an epoch.
+//!
+//! When each is due is drawn from the root key and the epoch, so that nobody else can tell:
+//!
+//! | what | when |
+//! | --- | --- |
+//! | deleting pages that no cell names | in the first quarter of an epoch, like reissues |
+//! | the page | in the second quarter |
+//! | the cell | in the three eighths behind it |
+//!
+//! A cell is not written behind a write to the primary store, but after a pause that is drawn anew each time; a
+//! wallet that never rests writes it anyway an eighth of an epoch late. So neither what the cell
+//! store holds nor when it was written ties it to anything else. Before the first cell, and after a restore,
+//! all of it is due at once, with the same pauses.
+//!
+//! The reserve pays for twice what a restore takes, at least; when the tokens do not suffice, for once.
+
+use larder_protocol::{Address, Record};
+
+use super::TIMES;
+use super::calls::PutCell;
+use super::cell::{self, Contents};
+use super::page::{self, Page};
+use crate::log::map::Map;
+use crate::purse::{Aside, Fate, Held, Purse, Written};
+use crate::{Provider, RecoveryError, Written as Stored};
+
+/// Look-ups in front of and behind what a restore reads: the search for the newest anchor, and the
+/// window that runs ahead of the end.
+const AROUND: u64 = 64 + 32;
+
+/// Fees that a restore may need besides, for taking the reserve and gathering.
+const FEES: u64 = 4;
+
+/// Sequences, or numbers of pages, that are tried when others of this wallet are there.
+const TRIES: u32 = 16;
+
+/// What a restore would have to find.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extent {
+    /// The newest anchor of the log; 0 for none.
+    pub anchor: u64,
+    /// Look-ups that it takes, about.
+    pub lookups: u64,
+    /// All providers of the data, so that any of them leads to the others.
+    pub providers: Vec<Address>,
+}
+
+impl Extent {
+    /// Of a map that is stored with these providers.
+    #[must_use]
+    pub fn of(map: &Map, providers: Vec<Address>) -> Self {
+        Extent {
+            anchor: map.log().generation(),
+            lookups: map.slots().len() as u64 + AROUND,
+            providers,
+        }
+    }
+
+    /// What reading it once costs under these terms, in tokens.
+    fn cost(&self, record: &Record) -> u64 {
+        let prices = record.tariff.as_ref().map(|tariff| &tariff.prices);
+        prices.map_or(0, |prices| {
+            let reading = self.lookups.saturating_mul(prices.lookup);
+            reading.saturating_add(prices.transfer.saturating_mul(FEES))
+        })
+    }
+}
+
+/// Whether the wallet could be restored from its root key alone, if everything were lost now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Restorable {
+    /// How often the reserve in the cell pays for a restore at the present size.
+    pub times: u64,
+    /// Epochs that may begin before the reserve expires, if no other cell is written; `None` when it
+    /// has expired, or no cell was written yet.
+    pub epochs: Option<u32>,
+}
+
+impl Restorable {
+    /// Whether it could.
+    #[must_use]
+    pub fn is_now(&self) -> bool {
+        self.times > 0 && self.epochs.is_some()
+    }
+}
+
+/// What staying restorable took, and when it takes more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// How it stands.
+    pub restorable: Restorable,
+    /// What was written at this call.
+    pub wrote: Option<Wrote>,
+    /// Tokens that are missing for a reserve, in a purchase of at least two pairs; 0 if none are.
+    pub missing: u64,
+    /// When to call again, in unix seconds. A new epoch may make it sooner.
+    pub next: u64,
+}
+
+/// What a call has written; one thing at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wrote {
+    /// Old pages were deleted.
+    Drop,
+    /// A page.
+    Page,
+    /// The cell.
+    Cell,
+}
+
+impl Provider {
+    /// Whether the wallet could be restored. Costs nothing, and asks nobody.
+    ///
+    /// # Errors
+    /// [`RecoveryError::NoPurse`].
+    pub fn restorable(&self, extent: &Extent) -> Result<Restorable, RecoveryError> {
+        let purse = self.purse.as_ref().ok_or(RecoveryError::NoPurse)?;
+        let written = purse.with_cells(|cells| cells.written);
+        let written = written.filter(|written| written.tokens > 0);
+        let oldest = purse.epochs().map(|(_, oldest)| oldest);
+        let epochs = written.zip(oldest);
+        let epochs = epochs.and_then(|(written, oldest)| written.epoch.0.checked_sub(oldest.0));
+        let cost = extent.cost(&self.record()).max(1);
+        let tokens = written.filter(|_| epochs.is_some()).map_or(0, |w| w.tokens);
+        Ok(Restorable {
+            times: tokens / cost,
+            epochs,
+        })
+    }
+
+    /// Does what is due for the wallet to be restorable, at most one thing at a time, and
+    /// [keeps the purse up](Provider::upkeep) in front of it. Call it at every start and when
+    /// [`next`](Standing::next) has come; `now` is in unix seconds.
+    ///
+    /// # Errors
+    /// [`RecoveryError::NoPurse`]; [`RecoveryError::OutOfTokens`] when not even the cell can be
+    /// paid for; and those of any operation. Calling it again is safe.
+    pub async fn stay_restorable(
+        &self,
+        now: u64,
+        extent: &Extent,
+    ) -> Result<Standing, RecoveryError> {
+        let purse = self.purse.as_ref().ok_or(RecoveryError::NoPurse)?;
+        let upkeep = self.upkeep(now).await?;
+        let mut standing = Standing {
+            restorable: self.restorable(extent)?,
+            wrote: None,
+            missing: 0,
+            next: u64::MAX,
+        };
+        let epoch = u64::from(self.record().epoch_seconds);
+        for due in self.due(purse, now) {
+            if due.at > now {
+                standing.next = due.at.min(standing.next);
+                break;
+            }
+            match self.write(purse, due.what, extent).await {
+                Ok(0) => {
+                    standing.wrote = Some(due.what);
+                    standing.restorable = self.restorable(extent)?;
+                    let next = self.due(purse, now).first().map(|due| due.at);
+                    standing.next = next.unwrap_or(u64::MAX);
+                    break;
+                }
+                Ok(missing) => standing.missing = missing,
+                // The cell is worth more than all others, and may still be paid for.
+                Err(RecoveryError::OutOfTokens { .. }) if due.what != Wrote::Cell => {}
+                Err(error) => return Err(error),
+            }
+            // What could not be done waits for tokens.
+            standing.next = now + epoch / 32 + 1;
+        }
+        let epoch_end = purse.epoch_seen().unwrap_or(now) + epoch;
+        standing.next = standing.next.min(epoch_end.max(now + 1));
+        standing.next = upkeep
+            .next
+            .map_or(standing.next, |at| at.min(standing.next));
+        Ok(standing)
+    }
+
+    async fn write(
+        &self,
+        purse: &Purse,
+        what: Wrote,
+        extent: &Extent,
+    ) -> Result<u64, RecoveryError> {
+        match what {
+            Wrote::Drop => self.drop_pages(purse).await.map(|()| 0),
+            Wrote::Page => {
+                // Not what becomes the reserve, which is in the cell.
+                drop(self.set_aside(purse, extent).await?);
+                self.write_page(purse, extent).await.map(|()| 0)
+            }
+            Wrote::Cell => match self.set_aside(purse, extent).await? {
+                Ok(reserve) => self.write_cell(purse, reserve, extent).await.map(|()| 0),
+                Err(missing) => Ok(missing),
+            },
+        }
+    }
+
+    /// The reserve, or how many tokens are missing for one.
+    async fn set_aside(
+        &self,
+        purse: &Purse,
+        extent: &Extent,
+    ) -> Result<Result<[Held; 2], u64>, RecoveryError> {
+        let once = extent.cost(&self.record());
+        let mut missing = 0;
+        for times in (1..=TIMES).rev() {
+            loop {
+                match purse.set_aside(once.saturating_mul(times), self.nonce())? {
+                    Aside::Pair(reserve) => return Ok(Ok(*reserve)),
+                    Aside::Exchange(mut lease) => drop(self.prepare(purse, &mut lease).await?),
+                    Aside::Short(tokens) => {
+                        missing = missing.max(tokens);
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(Err(missing))
+    }
+
+    async fn write_cell(
+        &self,
+        purse: &Purse,
+        reserve: [Held; 2],
+        extent: &Extent,
+    ) -> Result<(), RecoveryError> {
+        let (page, written) = purse.with_cells(|cells| (cells.newest_page(), cells.written));
+        let epoch = reserve[0].epoch;
+        let first = u64::from(epoch.0) << 16;
+        let mut sequence = written.map_or(first, |written| first.max(written.sequence + 1));
+        let tokens = reserve.iter().map(|held| held.amount).sum();
+        let contents = Contents {
+            reserve,
+            anchor: extent.anchor,
+            page: page.unwrap_or(0),
+        };
+        let schedule = purse.schedule();
+        let secret = schedule.secret(&cell::slot());
+        for _ in 0..TRIES {
+            let sealed = cell::seal(schedule, sequence, &contents);
+            match self.put_cell(secret.keypair(), sequence, sealed).await? {
+                PutCell::Stored => {
+                    return purse.written(Written {
+                        sequence,
+                        epoch,
+                        tokens,
+                        page: contents.page,
+                    });
+                }
+                // Another device of this wallet, or this one before it lost its journal.
+                PutCell::Stale(current) if current >> 16 <= u64::from(epoch.0) => {
+                    sequence = current + 1;
+                }
+                PutCell::Stale(_) => break,
+            }
+        }
+        Err(RecoveryError::Misbehaved(
+            "it holds a cell of a sequence that no device can have written",
+        ))
+    }
+
+    async fn write_page(&self, purse: &Purse, extent: &Extent) -> Result<(), RecoveryError> {
+        let Some((epoch, _)) = purse.epochs() else {
+            return Ok(());
+        };
+        let page = Page {
+            lookups: u32::try_from(extent.lookups).unwrap_or(u32::MAX),
+            providers: extent.providers.clone(),
+            credentials: purse.list()?,
+        };
+        let schedule = purse.schedule();
+        let last = purse.with_cells(|cells| cells.last_page());
+        let mut number = (u64::from(epoch.0) << 16).max(last) + 1;
+        for _ in 0..TRIES {
+            let blob = page.seal(schedule, number);
+            let (key, hash) = (schedule.key(&page::slot(number)), blob.hash());
+            purse.page(number, hash, Fate::Begun)?;
+            match self.insert(key, blob).await? {
+                Stored::New | Stored::Already => {
+                    return purse.page(number, hash, Fate::Stored);
+                }
+                // Of another device, or of this one before it lost its journal.
+                Stored::Occupied(_) | Stored::Tombstoned => {
+                    purse.page(number, hash, Fate::Deleted)?;
+                    number += 1;
+                }
+            }
+        }
+        Err(RecoveryError::Misbehaved(
+            "it holds pages of numbers that no device can have written",
+        ))
+    }
+
+    async fn drop_pages(&self, purse: &Purse) -> Result<(), RecoveryError> {
+        let schedule = purse.schedule();
+        for (number, hash) in purse.with_cells(|cells| cells.old_pages()) {
+            let secret = schedule.secret(&page::slot(number));
+            match self.delete(secret.keypair(), hash).await {
+                // Another one is there, which is not this device's to delete.
+                Ok(_) | Err(RecoveryError::Refused(_)) => {}
+                Err(error) => return Err(error),
+            }
+            purse.page(number, hash, Fate::Deleted)?;
+        }
+        Ok(())
+    }
+}
+
+/// Something to be written.
+struct Due {
+    at: u64,
+    what: Wrote,
+}
+
+impl Provider {
+    /// What is to be written, in order; nothing during a restore.
+    fn due(&self, purse: &Purse, now: u64) -> Vec<Due> {
+        let epochs = purse.epochs().filter(|_| purse.restoring().is_none());
+        let Some(((current, _), seen)) = epochs.zip(purse.epoch_seen()) else {
+            return Vec::new();
+        };
+        let epoch = u64::from(self.record().epoch_seconds);
+        let (first, old, page, cell) = purse.with_cells(|cells| {
+            let cell = cells.written.filter(|written| written.tokens > 0);
+            // What the page of a wallet that was lost lists has been taken.
+            let taken = cells.written.filter(|written| written.tokens == 0);
+            let taken = taken.map_or(0, |written| written.page);
+            let is_of = |number: u64| number >> 16 >= u64::from(current.0);
+            (
+                cell.is_none(),
+                !cells.old_pages().is_empty(),
+                !cells
+                    .newest_page()
+                    .is_some_and(|page| page > taken && is_of(page)),
+                !cell.is_some_and(|cell| is_of(cell.sequence)),
+            )
+        });
+        let within = |label: &[u8], from: u64, span: u64| match first {
+            true => now,
+            false => seen + from + purse.draw(label, current) % (span + 1),
+        };
+        let mut due = Vec::new();
+        // In an epoch behind that of the cell that replaced what names them.
+        if old && cell && !first {
+            let at = within(b"drop", 0, epoch / 4);
+            due.push(Due {
+                at,
+                what: Wrote::Drop,
+            });
+        }
+        if page {
+            let at = within(b"page", epoch / 4, epoch / 4);
+            due.push(Due {
+                at,
+                what: Wrote::Page,
+            });
+        }
+        if cell {
+            let at = within(b"cell", epoch / 2, epoch * 3 / 8);
+            let pause = self.draw() % (epoch / 32 + 1) + 1;
+            let at = purse.rest(now, at, pause, epoch / 8);
+            due.push(Due {
+                at,
+                what: Wrote::Cell,
+            });
+        }
+        due.sort_by_key(|due| due.at);
+        due
+    }
+}

@@ -1,0 +1,432 @@
+//! What a purse knows of its breakglass cell and of its pages, and what a restore has found.
+//!
+//! Credentials are `Held` like all others; what they are set aside for is in front of them, so that a crash
+//! between the two leaves none that pays for what it must not.
+//!
+//! A change, as an event (integers big-endian):
+//!
+//! | code | change | fields, bytes |
+//! | --- | --- | --- |
+//! | 0 | `Marked` | mark 1, serials 1 + 32 n |
+//! | 1 | `Opened` | walk 1, sequence 8, anchor 8, page 8, epoch 4 and tokens 8 of the reserve |
+//! | 2 | `Paged` | a page that was read, without its credentials, to the end; nothing when there is none |
+//! | 3 | `Restored` | – |
+//! | 4 | `Written` | a cell's sequence 8, epoch 4, tokens 8, page 8 |
+//! | 5 | `Page` | number 8, hash of the blob 32, 0 begun, 1 stored or 2 deleted 1 |
+
+use std::collections::BTreeMap;
+
+use larder_credentials::{Epoch, Reference};
+use larder_protocol::{BlobHash, Call};
+
+use super::event::Fields;
+use super::held::{Held, Mark};
+use crate::breakglass::Page;
+
+/// One change of it.
+#[derive(Debug, Clone)]
+pub(crate) enum Change {
+    /// Credentials are set aside for something else than before.
+    Marked { mark: Mark, serials: Vec<Reference> },
+    /// A cell was opened: a restore begins.
+    Opened(Opened),
+    /// Its page was read, or there is none.
+    Paged(Option<Box<Page>>),
+    /// The restore is over.
+    Restored,
+    /// A cell was written: the reserve is what was to be.
+    Written(Written),
+    /// What became of a page.
+    Page {
+        number: u64,
+        hash: BlobHash,
+        fate: Fate,
+    },
+}
+
+/// A cell that was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Opened {
+    /// Whether the restore follows its tokens through operations.
+    pub(crate) walk: bool,
+    pub(crate) sequence: u64,
+    pub(crate) anchor: u64,
+    pub(crate) page: u64,
+    /// The epoch of its reserve, and what that held.
+    pub(crate) epoch: Epoch,
+    pub(crate) tokens: u64,
+}
+
+/// A cell that was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Written {
+    pub(crate) sequence: u64,
+    /// The epoch of its reserve.
+    pub(crate) epoch: Epoch,
+    /// What that holds.
+    pub(crate) tokens: u64,
+    pub(crate) page: u64,
+}
+
+/// What became of a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Fate {
+    /// It may be stored.
+    Begun = 0,
+    /// It is stored.
+    Stored = 1,
+    /// It was deleted.
+    Deleted = 2,
+}
+
+/// A restore under way.
+#[derive(Debug, Clone)]
+pub(crate) struct Restoring {
+    pub(crate) opened: Opened,
+    /// The page, once it was looked for.
+    pub(crate) page: Option<Option<Box<Page>>>,
+}
+
+/// The sum of the changes.
+#[derive(Default)]
+pub(crate) struct Cells {
+    /// Those that are set aside for something.
+    marks: BTreeMap<Reference, Mark>,
+    pub(crate) written: Option<Written>,
+    /// Pages that are there or may be, by number.
+    pub(crate) pages: BTreeMap<u64, (BlobHash, Fate)>,
+    pub(crate) restoring: Option<Restoring>,
+    /// The anchor of the cell that was opened last.
+    pub(crate) hint: Option<(Epoch, u64)>,
+}
+
+impl Cells {
+    pub(crate) fn mark(&self, serial: &Reference) -> Mark {
+        self.marks.get(serial).copied().unwrap_or_default()
+    }
+
+    /// The newest page that is stored.
+    pub(crate) fn newest_page(&self) -> Option<u64> {
+        let stored = self.pages.iter().rev();
+        let mut stored = stored.filter(|(_, (_, fate))| *fate == Fate::Stored);
+        stored.next().map(|(number, _)| *number)
+    }
+
+    /// The highest number that a page was given.
+    pub(crate) fn last_page(&self) -> u64 {
+        let named = self.written.map_or(0, |written| written.page);
+        let last = self.pages.last_key_value().map_or(0, |(number, _)| *number);
+        named.max(last)
+    }
+
+    /// Pages that neither the cell names nor the next one will.
+    pub(crate) fn old_pages(&self) -> Vec<(u64, BlobHash)> {
+        let needed = [self.written.map(|written| written.page), self.newest_page()];
+        let pages = self.pages.iter();
+        pages
+            .filter(|(number, _)| !needed.contains(&Some(**number)))
+            .map(|(number, (hash, _))| (*number, *hash))
+            .collect()
+    }
+
+    /// Takes a change.
+    pub(crate) fn apply(&mut self, change: Change) {
+        match change {
+            Change::Marked { mark, serials } => self.set(mark, serials),
+            Change::Opened(opened) => {
+                self.hint = Some((opened.epoch, opened.anchor));
+                self.restoring = Some(Restoring { opened, page: None });
+            }
+            Change::Paged(page) => {
+                if let Some(restoring) = &mut self.restoring {
+                    restoring.page = Some(page);
+                }
+            }
+            Change::Restored => {
+                if let Some(Restoring { opened, .. }) = self.restoring.take() {
+                    // Its tokens are taken; what is written next has a higher sequence.
+                    self.written = Some(Written {
+                        sequence: opened.sequence,
+                        epoch: opened.epoch,
+                        tokens: 0,
+                        page: opened.page,
+                    });
+                }
+            }
+            Change::Written(written) => {
+                self.written = Some(written);
+                if self.marks.values().any(|mark| *mark == Mark::Next) {
+                    for mark in self.marks.values_mut() {
+                        *mark = match mark {
+                            Mark::Next => Mark::Reserve,
+                            _ => Mark::Listed,
+                        };
+                    }
+                }
+            }
+            Change::Page {
+                number,
+                fate: Fate::Deleted,
+                ..
+            } => drop(self.pages.remove(&number)),
+            Change::Page { number, hash, fate } => {
+                self.pages.insert(number, (hash, fate));
+            }
+        }
+    }
+
+    /// A call has replaced these two by those: a reissue passes on what they are for.
+    pub(crate) fn replaced(&mut self, call: &Call, from: &[Held; 2], to: &[Held; 2]) {
+        let [first, second] = from.each_ref().map(|held| self.mark(&held.serial));
+        let mark = match call {
+            Call::Reissue => first.max(second),
+            _ => Mark::Free,
+        };
+        self.set(Mark::Free, from.iter().map(|held| held.serial));
+        self.set(mark, to.iter().map(|held| held.serial));
+    }
+
+    fn set(&mut self, mark: Mark, serials: impl IntoIterator<Item = Reference>) {
+        for serial in serials {
+            match mark {
+                Mark::Free => drop(self.marks.remove(&serial)),
+                mark => drop(self.marks.insert(serial, mark)),
+            }
+        }
+    }
+
+    /// The changes that make this out of nothing, as far as it is about these credentials.
+    pub(crate) fn snapshot<'a>(&self, known: impl Iterator<Item = &'a Held>) -> Vec<Change> {
+        let mut changes = Vec::new();
+        if let Some(Restoring { opened, page }) = &self.restoring {
+            changes.push(Change::Opened(*opened));
+            changes.extend(page.clone().map(Change::Paged));
+        }
+        changes.extend(self.written.map(Change::Written));
+        for (&number, &(hash, fate)) in &self.pages {
+            changes.push(Change::Page { number, hash, fate });
+        }
+        let marked = known.map(|held| (held.serial, self.mark(&held.serial)));
+        let marked = marked.filter(|(_, mark)| *mark != Mark::Free);
+        changes.extend(marked.map(|(serial, mark)| Change::Marked {
+            mark,
+            serials: vec![serial],
+        }));
+        changes
+    }
+}
+
+impl Change {
+    pub(super) fn encode(&self, to: &mut Vec<u8>) {
+        match self {
+            Change::Marked { mark, serials } => {
+                to.extend_from_slice(&[0, *mark as u8, serials.len() as u8]);
+                serials.iter().for_each(|s| to.extend_from_slice(&s.0));
+            }
+            Change::Opened(opened) => {
+                to.extend_from_slice(&[1, u8::from(opened.walk)]);
+                let numbers = [opened.sequence, opened.anchor, opened.page];
+                to.extend_from_slice(numbers.map(u64::to_be_bytes).as_flattened());
+                to.extend_from_slice(&opened.epoch.0.to_be_bytes());
+                to.extend_from_slice(&opened.tokens.to_be_bytes());
+            }
+            Change::Paged(page) => {
+                to.push(2);
+                page.iter().for_each(|page| page.encode(to));
+            }
+            Change::Restored => to.push(3),
+            Change::Written(written) => {
+                to.push(4);
+                to.extend_from_slice(&written.sequence.to_be_bytes());
+                to.extend_from_slice(&written.epoch.0.to_be_bytes());
+                to.extend_from_slice(&written.tokens.to_be_bytes());
+                to.extend_from_slice(&written.page.to_be_bytes());
+            }
+            Change::Page { number, hash, fate } => {
+                to.push(5);
+                to.extend_from_slice(&number.to_be_bytes());
+                to.extend_from_slice(&hash.0);
+                to.push(*fate as u8);
+            }
+        }
+    }
+
+    pub(super) fn decode(fields: &mut Fields<'_>) -> Option<Self> {
+        Some(match fields.u8()? {
+            0 => Change::Marked {
+                mark: Mark::of(fields.u8()?)?,
+                serials: fields.list(|fields| fields.array().map(Reference))?,
+            },
+            1 => Change::Opened(Opened {
+                walk: fields.bool()?,
+                sequence: fields.u64()?,
+                anchor: fields.u64()?,
+                page: fields.u64()?,
+                epoch: Epoch(u32::from_be_bytes(fields.array()?)),
+                tokens: fields.u64()?,
+            }),
+            2 => Change::Paged(match fields.rest() {
+                [] => None,
+                page => Some(Box::new(Page::decode(page)?)),
+            }),
+            3 => Change::Restored,
+            4 => Change::Written(Written {
+                sequence: fields.u64()?,
+                epoch: Epoch(u32::from_be_bytes(fields.array()?)),
+                tokens: fields.u64()?,
+                page: fields.u64()?,
+            }),
+            5 => Change::Page {
+                number: fields.u64()?,
+                hash: BlobHash(fields.array()?),
+                fate: match fields.u8()? {
+                    0 => Fate::Begun,
+                    1 => Fate::Stored,
+                    2 => Fate::Deleted,
+                    _ => return None,
+                },
+            },
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::event::Event;
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn bytes_are_a_change_in_one_form_only_or_none(
+            code in 0..7_u8,
+            rest in proptest::collection::vec(0..4_u8, 0..60),
+        ) {
+            let entry = [&[17, code], &rest[..]].concat();
+            if let Some(event) = Event::decode(&entry) {
+                prop_assert_eq!(&*event.encode(), &entry);
+            }
+        }
+    }
+
+    fn marks(cells: &Cells, serials: [u8; 3]) -> [Mark; 3] {
+        serials.map(|serial| cells.mark(&Reference([serial; 32])))
+    }
+
+    fn held(serial: u8) -> Held {
+        let mut held = Held::worth(Epoch(5), 1);
+        held.serial = Reference([serial; 32]);
+        held
+    }
+
+    fn marked(mark: Mark, serial: u8) -> Change {
+        let serials = vec![Reference([serial; 32])];
+        Change::Marked { mark, serials }
+    }
+
+    const WRITTEN: Written = Written {
+        sequence: 1,
+        epoch: Epoch(5),
+        tokens: 9,
+        page: 3,
+    };
+
+    #[test]
+    fn a_cell_makes_the_next_reserve_the_reserve_and_gives_the_old_one_back() {
+        let mut cells = Cells::default();
+        cells.apply(marked(Mark::Reserve, 1));
+        cells.apply(marked(Mark::Listed, 3));
+        // One that is written again with the same reserve changes nothing.
+        cells.apply(Change::Written(WRITTEN));
+        let [reserve, next, listed] = [Mark::Reserve, Mark::Next, Mark::Listed];
+        assert_eq!(marks(&cells, [1, 2, 3]), [reserve, Mark::Free, listed]);
+        cells.apply(marked(Mark::Next, 2));
+        assert_eq!(marks(&cells, [1, 2, 3]), [reserve, next, listed]);
+        cells.apply(Change::Written(WRITTEN));
+        assert_eq!(marks(&cells, [1, 2, 3]), [listed, reserve, listed]);
+    }
+
+    #[test]
+    fn a_reissue_passes_the_stronger_mark_on_and_a_transfer_takes_it_off() {
+        for (call, expected) in [(Call::Reissue, Mark::Listed), (Call::Transfer, Mark::Free)] {
+            let mut cells = Cells::default();
+            cells.apply(marked(Mark::Listed, 2));
+            cells.replaced(&call, &[held(1), held(2)], &[held(3), held(4)]);
+            assert_eq!(marks(&cells, [2, 3, 4]), [Mark::Free, expected, expected]);
+        }
+    }
+
+    #[test]
+    fn a_page_is_old_when_neither_the_cell_names_it_nor_the_next_one_will() {
+        let mut cells = Cells::default();
+        cells.apply(Change::Written(WRITTEN));
+        let hash = BlobHash([0; 32]);
+        for (number, fate) in [
+            (1, Fate::Stored),
+            (2, Fate::Begun),
+            (3, Fate::Stored),
+            (4, Fate::Stored),
+            (5, Fate::Begun),
+        ] {
+            cells.apply(Change::Page { number, hash, fate });
+        }
+        let old = |cells: &Cells| {
+            cells
+                .old_pages()
+                .iter()
+                .map(|page| page.0)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!((cells.newest_page(), cells.last_page()), (Some(4), 5));
+        assert_eq!(old(&cells), [1, 2, 5]);
+        let deleted = Fate::Deleted;
+        let mut gone = |number| {
+            cells.apply(Change::Page {
+                number,
+                hash,
+                fate: deleted,
+            });
+            old(&cells)
+        };
+        assert_eq!(gone(1), [2, 5]);
+    }
+
+    #[test]
+    fn a_snapshot_makes_the_same_out_of_nothing() {
+        let mut cells = Cells::default();
+        let opened = Opened {
+            walk: true,
+            sequence: 7,
+            anchor: 8,
+            page: 9,
+            epoch: Epoch(5),
+            tokens: 10,
+        };
+        let page = Change::Page {
+            number: 9,
+            hash: BlobHash([4; 32]),
+            fate: Fate::Stored,
+        };
+        for change in [
+            marked(Mark::Reserve, 1),
+            Change::Opened(opened),
+            Change::Paged(None),
+            Change::Written(WRITTEN),
+            page,
+        ] {
+            cells.apply(change);
+        }
+        let known = held(1);
+        let mut again = Cells::default();
+        let changes = cells.snapshot([&known].into_iter());
+        changes.into_iter().for_each(|change| again.apply(change));
+        assert_eq!(marks(&again, [1, 2, 3]), marks(&cells, [1, 2, 3]));
+        assert_eq!((again.written, again.pages.len()), (Some(WRITTEN), 1));
+        let restoring = again.restoring.map(|it| (it.opened, it.page.is_some()));
+        assert_eq!(restoring, Some((opened, true)));
+        assert_eq!(again.hint, cells.hint);
+    }
+}
