@@ -15,3 +15,5 @@ pub(crate) mod receipts;
 pub(crate) mod relay;
 pub(crate) mod restore;
 pub(crate) mod status;
+pub(crate) mod upkeep;
+pub(crate) mod words;

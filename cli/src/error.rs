@@ -26,11 +26,14 @@ pub(crate) enum CliError {
     Purse { path: PathBuf, source: JournalError },
     /// Of the purse and what it was to pay for.
     #[error(
-        "{needed} tokens are needed and the purse holds {held}: get more with \
+        "{needed} tokens are needed and the purse holds {held}, so {} are missing: get more with \
          `larder buy --voucher CODE`, for a code from the storage node's operator, or \
-         `larder buy TOKENS`, then do it again"
+         `larder buy TOKENS`, then do it again", needed.saturating_sub(*held)
     )]
     OutOfTokens { needed: u64, held: u64 },
+    /// What a cell named cannot be taken, so tokens have to be bought for what is stored.
+    #[error("{0}; `larder buy`, then `larder restore` again{more}", more = walking(.0))]
+    NothingTaken(RecoveryError),
     /// A condition on a version that was not met; nothing was written.
     #[error("{}", conflict(.name, *.version, *.exists))]
     Conflict {
@@ -91,6 +94,11 @@ impl CliError {
         }
     }
 
+    /// Whether it is that a storage node does not answer.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        matches!(self, CliError::Recovery(RecoveryError::Unreachable(_)))
+    }
+
     /// 1 failed, 2 usage, 3 out of tokens, 4 conflict, 5 unreachable.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
@@ -100,11 +108,19 @@ impl CliError {
                 first.as_ref().map_or(1, |first| first.exit_code())
             }
             CliError::Usage(_) | CliError::Recovery(RecoveryError::NotSold { .. }) => 2,
-            CliError::OutOfTokens { .. } => 3,
+            CliError::OutOfTokens { .. } | CliError::NothingTaken(_) => 3,
             CliError::Conflict { .. } | CliError::Overtaken | CliError::ProvidersChanged => 4,
             CliError::Recovery(RecoveryError::Unreachable(_)) => 5,
             _ => 1,
         }
+    }
+}
+
+/// What else there is to do.
+fn walking(error: &RecoveryError) -> &'static str {
+    match error {
+        RecoveryError::ReserveTaken { .. } => "; or, to walk, `larder restore --walk`",
+        _ => "",
     }
 }
 
@@ -123,6 +139,9 @@ impl From<RecoveryError> for CliError {
         match error {
             RecoveryError::OutOfTokens { needed, held } => CliError::OutOfTokens { needed, held },
             RecoveryError::Fenced(_) => CliError::Overtaken,
+            error @ (RecoveryError::NoCell
+            | RecoveryError::ReserveExpired { .. }
+            | RecoveryError::ReserveTaken { .. }) => CliError::NothingTaken(error),
             error => CliError::Recovery(error),
         }
     }

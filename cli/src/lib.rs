@@ -14,6 +14,7 @@ mod output;
 mod payer;
 mod progress;
 mod secret_file;
+mod standing;
 mod tokens;
 mod wallet;
 
@@ -26,7 +27,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     buy, delete, demo, get, init, list, log, price, providers, purse, put, receipts, relay,
-    restore, status,
+    restore, status, upkeep, words,
 };
 use crate::error::CliError;
 use crate::output::Output;
@@ -77,9 +78,13 @@ enum Command {
     List(list::Args),
     /// Show the commits since the last roll-up, and whether another device writes
     Log,
-    /// Find everything again, from the root key alone
+    /// Find everything again, tokens included, from the words or the root key alone
     Restore(restore::Args),
-    /// Say how the wallet and its storage nodes are
+    /// Show the words of the root key again, to be written down
+    Words,
+    /// Do what is due for everything to be restorable, tokens included; run it once a day
+    Upkeep(upkeep::Args),
+    /// Say how the wallet and its storage nodes are, and whether all could be restored from the words alone
     Status,
     /// Say what storing, reading and deleting so much costs
     Price(price::Args),
@@ -137,6 +142,8 @@ async fn perform(args: Args, output: &Output) -> Result<(), CliError> {
         Command::List(list) => Box::pin(list::run(list, &wallet, output)).await,
         Command::Log => Box::pin(log::run(&wallet, output)).await,
         Command::Restore(restore) => Box::pin(restore::run(restore, &wallet, output)).await,
+        Command::Words => words::run(&wallet, output),
+        Command::Upkeep(upkeep) => Box::pin(upkeep::run(upkeep, &wallet, output)).await,
         Command::Status => Box::pin(status::run(&wallet, output)).await,
         Command::Price(price) => Box::pin(price::run(price, &wallet, output)).await,
         Command::Buy(buy) => Box::pin(buy::run(buy, &wallet, output)).await,

@@ -79,7 +79,8 @@ pub(crate) fn print(bytes: &[u8]) -> Result<(), CliError> {
     }
 }
 
-fn note(text: &str) {
+/// Writes a line to standard error.
+pub(crate) fn note(text: &str) {
     // Without standard error there is nobody to tell.
     let _ = writeln!(io::stderr(), "{text}");
 }
@@ -88,7 +89,9 @@ fn error_object(error: &CliError) -> Value {
     let object = json!({ "error": error.to_string(), "exit_code": error.exit_code() });
     match error {
         CliError::OutOfTokens { needed, held } => {
-            merged(object, json!({ "needed": needed, "held": held }))
+            let missing = needed.saturating_sub(*held);
+            let tokens = json!({ "needed": needed, "held": held, "missing": missing });
+            merged(object, tokens)
         }
         CliError::Conflict {
             name,

@@ -6,8 +6,10 @@ mod known;
 mod name;
 mod online;
 mod provider_list;
+mod restores;
 mod session;
 mod settings;
+mod start;
 
 use std::fs::File;
 
@@ -19,8 +21,10 @@ pub(crate) use known::Known;
 pub(crate) use name::check_name;
 pub(crate) use online::{Member, Online};
 pub(crate) use provider_list::{version as provider_list_version, write as write_provider_list};
+pub(crate) use restores::Restores;
 pub(crate) use session::Session;
 pub(crate) use settings::{Settings, check_providers};
+pub(crate) use start::Start;
 
 use crate::error::CliError;
 

@@ -17,6 +17,7 @@ use crate::connection::Connection;
 use crate::error::CliError;
 use crate::output::{Output, count};
 use crate::payer::now;
+use crate::standing;
 use crate::wallet::{Folder, Online, Wallet};
 
 /// How often to ask whether a payment has arrived.
@@ -72,7 +73,7 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
     let give_up = args.give_up;
     let which = args.provider.clone();
     let wanted = wanted(args)?;
-    let wallet = Wallet::open(folder)?;
+    let mut wallet = Wallet::open(folder)?;
     let all = &wallet.settings.providers;
     let list = match (which, &wanted) {
         (Some(Which::Address(address)), _) => vec![address],
@@ -111,6 +112,7 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
         let free = "this storage node serves for free: there is nothing to buy";
         return Err(failed.unwrap_or_else(|| CliError::Usage(free.to_owned())));
     }
+    let restorable = stay_restorable(&mut wallet, &online).await;
     let holdings = online.connected().filter_map(Connection::holdings);
     let held: u64 = holdings.map(|held| held.tokens).sum();
     online.close().await?;
@@ -122,13 +124,41 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
     let json = json!({
         "bought": bought,
         "tokens": held,
+        "restorable": restorable.as_ref().ok(),
         "purchases": done.iter().map(json).collect::<Vec<_>>(),
     });
+    if let Err(error) = restorable {
+        output.say(&format!("run `larder upkeep`: what was bought is not in a cell yet: {error}"));
+    }
     let text = || text(&done, bought, held);
     match failed {
         None => output.result(&json, text),
         Some(error) => output.shortfall(json, text, error),
     }
+}
+
+/// Makes a wallet restorable that has stored nothing yet: as long as there is nothing that the cell could
+/// be tied to, there is no pause to wait for. Returns whether the wallet could be restored.
+async fn stay_restorable(wallet: &mut Wallet, online: &Online) -> Result<bool, CliError> {
+    let list = wallet.settings.providers.clone();
+    let Some(known) = &mut wallet.known else {
+        return Ok(false);
+    };
+    let extent = known.extent(&list);
+    let mut all = true;
+    for connection in online.connected() {
+        let provider = &connection.provider;
+        let is_listed = |address: &Address| address.server_key() == provider.server_key();
+        if provider.purse().is_none() || !list.iter().any(is_listed) {
+            continue;
+        }
+        if known.records == 0 && !provider.restorable(&extent)?.is_now() {
+            standing::stay_known(provider, known, &list, true).await?;
+        }
+        all &= provider.restorable(&extent)?.is_now();
+    }
+    wallet.save()?;
+    Ok(all)
 }
 
 /// Goes on with what was begun. One purchase that failed keeps no other one back; returns why it did.

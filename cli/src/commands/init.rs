@@ -1,82 +1,91 @@
 //! `larder init`: make a wallet.
 
-use std::path::{Path, PathBuf};
-
-use larder_onion::{NodeId, PeerAddress};
-use larder_protocol::Address;
 use larder_recovery::RootKey;
 use larder_recovery::quorum::Policy;
+use larder_recovery::words::{self, Count};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::json;
-use zeroize::Zeroizing;
 
 use crate::error::CliError;
 use crate::output::Output;
-use crate::wallet::{Folder, Known, Settings, check_providers};
+use crate::wallet::{Folder, Known, Start};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// A storage node's address, larder1…; may be repeated: what more than half of them hold is
-    /// stored, so three may lose one
-    #[arg(long = "provider", value_name = "ADDRESS", required = true)]
-    providers: Vec<Address>,
-    /// The wallet's LSP, as node_id@ip:port; may be repeated
-    #[arg(long = "lsp", value_name = "PEER", required = true)]
-    lsps: Vec<PeerAddress>,
-    /// A relay behind the LSP for requests and answers to pass; may be repeated
-    #[arg(long = "relay", value_name = "NODE_ID")]
-    relays: Vec<NodeId>,
-    /// Take the root key from this file (- for standard input) instead of drawing a new one;
-    /// then run `larder restore`, for which one of the storage nodes is enough
-    #[arg(long, value_name = "FILE")]
-    root_file: Option<PathBuf>,
+    #[command(flatten)]
+    start: Start,
+    /// Draw 24 words for a new root key instead of 12
+    #[arg(long, conflicts_with_all = ["words", "root_file"])]
+    long: bool,
 }
 
 pub(crate) fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), CliError> {
-    check_providers(&args.providers)?;
-    let settings = Settings {
-        providers: args.providers,
-        lsps: args.lsps,
-        relays: args.relays,
-    };
-    let (root, known) = match &args.root_file {
-        None => (
-            RootKey::generate(&mut StdRng::from_os_rng()),
-            Some(Known::default()),
-        ),
-        Some(path) => {
-            let text = Zeroizing::new(read_text(path).map_err(CliError::file("read", path))?);
-            let wrong = |error| CliError::Usage(format!("{}: {error}", path.display()));
-            (text.parse().map_err(wrong)?, None)
+    let kept = args.start.root()?;
+    let settings = args.start.settings()?;
+    let next = kept.is_some();
+    // Words that were given may open other wallets, too: they are not for this folder to keep.
+    let (root, words) = match kept {
+        Some(root) => (root, None),
+        None => {
+            let count = match args.long {
+                true => Count::TwentyFour,
+                false => Count::Twelve,
+            };
+            let words = words::generate(&mut StdRng::from_os_rng(), count);
+            let root = RootKey::from_words(&words);
+            let root = root.map_err(|error| CliError::Failed(error.to_string()))?;
+            (root, Some(words))
         }
     };
-    folder.create(&root, &settings, known.as_ref())?;
-    let kept = args.root_file.is_some();
-    let (file, folder) = (folder.root_key(), &folder.path);
+    let known = (!next).then(Known::default);
+    let words = words.as_ref().map(|words| words.as_str());
+    folder.create(&root, words, &settings, known.as_ref())?;
     let policy = Policy::majority(settings.providers.len());
     let json = json!({
-        "wallet": folder.display().to_string(),
-        "root_file": file.display().to_string(),
-        "restore_next": kept,
+        "wallet": folder.path.display().to_string(),
+        "root_file": folder.root_key().display().to_string(),
+        "words": words,
+        "restore_next": next,
         "providers": settings.providers.len(),
         "acknowledge": policy.acknowledge,
         "recover": policy.recover,
     });
-    output.result(&json, || match kept {
-        true => format!("made {}; now run `larder restore`", folder.display()),
-        false => format!(
-            "made {}\n\nCopy {} to a safe place: it is the root key, and all you need to get \
-             everything back.",
-            folder.display(),
-            file.display()
-        ),
+    output.result(&json, || {
+        let made = folder.path.display();
+        match words {
+            None => format!("made {made}; now run `larder restore`"),
+            Some(words) => format!(
+                "made {made}\n\nWrite these words down, in this order, and keep them where nobody else reads \
+                 them:\n\n{}\n\nWith them and a storage node's address `larder restore --words` brings everything \
+                 back. `larder words` shows them again.",
+                numbered(words)
+            ),
+        }
     })
 }
 
-fn read_text(path: &Path) -> std::io::Result<String> {
-    match path.to_str() {
-        Some("-") => std::io::read_to_string(std::io::stdin()),
-        _ => std::fs::read_to_string(path),
+/// Words as they are written down: four to a line, with their numbers.
+fn numbered(words: &str) -> String {
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let lines = words.chunks(4).zip((1..).step_by(4)).map(|(words, first)| {
+        let words = words.iter().zip(first..);
+        let words: Vec<String> = words
+            .map(|(word, number)| format!("{number:>4}. {word:<10}"))
+            .collect();
+        words.concat().trim_end().to_owned()
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn words_are_shown_with_their_numbers() {
+        let shown = super::numbered("one two three four five");
+        assert_eq!(
+            shown,
+            "   1. one          2. two          3. three        4. four\n   5. five"
+        );
     }
 }

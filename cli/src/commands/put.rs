@@ -73,7 +73,8 @@ fn require_tokens(online: &Online, bytes: u64) -> Result<(), CliError> {
         let record = connection.provider.record();
         let price = larder_recovery::price_in_map(&record, bytes, online.seals());
         let needed = price.map_or(0, |price| price.store);
-        let held = connection.holdings().map_or(0, |held| held.tokens);
+        let holdings = connection.holdings().unwrap_or_default();
+        let held = holdings.tokens.saturating_sub(holdings.reserve);
         match needed <= held {
             true => able += 1,
             false => short = short.or(Some((needed, held))),

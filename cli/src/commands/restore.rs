@@ -1,7 +1,7 @@
-//! `larder restore`: find everything again, from the root key alone.
+//! `larder restore`: find everything again, from the root key alone, tokens included.
 //!
 //! One storage node's address is enough: the map names the others. Can be done again at any time, also after
-//! it was cut short.
+//! it was cut short; then it goes on, and pays for nothing twice.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,20 +13,28 @@ use serde_json::json;
 use crate::durable;
 use crate::error::CliError;
 use crate::output::{Output, bytes, count, merged};
-use crate::progress;
-use crate::wallet::{Folder, Session, Wallet};
+use crate::payer::now;
+use crate::progress::{self, Stages};
+use crate::wallet::{Folder, Restores, Session, Start, Wallet};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
+    #[command(flatten)]
+    start: Start,
     /// Also read every value, and write it to a file of its name in this folder
     #[arg(long, value_name = "FOLDER")]
     to: Option<PathBuf>,
     /// Forget what this device knows, and believe the storage nodes even if they show less
     #[arg(long)]
     from_start: bool,
+    /// Follow tokens through what the lost wallet did last, to find those that were in use. The storage node
+    /// sees by it which of those operations belong together, and to this restore
+    #[arg(long)]
+    walk: bool,
 }
 
 pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), CliError> {
+    begin(args.start, folder)?;
     let mut wallet = Wallet::open(folder)?;
     if let Some(to) = &args.to {
         std::fs::create_dir_all(to).map_err(CliError::file("create", to))?;
@@ -34,16 +42,32 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
     if args.from_start {
         wallet.known = None;
     }
-    let session = Session::open(&mut wallet).await?;
+    let knew = wallet.known.is_some();
+    let stages = Stages::new(output.json);
+    let mut restores = Restores::new(&wallet, args.walk, stages.clone());
+    let session = Session::restore(&mut wallet, &mut restores).await?;
+    stages.end();
     let values = session.values("");
     let mut export = Export::default();
     if let Some(to) = &args.to {
-        export.write_all(&session, &values, to, output).await?;
+        let exported = export.write_all(&session, &values, to, output).await;
+        exported.map_err(|error| restores.in_all(error))?;
+    }
+    let without: Vec<String> = restores.failed().map(ToString::to_string).collect();
+    // What they found is known before what they have read is forgotten.
+    let finished = restores.finish()?;
+    if !knew {
+        // The wallet that was lost may have written a moment ago.
+        wallet.known.get_or_insert_default().wrote_at = Some(now());
     }
     let (commits, members) = (session.map.commits(), session.online.members.len());
     let (traffic, troubles) = (session.online.traffic(), session.troubles());
     let bill = session.close(&mut wallet).await?;
+    finished.forget(folder)?;
 
+    for reason in &without {
+        output.say(&format!("a storage node gave no tokens back: {reason}"));
+    }
     troubles.iter().for_each(|trouble| output.say(trouble));
     if commits == 0 {
         output.say(
@@ -62,6 +86,7 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
             "damaged": damaged,
             "unwritten": unwritten,
             "warnings": troubles,
+            "without_tokens": without,
         })),
         traffic,
     );
@@ -89,6 +114,23 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
         unwritten.len()
     ));
     output.shortfall(json, text, error)
+}
+
+/// Makes a wallet of the root key that was kept, unless this is it already: then it goes on.
+fn begin(start: Start, folder: &Folder) -> Result<(), CliError> {
+    let Some(root) = start.root()? else {
+        return Ok(());
+    };
+    if !folder.root_key().exists() {
+        return folder.create(&root, None, &start.settings()?, None);
+    }
+    match *folder.root()?.reveal() == *root.reveal() {
+        true => Ok(()),
+        false => Err(CliError::Usage(format!(
+            "{} is a wallet with another root key: name another folder with --wallet",
+            folder.path.display()
+        ))),
+    }
 }
 
 /// Values as files. One that cannot be read or written keeps no other one back.

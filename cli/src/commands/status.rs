@@ -1,10 +1,12 @@
 //! `larder status`: how the wallet and its storage nodes are. It does not read the map, which costs tokens.
 
 use larder_recovery::RecoveryError;
+use larder_recovery::breakglass::Extent;
 use serde_json::{Value, json};
 
 use crate::error::CliError;
 use crate::output::{Output, bytes, merged};
+use crate::standing::Standing;
 use crate::tokens::Tokens;
 use crate::wallet::{Folder, Member, Online};
 
@@ -15,11 +17,16 @@ pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError
     let in_use = lock.is_none();
     let list = &settings.providers;
     let mut online = Online::connect(folder, &settings, list, None, lock.is_some()).await?;
+    let extent = known.as_ref().map(|known| known.extent(list));
     let rows: Vec<Row> = online
         .members
         .iter()
-        .map(|member| Row::of(member, in_use))
+        .map(|member| {
+            let under_way = folder.restoring(member.address.server_key()).exists();
+            Row::of(member, in_use, extent.as_ref(), under_way)
+        })
         .collect();
+    let policy = online.policy();
     let problem = online.require_enough().err();
     online.close().await?;
 
@@ -27,6 +34,8 @@ pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError
         .iter()
         .filter_map(|row| Some(row.tokens.as_ref()?.holdings.tokens))
         .sum();
+    let standings = rows.iter().filter_map(|row| row.standing);
+    let restorable = standings.filter(|standing| standing.is_now()).count() >= policy.recover;
     let complete = known.is_some();
     let known = known.unwrap_or_default();
     let mut json = json!({
@@ -34,6 +43,7 @@ pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError
             merged(json!({ "number": number, "address": address.to_string() }), row.json())
         }).collect::<Vec<_>>(),
         "complete": complete,
+        "restorable": restorable,
         "commits": known.records,
         "values": known.values,
         "bytes": known.bytes,
@@ -73,12 +83,13 @@ struct Row {
     paid: Option<bool>,
     in_use: bool,
     tokens: Option<Tokens>,
+    standing: Option<Standing>,
     problem: Option<String>,
     purse_failed: bool,
 }
 
 impl Row {
-    fn of(member: &Member, in_use: bool) -> Self {
+    fn of(member: &Member, in_use: bool, extent: Option<&Extent>, under_way: bool) -> Self {
         let there = member.connected.as_ref();
         let record = there.ok().map(|connection| connection.provider.record());
         let paid = record.as_ref().map(|record| record.tariff.is_some());
@@ -87,6 +98,9 @@ impl Row {
             paid,
             in_use: in_use && paid == Some(true),
             tokens: there.ok().and_then(Tokens::of),
+            standing: there.ok().zip(extent).and_then(|(connection, extent)| {
+                Standing::of(connection, extent, under_way)
+            }),
             problem: there.err().map(ToString::to_string),
             // The purse is opened once the storage node has answered.
             purse_failed: matches!(
@@ -103,6 +117,7 @@ impl Row {
             "epoch": self.answer.map(|(_, epoch)| epoch),
             "paid": self.paid,
             "problem": self.problem,
+            "restorable": self.standing.map(Standing::json),
         });
         match &self.tokens {
             Some(tokens) => merged(json, tokens.json()),
@@ -121,9 +136,12 @@ impl Row {
             None if self.in_use => "\npurse         another larder is using it".to_owned(),
             None => String::new(),
         };
+        let standing = self.standing.map_or(String::new(), |standing| {
+            format!("\nrestorable    {}", standing.text())
+        });
         match several {
-            true => format!("storage node {number}: {node}{purse}"),
-            false => format!("storage node  {node}{purse}"),
+            true => format!("storage node {number}: {node}{purse}{standing}"),
+            false => format!("storage node  {node}{purse}{standing}"),
         }
     }
 }

@@ -3,13 +3,15 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | `root.key` | the root key, 64 hexadecimal digits, readable by its owner only: the one thing that cannot be restored. A folder without it is no wallet |
+//! | `root.words` | the words behind it, if `larder init` drew them; readable by its owner only |
 //! | `wallet.toml` | the storage nodes' addresses and the LSPs to reach them through |
 //! | `known.json` | how far the map had come; `larder restore` makes it anew |
 //! | `purse/` | per storage node that takes any, the tokens: the journal of [`larder_recovery::purse`] |
+//! | `restoring/` | per storage node, what a restore that is not over has paid for |
 //! | `receipts/` | per storage node, what it signed |
 //! | `lock` | keeps a second `larder` out |
 //!
-//! Every file but the purse is replaced whole, so whoever only reads needs no lock.
+//! Every file but the journals is replaced whole, so whoever only reads needs no lock.
 
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
@@ -18,6 +20,7 @@ use std::time::Duration;
 
 use larder_protocol::ServerKey;
 use larder_recovery::RootKey;
+use zeroize::Zeroizing;
 
 use super::{Known, Settings};
 use crate::error::CliError;
@@ -38,6 +41,7 @@ impl Folder {
     pub(crate) fn create(
         &self,
         root: &RootKey,
+        words: Option<&str>,
         settings: &Settings,
         known: Option<&Known>,
     ) -> Result<(), CliError> {
@@ -52,6 +56,8 @@ impl Folder {
         if let Some(known) = known {
             known.save(&self.known_file())?;
         }
+        // One that was cut short may have left others.
+        secret_file::replace(&self.words_file(), words)?;
         let path = self.root_key();
         secret_file::create(&path, &root.reveal()).map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists => self.is_taken(),
@@ -64,6 +70,12 @@ impl Folder {
         let text = secret_file::read(&path)?.ok_or_else(|| self.is_no_wallet())?;
         text.parse()
             .map_err(|error| CliError::Failed(format!("{}: {error}", path.display())))
+    }
+
+    /// The words behind the root key; `None` where only the user has them, if there are any.
+    pub(crate) fn words(&self) -> Result<Option<Zeroizing<String>>, CliError> {
+        self.require_wallet()?;
+        secret_file::read(&self.words_file())
     }
 
     pub(crate) fn settings(&self) -> Result<Settings, CliError> {
@@ -83,6 +95,11 @@ impl Folder {
             root: self.root()?,
             folder: self.path.join("purse").join(provider.to_string()),
         })
+    }
+
+    /// What a restore keeps that it has paid this storage node for; there until that is over.
+    pub(crate) fn restoring(&self, provider: &ServerKey) -> PathBuf {
+        self.path.join("restoring").join(provider.to_string())
     }
 
     /// What this storage node signed.
@@ -120,6 +137,10 @@ impl Folder {
 
     pub(crate) fn known_file(&self) -> PathBuf {
         self.path.join("known.json")
+    }
+
+    fn words_file(&self) -> PathBuf {
+        self.path.join("root.words")
     }
 
     fn require_wallet(&self) -> Result<(), CliError> {

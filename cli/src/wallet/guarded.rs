@@ -3,21 +3,21 @@
 //!
 //! Where several providers hold the same, waiting for each request to a dead one would take minutes.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use larder_recovery::log::register::Answer;
-use larder_recovery::log::{Look, OneProvider, Put, Registers};
+use larder_recovery::log::{Look, Put, Registers};
 use larder_recovery::seal::Contents;
 use larder_recovery::{RecoveryError, Removed, Slot};
 
 /// A provider that answers, or did at first, or never did.
 pub(crate) struct Guarded {
-    registers: Option<OneProvider>,
+    registers: Option<Arc<dyn Registers>>,
     silent: Mutex<Option<RecoveryError>>,
 }
 
 impl Guarded {
-    pub(crate) fn there(registers: OneProvider) -> Self {
+    pub(crate) fn there(registers: Arc<dyn Registers>) -> Self {
         Guarded {
             registers: Some(registers),
             silent: Mutex::new(None),
@@ -31,7 +31,7 @@ impl Guarded {
         }
     }
 
-    fn registers(&self) -> Result<&OneProvider, RecoveryError> {
+    fn registers(&self) -> Result<&Arc<dyn Registers>, RecoveryError> {
         let silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
         match (&*silent, &self.registers) {
             (None, Some(registers)) => Ok(registers),

@@ -7,13 +7,17 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use larder_recovery::log::{Log, Writer};
+use larder_protocol::Address;
+use larder_recovery::breakglass::Extent;
+use larder_recovery::log::Writer;
+use larder_recovery::log::map::Map;
 use serde::{Deserialize, Serialize};
 
 use super::online::Online;
 use crate::connection::Connection;
 use crate::durable;
 use crate::error::CliError;
+use crate::payer::now;
 
 /// `known.json`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +37,12 @@ pub(crate) struct Known {
     /// What was stored, for `larder status`.
     pub(crate) values: u64,
     pub(crate) bytes: u64,
+    /// Blobs that the map consisted of.
+    #[serde(default)]
+    blobs: u64,
+    /// When this device last wrote, in unix seconds.
+    #[serde(default)]
+    pub(crate) wrote_at: Option<u64>,
 }
 
 /// A session that began to write.
@@ -79,8 +89,15 @@ impl Known {
         (self.epochs.is_empty() || there.all(same)).then_some(self.generation)
     }
 
+    /// What a restore would have to find, as of the last session.
+    pub(crate) fn extent(&self, providers: &[Address]) -> Extent {
+        Extent::of_blobs(self.generation, self.blobs, providers.to_vec())
+    }
+
     /// Takes in what a session has learned.
-    pub(crate) fn learn(&mut self, log: &Log, online: &Online) {
+    pub(crate) fn learn(&mut self, map: &Map, online: &Online) {
+        let log = map.log();
+        self.blobs = map.slots().len() as u64;
         self.generation = log.generation();
         self.records = log.records();
         for connection in online.connected() {
@@ -106,6 +123,7 @@ impl Known {
     pub(crate) fn begin(&mut self, session: Writer, len: u64) {
         let session = hex::encode(session.0);
         self.writing.push(Writing { session, len });
+        self.wrote_at = Some(now());
     }
 
     /// The sessions before this one that did not end, and what they were about to write, in bytes.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use larder_protocol::Address;
 use larder_recovery::log::{OneProvider, Registers};
 use larder_recovery::quorum::{Policy, Quorum};
-use larder_recovery::{RecoveryError, RootKey, Unreachable};
+use larder_recovery::{Provider, RecoveryError, RootKey, Unreachable};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -157,9 +157,21 @@ impl Online {
 
     /// The registers that all of them keep together.
     pub(crate) fn quorum(&self, root: &RootKey) -> Result<Quorum, CliError> {
+        self.quorum_with(root, |_, registers| registers)
+    }
+
+    /// The same of registers with something around them.
+    pub(crate) fn quorum_with(
+        &self,
+        root: &RootKey,
+        around: impl Fn(&Arc<Provider>, Arc<dyn Registers>) -> Arc<dyn Registers>,
+    ) -> Result<Quorum, CliError> {
         let registers = self.members.iter().map(|member| -> Arc<dyn Registers> {
             Arc::new(match &member.connected {
-                Ok(there) => Guarded::there(OneProvider::new(root, there.provider.clone())),
+                Ok(there) => {
+                    let registers = OneProvider::new(root, there.provider.clone());
+                    Guarded::there(around(&there.provider, Arc::new(registers)))
+                }
                 Err(error) => Guarded::away(as_recovery(error)),
             })
         });

@@ -15,9 +15,11 @@ use rand::rngs::StdRng;
 
 use super::name::is_name;
 use super::online::Online;
+use super::restores::Restores;
 use super::{Wallet, provider_list};
 use crate::connection::Bill;
 use crate::error::CliError;
+use crate::payer::now;
 
 /// How often another device may be in the way before this one gives up; and how often the storage nodes
 /// may turn out to be others.
@@ -50,10 +52,26 @@ pub(crate) struct Session {
 impl Session {
     /// Reads to the end of the log, with the storage nodes that the log itself names.
     pub(crate) async fn open(wallet: &mut Wallet) -> Result<Self, CliError> {
+        Session::find(wallet, None).await
+    }
+
+    /// The same after a loss: tokens are taken before anything is read.
+    pub(crate) async fn restore(
+        wallet: &mut Wallet,
+        restores: &mut Restores,
+    ) -> Result<Self, CliError> {
+        let found = Session::find(wallet, Some(restores)).await;
+        found.map_err(|error| restores.in_all(error))
+    }
+
+    async fn find(
+        wallet: &mut Wallet,
+        mut restores: Option<&mut Restores>,
+    ) -> Result<Self, CliError> {
         let mut list = wallet.settings.providers.clone();
         let mut online = None;
         for _ in 0..ROUNDS {
-            let session = Session::over(wallet, &list, online.take()).await?;
+            let session = Session::read(wallet, &list, online.take(), restores.as_deref_mut()).await?;
             match provider_list::read(&session.map).await? {
                 Some(named) if !provider_list::is_same(&named, &list) => {
                     list = named;
@@ -80,11 +98,30 @@ impl Session {
         list: &[Address],
         before: Option<Online>,
     ) -> Result<Self, CliError> {
+        Session::read(wallet, list, before, None).await
+    }
+
+    async fn read(
+        wallet: &Wallet,
+        list: &[Address],
+        before: Option<Online>,
+        restores: Option<&mut Restores>,
+    ) -> Result<Self, CliError> {
         let mut online =
             Online::connect(&wallet.folder, &wallet.settings, list, before, true).await?;
         online.require_enough()?;
-        let quorum = Arc::new(online.quorum(&wallet.root)?);
-        let hint = wallet.known.as_ref().and_then(|known| known.hint(&online));
+        let mut hint = wallet.known.as_ref().and_then(|known| known.hint(&online));
+        let quorum = match restores {
+            None => online.quorum(&wallet.root)?,
+            Some(restores) => {
+                restores.take(wallet, &online).await?;
+                hint = hint.or(restores.hint());
+                online.quorum_with(&wallet.root, |provider, registers| {
+                    restores.watch(provider, registers)
+                })?
+            }
+        };
+        let quorum = Arc::new(quorum);
         let map = Map::open(quorum.clone(), &mut StdRng::from_os_rng(), hint).await?;
         let log = map.log();
         if wallet
@@ -276,6 +313,7 @@ impl Session {
         let known = wallet.known.get_or_insert_default();
         known.tidied(log.generation());
         known.ended();
+        known.wrote_at = Some(now());
         Ok(())
     }
 
@@ -283,7 +321,7 @@ impl Session {
     pub(crate) async fn close(self, wallet: &mut Wallet) -> Result<Bill, CliError> {
         let values = self.values("");
         let known = wallet.known.get_or_insert_default();
-        known.learn(self.map.log(), &self.online);
+        known.learn(&self.map, &self.online);
         known.values = values.len() as u64;
         known.bytes = values.iter().map(|value| value.size).sum();
         wallet.save()?;

@@ -263,8 +263,10 @@ impl Restore {
         }
     }
 
-    /// Says how many tokens are missing for all of it, as far as is known.
-    fn in_all(&self, error: RecoveryError) -> RecoveryError {
+    /// Has an error say how many tokens are missing for all of it, as far as is known. For those of a map
+    /// with several providers; those of [`map`](Restore::map) do.
+    #[must_use]
+    pub fn in_all(&self, error: RecoveryError) -> RecoveryError {
         let RecoveryError::OutOfTokens { needed, held } = error else {
             return error;
         };

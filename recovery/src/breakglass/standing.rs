@@ -50,9 +50,16 @@ impl Extent {
     /// Of a map that is stored with these providers.
     #[must_use]
     pub fn of(map: &Map, providers: Vec<Address>) -> Self {
+        let blobs = map.slots().len() as u64;
+        Extent::of_blobs(map.log().generation(), blobs, providers)
+    }
+
+    /// The same of a map of so many blobs, as of this anchor, which need not be open.
+    #[must_use]
+    pub fn of_blobs(anchor: u64, blobs: u64, providers: Vec<Address>) -> Self {
         Extent {
-            anchor: map.log().generation(),
-            lookups: map.slots().len() as u64 + AROUND,
+            anchor,
+            lookups: blobs.saturating_add(AROUND),
             providers,
         }
     }
@@ -187,11 +194,11 @@ impl Provider {
     ) -> Result<u64, RecoveryError> {
         match what {
             Wrote::Drop => self.drop_pages(purse).await.map(|()| 0),
-            Wrote::Page => {
-                // Not what becomes the reserve, which is in the cell.
-                drop(self.set_aside(purse, extent).await?);
-                self.write_page(purse, extent).await.map(|()| 0)
-            }
+            // Not what becomes the reserve, which is in the cell. Without one no cell names the page.
+            Wrote::Page => match self.set_aside(purse, extent).await? {
+                Ok(_) => self.write_page(purse, extent).await.map(|()| 0),
+                Err(missing) => Ok(missing),
+            },
             Wrote::Cell => match self.set_aside(purse, extent).await? {
                 Ok(reserve) => self.write_cell(purse, reserve, extent).await.map(|()| 0),
                 Err(missing) => Ok(missing),

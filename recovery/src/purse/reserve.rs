@@ -105,12 +105,20 @@ impl Purse {
         self.lock().change(Change::Written(written))
     }
 
+    /// Says when this wallet last wrote to the primary store before this process, in unix seconds; `None` if
+    /// it never did. For programs that run now and then: as long as nobody says, it was just now.
+    pub fn last_wrote(&self, at: Option<u64>) {
+        self.lock().wrote_before = at;
+    }
+
     /// When a cell that is due at this time may be written: so long after the last write to the
     /// primary store, which may have been just now, but no later than `longest` after it came due.
     pub(crate) fn rest(&self, now: u64, due: u64, pause: u64, longest: u64) -> u64 {
         let mut inner = self.lock();
-        if std::mem::replace(&mut inner.wrote, false) {
-            inner.rests_until = now.saturating_add(pause);
+        let before = inner.wrote_before.take();
+        let wrote = std::mem::replace(&mut inner.wrote, false).then_some(now);
+        if let Some(wrote) = wrote.or(before) {
+            inner.rests_until = wrote.min(now).saturating_add(pause);
         }
         if due > now {
             inner.due_since = None;

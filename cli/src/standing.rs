@@ -1,0 +1,167 @@
+//! Whether everything could be restored from the root key alone, and what keeps it so.
+//!
+//! A process per command cannot wait for a time that nobody can tell. So the cell is written by two commands
+//! that do nothing else with what is stored: the first `larder buy`, and `larder upkeep`, which somebody runs
+//! now and then. No command that reads or writes values does it beside that: the storage node would see the cell and
+//! those operations come together.
+
+use larder_protocol::Address;
+use larder_recovery::breakglass::{Extent, Restorable, Wrote};
+use larder_recovery::{Provider, RecoveryError};
+use serde_json::{Value, json};
+
+use crate::connection::Connection;
+use crate::output::count;
+use crate::payer::now;
+use crate::wallet::Known;
+
+/// Look-ups that the reserve is larger by than what is stored takes: a cell is written once per epoch, and the wallet
+/// grows meanwhile.
+const ROOM: u64 = 128;
+
+/// Things that can be due at one time, and then some.
+const ROUNDS: u32 = 16;
+
+/// Whether it could be restored with one storage node.
+#[derive(Clone, Copy)]
+pub(crate) enum Standing {
+    /// It asks for nothing.
+    Free,
+    /// A restore has begun and is not over.
+    UnderWay,
+    /// As far as its tokens go.
+    Reserve(Restorable),
+}
+
+impl Standing {
+    /// `None` where nobody can tell.
+    pub(crate) fn of(connection: &Connection, extent: &Extent, under_way: bool) -> Option<Self> {
+        if under_way {
+            return Some(Standing::UnderWay);
+        }
+        if connection.provider.record().tariff.is_none() {
+            return Some(Standing::Free);
+        }
+        let restorable = connection.provider.restorable(extent).ok()?;
+        Some(Standing::Reserve(restorable))
+    }
+
+    pub(crate) fn is_now(self) -> bool {
+        match self {
+            Standing::Free => true,
+            Standing::UnderWay => false,
+            Standing::Reserve(restorable) => restorable.is_now(),
+        }
+    }
+
+    pub(crate) fn json(self) -> Value {
+        let (times, epochs) = match self {
+            Standing::Reserve(restorable) => (Some(restorable.times), restorable.epochs),
+            Standing::Free | Standing::UnderWay => (None, None),
+        };
+        json!({ "now": self.is_now(), "times": times, "epochs": epochs, "why_not": self.why_not() })
+    }
+
+    /// Behind "restorable".
+    pub(crate) fn text(self) -> String {
+        match (self.why_not(), self) {
+            (Some(why_not), _) => format!("no: {why_not}"),
+            (None, Standing::Reserve(Restorable { times, epochs })) => {
+                let expires = match epochs.unwrap_or(0) {
+                    0 => "expires when the present epoch ends".to_owned(),
+                    1 => "expires in 1 epoch".to_owned(),
+                    epochs => format!("expires in {epochs} epochs"),
+                };
+                format!("yes: {} times covered, {expires}", count(times))
+            }
+            (None, _) => "yes: nothing is to be paid".to_owned(),
+        }
+    }
+
+    /// Why it could not be, and what to do.
+    fn why_not(self) -> Option<&'static str> {
+        match self {
+            Standing::UnderWay => Some("a restore is not over: run `larder restore` again"),
+            Standing::Reserve(Restorable { epochs: None, .. }) => Some(
+                "no cell with a reserve was written yet, or that has expired: run `larder upkeep`",
+            ),
+            Standing::Reserve(Restorable { times: 0, .. }) => Some(
+                "what is stored has outgrown the reserve: `larder upkeep` sets more aside in the next epoch",
+            ),
+            Standing::Free | Standing::Reserve(_) => None,
+        }
+    }
+}
+
+/// What staying restorable took.
+pub(crate) struct Stayed {
+    pub(crate) wrote: Vec<Wrote>,
+    /// Tokens that a reserve lacks.
+    pub(crate) missing: u64,
+    /// When something is due again, at the latest, in unix seconds.
+    pub(crate) next: u64,
+}
+
+/// Does what is due now; or at once whatever is to come before a cell is there, without the pauses, for a wallet
+/// that could not be restored. `last_wrote` is when it stored or deleted something last.
+pub(crate) async fn stay(
+    provider: &Provider,
+    extent: &Extent,
+    last_wrote: Option<u64>,
+    at_once: bool,
+) -> Result<Stayed, RecoveryError> {
+    if let Some(purse) = provider.purse() {
+        purse.last_wrote(last_wrote);
+    }
+    let larger = Extent {
+        lookups: extent.lookups.saturating_add(ROOM),
+        ..extent.clone()
+    };
+    let mut clock = now();
+    let mut stayed = Stayed {
+        wrote: Vec::new(),
+        missing: 0,
+        next: clock,
+    };
+    for _ in 0..ROUNDS {
+        let standing = provider.stay_restorable(clock, &larger).await?;
+        stayed.wrote.extend(standing.wrote);
+        stayed.missing = standing.missing;
+        stayed.next = standing.next;
+        let restorable = provider.restorable(extent)?.is_now();
+        let done = match at_once {
+            true => restorable || standing.missing > 0,
+            false => standing.next > clock,
+        };
+        if done {
+            break;
+        }
+        // The pauses are for the storage node's eyes; nothing else goes by this clock.
+        clock = clock.max(standing.next);
+    }
+    Ok(stayed)
+}
+
+/// The same for a wallet that knows this much and has these storage nodes.
+pub(crate) async fn stay_known(
+    provider: &Provider,
+    known: &mut Known,
+    list: &[Address],
+    at_once: bool,
+) -> Result<Stayed, RecoveryError> {
+    let stayed = stay(provider, &known.extent(list), known.wrote_at, at_once).await?;
+    // A page is a write to the primary store like any other.
+    if stayed.wrote.iter().any(|wrote| *wrote != Wrote::Cell) {
+        known.wrote_at = Some(now());
+    }
+    Ok(stayed)
+}
+
+/// What a write is called in results.
+pub(crate) fn name(wrote: Wrote) -> &'static str {
+    match wrote {
+        Wrote::Drop => "old pages deleted",
+        Wrote::Page => "page",
+        Wrote::Cell => "cell",
+    }
+}

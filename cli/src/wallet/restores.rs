@@ -1,0 +1,172 @@
+//! A restore, with every storage node that takes tokens: what it takes, and what it has read.
+//!
+//! There is one per storage node, because each has a purse, a cell and a page of its own. It keeps two journals: the
+//! purse (`purse/`), and what it has paid for (`restoring/`), so that a restore that is killed and begun again
+//! pays for nothing twice. The second one is there as long as the restore is not over.
+//!
+//! Opening a cell dooms it, and its tokens leave whoever has them. So that is done for a wallet that knows nothing and
+//! holds nothing: a second device, which buys tokens of its own first, takes none.
+
+use std::sync::Arc;
+
+use larder_protocol::ServerKey;
+use larder_recovery::breakglass::Restore;
+use larder_recovery::log::Registers;
+use larder_recovery::{FolderJournal, Provider, RecoveryError};
+
+use super::{Folder, Member, Online, Wallet};
+use crate::error::CliError;
+use crate::progress::Stages;
+
+/// The restores of one command.
+pub(crate) struct Restores {
+    walk: bool,
+    /// Whether this device knew nothing when the command began.
+    lost: bool,
+    stages: Stages,
+    begun: Vec<Begun>,
+}
+
+/// One of them.
+struct Begun {
+    provider: Arc<Provider>,
+    restore: Restore,
+    /// Why it took nothing.
+    failed: Option<CliError>,
+}
+
+impl Restores {
+    /// None is begun yet.
+    pub(crate) fn new(wallet: &Wallet, walk: bool, stages: Stages) -> Self {
+        Restores {
+            walk,
+            lost: wallet.known.is_none(),
+            stages,
+            begun: Vec::new(),
+        }
+    }
+
+    /// Takes the tokens that are there, with all that answer and were not asked yet. One that has none keeps
+    /// no other one back, as long as enough others do.
+    pub(crate) async fn take(&mut self, wallet: &Wallet, online: &Online) -> Result<(), CliError> {
+        let there = |begun: &Begun| {
+            let mut connected = online.connected();
+            connected.any(|connection| Arc::ptr_eq(&connection.provider, &begun.provider))
+        };
+        self.begun.retain(there);
+        for (member, number) in online.members.iter().zip(1..) {
+            if let Ok(connection) = &member.connected {
+                self.begin(wallet, member, connection.provider.clone(), number)
+                    .await?;
+            }
+        }
+        let able = online.connected().count() - self.failed().count();
+        if able >= online.policy().recover {
+            return Ok(());
+        }
+        let mut begun = self.begun.iter_mut();
+        match begun.find_map(|begun| begun.failed.take()) {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    async fn begin(
+        &mut self,
+        wallet: &Wallet,
+        member: &Member,
+        provider: Arc<Provider>,
+        number: usize,
+    ) -> Result<(), CliError> {
+        let known = |begun: &Begun| Arc::ptr_eq(&begun.provider, &provider);
+        let Some(purse) = provider.purse().filter(|_| !self.begun.iter().any(known)) else {
+            return Ok(());
+        };
+        let server = member.address.server_key();
+        let folder = wallet.folder.restoring(server);
+        let goes_on = folder.exists();
+        if !goes_on && !(self.lost && purse.holdings().tokens == 0) {
+            return Ok(());
+        }
+        let kept = open(&wallet.folder, server)?;
+        let restore = Restore::begin(&wallet.root, provider.clone(), kept)?;
+        let mut restore = restore.on_progress(self.stages.of(number));
+        if self.walk {
+            restore = restore.walking();
+        }
+        let failed = restore.tokens().await.err().map(CliError::from);
+        self.begun.push(Begun {
+            provider,
+            restore,
+            failed,
+        });
+        Ok(())
+    }
+
+    /// Registers whose blobs count as progress.
+    pub(crate) fn watch(
+        &self,
+        provider: &Arc<Provider>,
+        registers: Arc<dyn Registers>,
+    ) -> Arc<dyn Registers> {
+        let mut begun = self.begun.iter();
+        match begun.find(|begun| Arc::ptr_eq(&begun.provider, provider)) {
+            Some(begun) => begun.restore.watch(registers),
+            None => registers,
+        }
+    }
+
+    /// Where to look for the newest anchor first: each names one that was there.
+    pub(crate) fn hint(&self) -> Option<u64> {
+        let hints = self.begun.iter().map(|begun| begun.restore.hint());
+        hints.max().flatten()
+    }
+
+    /// What is missing for all of the restore, when tokens are.
+    pub(crate) fn in_all(&self, error: CliError) -> CliError {
+        let CliError::OutOfTokens { needed, held } = error else {
+            return error;
+        };
+        let error = RecoveryError::OutOfTokens { needed, held };
+        let begun = self.begun.iter();
+        begun.fold(error, |error, begun| begun.restore.in_all(error)).into()
+    }
+
+    /// Why some storage nodes gave no tokens.
+    pub(crate) fn failed(&self) -> impl Iterator<Item = &CliError> {
+        self.begun.iter().filter_map(|begun| begun.failed.as_ref())
+    }
+
+    /// Everything is there. Where a storage node went away while its tokens were taken, they still are to be.
+    pub(crate) fn finish(self) -> Result<Finished, CliError> {
+        let mut finished = Finished(Vec::new());
+        for begun in self.begun {
+            let unreachable = CliError::is_unreachable;
+            if !begun.failed.as_ref().is_some_and(unreachable) {
+                finished.0.push(*begun.provider.server_key());
+                begun.restore.finish()?;
+            }
+        }
+        Ok(finished)
+    }
+}
+
+/// Restores that are over, to be [forgotten](Finished::forget) once what they found is known.
+#[must_use]
+pub(crate) struct Finished(Vec<ServerKey>);
+
+impl Finished {
+    /// Removes what they had read.
+    pub(crate) fn forget(self, folder: &Folder) -> Result<(), CliError> {
+        for server in self.0 {
+            let path = folder.restoring(&server);
+            std::fs::remove_dir_all(&path).map_err(CliError::file("remove", &path))?;
+        }
+        Ok(())
+    }
+}
+
+fn open(folder: &Folder, server: &ServerKey) -> Result<FolderJournal, CliError> {
+    let path = folder.restoring(server);
+    FolderJournal::open(&path).map_err(|source| CliError::Purse { path, source })
+}
