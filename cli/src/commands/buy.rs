@@ -128,7 +128,9 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
         "purchases": done.iter().map(json).collect::<Vec<_>>(),
     });
     if let Err(error) = restorable {
-        output.say(&format!("run `larder upkeep`: what was bought is not in a cell yet: {error}"));
+        output.say(&format!(
+            "run `larder upkeep`: what was bought is not in a cell yet: {error}"
+        ));
     }
     let text = || text(&done, bought, held);
     match failed {

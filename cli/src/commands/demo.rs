@@ -1,12 +1,13 @@
 //! `larder demo`: the whole life in one process, over real sockets.
 //!
 //! A stock relay plays the LSP; a storage node with its store connects to it; a wallet connects
-//! to nothing else. The wallet buys tokens for a voucher, stores updates in its map, loses
-//! everything but its root key, buys once more, restores, and compares every byte. A second device writes, and
-//! the first one is told. A third of the updates is deleted for a refund, and shown to be gone. In the end the
-//! storage node's books must balance.
+//! to nothing else. The wallet buys tokens for a voucher and stores updates in its map. A second device writes, and
+//! the first one is told. A third of the updates is deleted for a refund, and shown to be gone. Then everything
+//! is lost but the words on a piece of paper; with them the wallet takes its tokens back, restores, and
+//! compares every byte. In the end the storage node's books must balance.
 
 mod counted;
+mod lost;
 mod parties;
 mod second;
 mod table;
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use larder_recovery::log::OneProvider;
 use larder_recovery::log::map::{Commit, CommitError, Expect, Map, Write};
-use larder_recovery::{Price, RecoveryError, RootKey, Spent, price_in_map};
+use larder_recovery::{Price, RecoveryError, RootKey, Spent, price_in_map, words};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::json;
@@ -64,7 +65,8 @@ const DELETES: usize = 64;
 /// What becomes of all tokens.
 #[derive(Clone, Copy)]
 pub(crate) struct Books {
-    bought: [u64; 2],
+    bought: u64,
+    /// In use when everything was lost.
     lost: u64,
     held: u64,
     /// As the storage node counts them.
@@ -112,87 +114,64 @@ async fn live(
     ));
 
     // The one thing the user keeps.
-    let kept = RootKey::generate(&mut StdRng::from_os_rng()).reveal();
-    let root = |text: &str| {
-        text.parse::<RootKey>()
-            .map_err(|error| CliError::Failed(error.to_string()))
-    };
+    let kept = words::generate(&mut rng(), words::Count::Twelve);
+    let root = || RootKey::from_words(&kept).map_err(|error| failed(error.to_string()));
     let mut phases = Vec::new();
 
-    let wallet = parties.wallet(root(&kept)?).await?;
-    let costs = Costs::of(&wallet, updates)?;
-    let first = till::buy(parties, &wallet, costs.to_store).await?;
+    let wallet = parties.wallet(root()?).await?;
+    let bought = till::buy(parties, &wallet, cost(&wallet, updates)?).await?;
     output.say(&format!(
         "the wallet got {} tokens for a voucher",
-        count(first)
+        count(bought)
     ));
-    phases.push(store(&root(&kept)?, &wallet, parties, updates, output).await?);
-    let lost = held(&wallet).await?;
-    till::check_books(parties, lost, 0)?;
-    // Total loss: connections, node ids, counters, cache, purse. Only the root key's text is left.
+    phases.push(store(&root()?, &wallet, parties, updates, output).await?);
+
+    let registers = registers(&root()?, &wallet);
+    let map = open(&registers).await?;
+    second::write_and_tell(&map, &registers, output).await?;
+    phases.push(delete(&map, &registers, &wallet, parties, updates, output).await?);
+    compare(&map, updates, |_| {}).await?;
+    output.say("what was deleted is gone, and everything else is still there\n");
+
+    let before = lost::prepare(&map, &wallet, parties).await?;
+    drop((map, registers));
+    // Total loss: connections, node ids, counters, cache, purse.
     wallet.close().await;
     parties.lose_wallet()?;
     output.say(&format!(
-        "the wallet is gone, and {} tokens with it; only its root key is left\n\
-         (a root key brings back what was stored; tokens, in a later version)\n",
-        count(lost)
+        "everything is lost, {} tokens with it; no file is left, only these words:\n\n  {}\n",
+        count(before.held),
+        kept.as_str()
     ));
 
-    let wallet = parties.wallet(root(&kept)?).await?;
-    let second = till::buy(parties, &wallet, costs.to_restore).await?;
+    let wallet = parties.wallet(root()?).await?;
+    phases.push(lost::restore(&root()?, &wallet, parties, updates, output).await?);
+    let books = before.check(parties, bought, held(&wallet).await?)?;
     output.say(&format!(
-        "a new one got {} tokens for a voucher",
-        count(second)
+        "every byte of {} is back, and {} tokens are\n",
+        bytes(phases.last().map_or(0, |restored| restored.bytes)),
+        count(books.held)
     ));
-    let blobs = parties.node.usage()?.blobs;
-    let registers = registers(&root(&kept)?, &wallet);
-    let (phase, map) = restore(&registers, &wallet, updates, blobs, output).await?;
-    phases.push(phase);
-    output.say(&format!("every byte of {} is back", bytes(total)));
-
-    second::write_and_tell(&map, &registers, output).await?;
-    phases.push(delete(&map, &registers, &wallet, parties, updates, output).await?);
-    show_gone(&registers, updates).await?;
-    output.say("what was deleted is gone, and everything else is still there\n");
-
-    let held = held(&wallet).await?;
-    let books = Books {
-        bought: [first, second],
-        lost,
-        held,
-        outstanding: till::check_books(parties, held, lost)?,
-    };
     let table = Table::new(&phases, books, parties)?;
-    drop((map, registers));
     wallet.close().await;
     output.result(&json!({ "source": source, "demo": table.json() }), || {
         table.text()
     })
 }
 
-/// What the demo needs, in tokens.
-struct Costs {
-    to_store: u64,
-    /// And to delete a third, and to read once more.
-    to_restore: u64,
-}
-
-impl Costs {
-    fn of(wallet: &Connection, updates: &[Vec<u8>]) -> Result<Self, CliError> {
-        let record = wallet.provider.record();
-        let prices: Option<Vec<Price>> = updates
-            .iter()
-            .map(|update| price_in_map(&record, update.len() as u64, 1))
-            .collect();
-        let prices = prices.ok_or_else(|| failed("the storage node is not paid".to_owned()))?;
-        let sum = |part: fn(&Price) -> u64| prices.iter().map(part).sum::<u64>();
-        // Looking for anchors, a snapshot, and what it replaces.
-        let with_reserve = |tokens: u64| tokens + tokens / 10 + 1_000;
-        Ok(Costs {
-            to_store: with_reserve(sum(|price| price.store)),
-            to_restore: with_reserve(sum(|price| 2 * price.read + price.delete)),
-        })
-    }
+/// What the demo needs, in tokens, and something to be left.
+fn cost(wallet: &Connection, updates: &[Vec<u8>]) -> Result<u64, CliError> {
+    let record = wallet.provider.record();
+    let prices: Option<Vec<Price>> = updates
+        .iter()
+        .map(|update| price_in_map(&record, update.len() as u64, 1))
+        .collect();
+    let prices = prices.ok_or_else(|| failed("the storage node is not paid".to_owned()))?;
+    // It is read to be deleted, to be compared, and to be restored; for the last time twice is set aside.
+    let sum = |price: &Price| price.store + 5 * price.read + price.delete;
+    let all: u64 = prices.iter().map(sum).sum();
+    // Looking for anchors, a snapshot, and what it replaces.
+    Ok(all + all / 4 + 2_000)
 }
 
 /// What the purse holds when nothing is in flight any more.
@@ -221,7 +200,7 @@ fn registers(root: &RootKey, wallet: &Connection) -> Arc<Counted> {
 
 /// A wallet that knows nothing reads all there is.
 async fn open(registers: &Arc<Counted>) -> Result<Map, RecoveryError> {
-    Map::open(registers.clone(), &mut StdRng::from_os_rng(), None).await
+    Map::open(registers.clone(), &mut rng(), None).await
 }
 
 /// The name that an update is stored under.
@@ -262,45 +241,7 @@ async fn store(
     })
 }
 
-async fn restore(
-    registers: &Arc<Counted>,
-    wallet: &Connection,
-    updates: &[Vec<u8>],
-    blobs: u64,
-    output: &Output,
-) -> Result<(Phase, Map), CliError> {
-    let begun = Instant::now();
-    let (before, purse) = (wallet.transport.spent(), held(wallet).await?);
-    let bar = progress::bar("restoring", updates.len() as u64, output.json);
-    let map = open(registers).await?;
-    let listed = map.list("", None, usize::MAX);
-    if listed.len() != updates.len() {
-        let (back, all) = (listed.len(), updates.len());
-        return Err(failed(format!("{back} of {all} updates came back")));
-    }
-    let mut restored = 0;
-    for (at, update) in updates.iter().enumerate() {
-        if map.get(&name(at)).await?.value.as_ref() != Some(update) {
-            return Err(failed(format!("update {at} came back changed")));
-        }
-        restored += update.len() as u64;
-        bar.inc(1);
-        bar.set_message(format!("updates, {}", bytes(restored)));
-    }
-    bar.finish();
-    let spent = since(before, wallet.transport.spent());
-    let phase = Phase {
-        name: "restored",
-        blobs,
-        bytes: restored,
-        spent,
-        tokens: paid(wallet, purse, 0).await?,
-        time: begun.elapsed(),
-    };
-    Ok((phase, map))
-}
-
-/// Deletes every third update, the first one included, all of them or none; a snapshot replaces the log
+/// Deletes every third update, all of them or none; a snapshot replaces the log
 /// then, and what nothing names any more is deleted at the storage node.
 async fn delete(
     map: &Map,
@@ -313,7 +254,7 @@ async fn delete(
     let begun = Instant::now();
     let (before, purse) = (wallet.transport.spent(), held(wallet).await?);
     let (stored, counts) = (parties.node.usage()?.blobs, registers.counts());
-    let thirds = || updates.iter().enumerate().step_by(3);
+    let thirds = || updates.iter().enumerate().filter(|(at, _)| is_deleted(*at));
     let writes: Vec<Write> = thirds()
         .map(|(at, _)| Write::delete(name(at), Expect::Present))
         .collect();
@@ -346,16 +287,27 @@ async fn delete(
     })
 }
 
-/// Reads once more with a wallet that knows nothing.
-async fn show_gone(registers: &Arc<Counted>, updates: &[Vec<u8>]) -> Result<(), CliError> {
-    let map = open(registers).await?;
+/// Reads every update that was not deleted and compares it; says to `read` how many bytes it had.
+async fn compare(
+    map: &Map,
+    updates: &[Vec<u8>],
+    mut read: impl FnMut(u64),
+) -> Result<(), CliError> {
     for (at, update) in updates.iter().enumerate() {
-        let expected = (at % 3 != 0).then_some(update);
+        let expected = (!is_deleted(at)).then_some(update);
         if map.get(&name(at)).await?.value.as_ref() != expected {
             return Err(failed(format!("update {at} is not as it should be")));
         }
+        if expected.is_some() {
+            read(update.len() as u64);
+        }
     }
     Ok(())
+}
+
+/// Every third one is, the first one included.
+fn is_deleted(at: usize) -> bool {
+    at.is_multiple_of(3)
 }
 
 fn uncommitted(error: CommitError) -> CliError {
@@ -363,6 +315,10 @@ fn uncommitted(error: CommitError) -> CliError {
         CommitError::Failed(error) => error.into(),
         error => failed(error.to_string()),
     }
+}
+
+fn rng() -> StdRng {
+    StdRng::from_os_rng()
 }
 
 fn since(before: Spent, now: Spent) -> Spent {

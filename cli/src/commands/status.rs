@@ -98,9 +98,10 @@ impl Row {
             paid,
             in_use: in_use && paid == Some(true),
             tokens: there.ok().and_then(Tokens::of),
-            standing: there.ok().zip(extent).and_then(|(connection, extent)| {
-                Standing::of(connection, extent, under_way)
-            }),
+            standing: there
+                .ok()
+                .zip(extent)
+                .and_then(|(connection, extent)| Standing::of(connection, extent, under_way)),
             problem: there.err().map(ToString::to_string),
             // The purse is opened once the storage node has answered.
             purse_failed: matches!(

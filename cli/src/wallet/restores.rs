@@ -129,7 +129,9 @@ impl Restores {
         };
         let error = RecoveryError::OutOfTokens { needed, held };
         let begun = self.begun.iter();
-        begun.fold(error, |error, begun| begun.restore.in_all(error)).into()
+        begun
+            .fold(error, |error, begun| begun.restore.in_all(error))
+            .into()
     }
 
     /// Why some storage nodes gave no tokens.

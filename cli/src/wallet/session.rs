@@ -71,7 +71,8 @@ impl Session {
         let mut list = wallet.settings.providers.clone();
         let mut online = None;
         for _ in 0..ROUNDS {
-            let session = Session::read(wallet, &list, online.take(), restores.as_deref_mut()).await?;
+            let session =
+                Session::read(wallet, &list, online.take(), restores.as_deref_mut()).await?;
             match provider_list::read(&session.map).await? {
                 Some(named) if !provider_list::is_same(&named, &list) => {
                     list = named;

@@ -88,8 +88,9 @@ fn read(path: &Path, ask: &str) -> Result<Zeroizing<String>, CliError> {
             io::stdin().read_line(&mut text)
         }
         Some("-") => io::stdin().take(LONGEST).read_to_string(&mut text),
-        _ => std::fs::File::open(path)
-            .and_then(|file| file.take(LONGEST).read_to_string(&mut text)),
+        _ => {
+            std::fs::File::open(path).and_then(|file| file.take(LONGEST).read_to_string(&mut text))
+        }
     };
     read.map_err(CliError::file("read", path))?;
     Ok(text)

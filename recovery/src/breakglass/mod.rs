@@ -19,8 +19,8 @@
 //!   operation of a wallet that runs out of tokens.
 //! * **No operation is tied to another.** The reserve is only ever reissued, and what a page lists is
 //!   transferred before it pays. A restore shows both with exchanges, follows reissues and goes no
-//!   further (`purse::redeem`). So it does not find what was in use since the page was written, about as
-//!   many pairs as operations ran at once, unless it [walks](Restore::walking), which ties what it finds
+//!   further (`purse::redeem`). So it does not find what was in use since the page was written, four pairs
+//!   or so at most, because more operations run at once only with what is off the page, unless it [walks](Restore::walking), which ties what it finds
 //!   together.
 //! * **A crash costs no token**, at any step, as long as the two journals are there.
 //!

@@ -22,6 +22,7 @@ use super::book::{Asked, Sent, Terms};
 use super::build::build;
 use super::choice::{self, Choice, choose};
 use super::event::{Event, Inputs};
+use super::held::Mark;
 use super::rules::price;
 use super::{Inner, LAST, Purse};
 use crate::RecoveryError;
@@ -61,6 +62,10 @@ impl Drop for Lease<'_> {
         self.purse.abandon(self.id);
     }
 }
+
+/// Requests in flight for which credentials are taken off a page; more are under way only with what is off it
+/// already. About so many pairs are not found after a loss.
+const BUSY: usize = 4;
 
 /// What to do next on the way to a call.
 pub(crate) enum Next<'p> {
@@ -307,6 +312,10 @@ impl Inner {
                 let sent = self.spend(purse, two, call, nonce, choice::evenly)?;
                 Some((Role::Call, sent))
             }
+            // What leaves the page is not found after a loss: rather wait for what has left it.
+            (Choice::Launder(_, two), orphan) if self.busy() && self.is_listed(two) => {
+                orphan.map(|orphan| (Role::Orphan, orphan))
+            }
             (Choice::Launder(by, two), _) => {
                 let sent = self.spend(purse, two, &by.call(), gathering, choice::evenly)?;
                 Some((Role::Exchange, sent))
@@ -328,6 +337,16 @@ impl Inner {
                 });
             }
         })
+    }
+
+    /// Whether as many requests are in flight as a wallet needs to be quick.
+    fn busy(&self) -> bool {
+        self.book.sent.len() >= BUSY
+    }
+
+    fn is_listed(&self, two: [usize; 2]) -> bool {
+        let mut marks = two.iter().map(|&at| self.book.idle[at].mark);
+        marks.any(|mark| mark == Mark::Listed)
     }
 
     /// What to do for an operation, and how many tokens could be spent on it at most.

@@ -62,6 +62,11 @@ impl Parties {
         std::fs::remove_dir_all(&folder).map_err(CliError::file("remove", &folder))
     }
 
+    /// Where a restore keeps what it has paid for.
+    pub(crate) fn restoring_folder(&self) -> PathBuf {
+        self.folder.path().join("restoring")
+    }
+
     fn wallet_folder(&self) -> PathBuf {
         self.folder.path().join("wallet")
     }

@@ -87,7 +87,7 @@ impl Table {
         let saw = |who: &str, what: String| format!("{who:<13} {what}\n");
         text += &saw(
             "wallet saw",
-            "everything; it kept 32 bytes, and connected to the LSP relay only".to_owned(),
+            "everything; it kept twelve words, and connected to the LSP relay only".to_owned(),
         );
         text += &saw(
             "relay saw",
@@ -119,8 +119,8 @@ impl Table {
         text += &saw(
             "its books",
             format!(
-                "{} tokens sold; {} outstanding: {} in the wallet, {} lost with the first one",
-                count(bought.iter().sum()),
+                "{} tokens sold; {} outstanding: {} in the wallet, {} were in use when it was lost",
+                count(bought),
                 count(outstanding),
                 count(held),
                 count(lost),
