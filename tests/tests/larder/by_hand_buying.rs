@@ -25,7 +25,7 @@ const REQUEST: &str = "lnbc1invoice";
 /// Long after this test.
 const NEVER: u64 = 4_000_000_000;
 
-fn refusal(wallet: &Path, args: &[&str]) -> (Option<i32>, String) {
+pub(crate) fn refusal(wallet: &Path, args: &[&str]) -> (Option<i32>, String) {
     let refused = run(larder(wallet).arg("--json").args(args));
     let json: Value = serde_json::from_slice(&refused.stdout).expect("one object");
     let error = json["error"].as_str().expect("text").to_owned();

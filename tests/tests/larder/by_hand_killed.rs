@@ -17,12 +17,12 @@ use crate::processes::{field, larder, run, succeed};
 use crate::wallet::runtime;
 
 /// Messages that passed the relay so far.
-fn passed(relay: &Relay) -> u64 {
+pub(crate) fn passed(relay: &Relay) -> u64 {
     relay.received().iter().map(|(_, messages)| messages).sum()
 }
 
 /// Runs a command and kills it after so many more messages, unless it ends before.
-fn killed_after(messages: u64, relay: &Relay, command: &mut Command) -> ExitStatus {
+pub(crate) fn killed_after(messages: u64, relay: &Relay, command: &mut Command) -> ExitStatus {
     let end = passed(relay) + messages;
     let mut child = command
         .stdin(Stdio::null())

@@ -11,14 +11,17 @@ use crate::processes::{
     NodeProcess, RelayProcess, larder, larderd, paid_larderd, relay, run, succeed,
 };
 
-struct Several {
-    folder: TempDir,
-    relay: RelayProcess,
+pub(crate) struct Several {
+    pub(crate) folder: TempDir,
+    pub(crate) relay: RelayProcess,
     nodes: Vec<Option<NodeProcess>>,
 }
 
 impl Several {
-    fn start(nodes: usize, start: fn(&Path, &[larder_onion::PeerAddress]) -> NodeProcess) -> Self {
+    pub(crate) fn start(
+        nodes: usize,
+        start: fn(&Path, &[larder_onion::PeerAddress]) -> NodeProcess,
+    ) -> Self {
         let (folder, relay) = (tempfile::tempdir().expect("a folder"), relay());
         let nodes = (0..nodes).map(|at| {
             Some(start(
@@ -33,11 +36,11 @@ impl Several {
         }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn address(&self, at: usize) -> String {
+    pub(crate) fn address(&self, at: usize) -> String {
         self.nodes[at]
             .as_ref()
             .expect("running")
@@ -46,7 +49,7 @@ impl Several {
     }
 
     /// Makes a wallet with these of them.
-    fn init(&self, wallet: &Path, nodes: &[usize], more: &[&str]) {
+    pub(crate) fn init(&self, wallet: &Path, nodes: &[usize], more: &[&str]) {
         let mut init = larder(wallet);
         init.args(["init", "--lsp", &self.relay.peer.to_string()]);
         for node in nodes {
@@ -55,11 +58,11 @@ impl Several {
         succeed(init.args(more));
     }
 
-    fn kill(&mut self, at: usize) {
+    pub(crate) fn kill(&mut self, at: usize) {
         self.nodes[at].take().expect("running").process.kill();
     }
 
-    fn put(&self, wallet: &Path, name: &str, content: &[u8]) -> Value {
+    pub(crate) fn put(&self, wallet: &Path, name: &str, content: &[u8]) -> Value {
         let file = self.path("file");
         fs::write(&file, content).expect("a file");
         json_of(wallet, &["put", name, file.to_str().expect("text")])

@@ -15,6 +15,7 @@ mod by_hand_devices;
 mod by_hand_files;
 mod by_hand_killed;
 mod by_hand_lied_to;
+mod by_hand_lost;
 mod by_hand_providers;
 mod by_hand_receipts;
 mod cells;

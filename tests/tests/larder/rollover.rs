@@ -30,7 +30,7 @@ const EPOCH_SECONDS: u64 = 604_800;
 const INSERT: u64 = 16;
 const LOOKUP: u64 = 1;
 
-async fn node(folder: &Path, lsp: PeerAddress) -> Node {
+pub(crate) async fn node(folder: &Path, lsp: PeerAddress) -> Node {
     let set = [
         ("LARDERD_PAYMENT", "credentials".to_owned()),
         ("LARDERD_CREDENTIALS_TILL", "instant".to_owned()),

@@ -1,0 +1,326 @@
+//! Total loss, by hand: nothing is left but the words and an address.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use larder_node::Node;
+use larder_onion::{PeerAddress, Relay, RelayConfig};
+use larder_protocol::Address;
+use serde_json::Value;
+
+use crate::by_hand::{Set, json_of, paid_as, random, voucher};
+use crate::by_hand_buying::refusal;
+use crate::by_hand_killed::killed_after;
+use crate::by_hand_providers::Several;
+use crate::processes::{copy, larder, paid_larderd, relay, run, succeed};
+use crate::rollover;
+use crate::wallet::runtime;
+
+/// The words of a wallet, in a file of their own.
+fn write_down(wallet: &Path, words: &Path) {
+    fs::write(words, succeed(larder(wallet).arg("words"))).expect("paper");
+}
+
+/// `larder restore` in a folder that is not there yet, or that it has begun with.
+fn restore(wallet: &Path, words: &Path, address: &Address, lsp: PeerAddress) -> Command {
+    let mut restore = larder(wallet);
+    restore.args(["--json", "restore", "--words"]).arg(words);
+    restore.args(["--provider", &address.to_string()]);
+    restore.args(["--lsp", &lsp.to_string()]);
+    restore
+}
+
+fn result(command: &mut Command) -> Value {
+    serde_json::from_str(&succeed(command)).expect("JSON")
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("{value}"))
+}
+
+fn put(wallet: &Path, folder: &Path, name: &str, content: &[u8]) {
+    let file = folder.join("file");
+    fs::write(&file, content).expect("a file");
+    succeed(larder(wallet).args(["put", name]).arg(file));
+}
+
+/// What `larder status` says of the one storage node.
+fn restorable(wallet: &Path) -> Value {
+    let status = json_of(wallet, &["status"]);
+    let one = status["providers"][0]["restorable"].clone();
+    assert_eq!(status["restorable"], one["now"], "{status}");
+    one
+}
+
+#[test]
+fn the_words_alone_bring_values_and_tokens_back_again_and_again() {
+    let set = Set::start();
+    let path = |name: &str| set.folder.path().join(name);
+    let (wallet, words, all) = (path("wallet"), path("words"), path("all"));
+    set.init(&wallet, &[]);
+    write_down(&wallet, &words);
+    let none = restorable(&wallet);
+    assert_eq!(
+        (&none["now"], &none["epochs"]),
+        (&false.into(), &Value::Null)
+    );
+    let why = none["why_not"].as_str().expect("text");
+    assert!(why.contains("larder upkeep"), "{why}");
+    let code = set.voucher(16_000);
+    let bought = json_of(&wallet, &["buy", "--voucher", &code]);
+    assert_eq!(bought["restorable"], true, "{bought}");
+    let text = succeed(larder(&wallet).arg("status"));
+    assert!(text.contains("restorable    yes: "), "{text}");
+
+    let large = random(400_000, 1);
+    put(&wallet, set.folder.path(), "large", &large);
+    put(&wallet, set.folder.path(), "small", b"small");
+    for round in 0..2 {
+        let covered = restorable(&wallet);
+        assert!(number(&covered["times"]) >= 2, "{covered}");
+        let before = number(&json_of(&wallet, &["purse"])["tokens"]);
+        fs::remove_dir_all(&wallet).expect("lost");
+
+        let mut restore = restore(&wallet, &words, &set.node.address, set.relay.peer);
+        let restored = result(restore.arg("--to").arg(&all));
+        assert_eq!(restored["values"], 2);
+        assert!(fs::read(all.join("large")).expect("restored") == large);
+        assert_eq!(fs::read(all.join("small")).expect("restored"), b"small");
+        let left = number(&restored["tokens_left"]);
+        assert_eq!(left, number(&json_of(&wallet, &["purse"])["tokens"]));
+        assert!(left > before * 2 / 3, "{round}: {left} of {before}");
+        let kept = fs::read_dir(wallet.join("restoring")).expect("it was there");
+        assert_eq!(kept.count(), 0, "what was read is forgotten");
+
+        // It can be lost again once it has written another cell.
+        assert_eq!(restorable(&wallet)["now"], false);
+        put(&wallet, set.folder.path(), "small", b"small");
+        let rests = json_of(&wallet, &["upkeep"]);
+        assert!(
+            !rests["providers"][0]["wrote"].to_string().contains("cell"),
+            "a cell was written right behind a put: {rests}"
+        );
+        let kept = json_of(&wallet, &["upkeep", "--at-once"]);
+        assert_eq!(kept["providers"][0]["restorable"]["now"], true, "{kept}");
+        assert_eq!(restorable(&wallet)["now"], true);
+    }
+}
+
+#[test]
+fn one_of_three_is_down_and_the_others_give_values_and_tokens_back() {
+    let mut several = Several::start(3, paid_larderd);
+    let (wallet, words) = (several.path("wallet"), several.path("words"));
+    several.init(&wallet, &[0, 1, 2], &[]);
+    write_down(&wallet, &words);
+    for which in ["1", "2", "3"] {
+        succeed(larder(&wallet).args(["buy", "16000", "--provider", which]));
+    }
+    let large = random(200_000, 5);
+    several.put(&wallet, "large", &large);
+    assert_eq!(json_of(&wallet, &["status"])["restorable"], true);
+    fs::remove_dir_all(&wallet).expect("lost");
+    several.kill(0);
+
+    let all = several.path("all");
+    let address = several.address(2).parse().expect("an address");
+    let mut restore = restore(&wallet, &words, &address, several.relay.peer);
+    let restored = result(restore.arg("--to").arg(&all));
+    assert_eq!(
+        (&restored["values"], &restored["providers"]),
+        (&1.into(), &3.into())
+    );
+    assert!(fs::read(all.join("large")).expect("restored") == large);
+    let purse = run(larder(&wallet).args(["--timeout", "3", "--json", "purse"]));
+    let purse: Value = serde_json::from_slice(&purse.stdout).expect("JSON");
+    for (at, least) in [(0, 0), (1, 10_000), (2, 10_000)] {
+        let held = number(&purse["purses"][at]["tokens"]);
+        assert!(held >= least, "{purse}");
+    }
+}
+
+#[test]
+fn a_restore_that_is_killed_at_any_point_goes_on_and_pays_for_nothing_twice() {
+    let runtime = runtime();
+    let relay = runtime
+        .block_on(Relay::start(RelayConfig::loopback([9; 32])))
+        .expect("a port");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let node = paid_as("credentials", &path("node"), relay.address());
+    let (wallet, words) = (path("wallet"), path("words"));
+    let mut init = larder(&wallet);
+    init.args(["init", "--provider", &node.address.to_string()]);
+    succeed(init.args(["--lsp", &relay.address().to_string()]));
+    write_down(&wallet, &words);
+    let code = voucher(&path("node"), 16_000);
+    succeed(larder(&wallet).args(["buy", "--voucher", &code]));
+    let large = random(3_000_000, 7);
+    put(&wallet, folder.path(), "large", &large);
+    fs::remove_dir_all(&wallet).expect("lost");
+    node.process.terminate();
+    copy(&path("node"), &path("twin"));
+
+    // What it comes to when nothing is in the way, and then what it comes to like this.
+    let all = path("all");
+    let restored = |data: &str, wallet: &Path, killed: &[u64]| {
+        let node = paid_as("credentials", &path(data), relay.address());
+        let begin = || {
+            let mut restore = restore(wallet, &words, &node.address, relay.address());
+            restore.arg("--to").arg(&all);
+            restore
+        };
+        let mut kills = 0;
+        for messages in killed {
+            let ended = killed_after(*messages, &relay, &mut begin());
+            kills += usize::from(!ended.success());
+        }
+        let _ = fs::remove_dir_all(&all);
+        let done = result(&mut begin());
+        assert_eq!(done["values"], 1);
+        assert!(fs::read(all.join("large")).expect("restored") == large);
+        (kills, number(&done["tokens_left"]))
+    };
+    let (_, whole) = restored("node", &path("whole"), &[]);
+    let (kills, killed) = restored(
+        "twin",
+        &path("killed"),
+        &[0, 1, 2, 3, 5, 8, 12, 16, 20, 30, 50, 70, 100, 140],
+    );
+    assert!(kills >= 12, "{kills}");
+    // Look-ups run ahead of the end of the log, how far is chance; the value has 184 blobs.
+    assert!(whole.abs_diff(killed) < 64, "{whole} and {killed}");
+}
+
+#[test]
+fn out_of_tokens_a_restore_says_how_many_are_missing_and_goes_on_when_they_are_bought() {
+    let set = Set::start();
+    let path = |name: &str| set.folder.path().join(name);
+    let (wallet, words, all) = (path("wallet"), path("words"), path("all"));
+    set.init(&wallet, &[]);
+    write_down(&wallet, &words);
+    // The cell names what was bought first, which is not much.
+    for tokens in [2_000, 100_000] {
+        succeed(larder(&wallet).args(["buy", "--voucher", &set.voucher(tokens)]));
+    }
+    let large = random(34_000_000, 3);
+    put(&wallet, set.folder.path(), "large", &large);
+    fs::remove_dir_all(&wallet).expect("lost");
+
+    let begin = || {
+        let mut restore = restore(&wallet, &words, &set.node.address, set.relay.peer);
+        restore.arg("--to").arg(&all);
+        restore
+    };
+    let short = run(&mut begin());
+    assert_eq!(short.status.code(), Some(3));
+    let json: Value = serde_json::from_slice(&short.stdout).expect("one object");
+    assert!(number(&json["missing"]) > 0, "{json}");
+    let error = json["error"].as_str().expect("text");
+    assert!(
+        error.contains("missing") && error.contains("larder buy"),
+        "{error}"
+    );
+    // It keeps what it has: the value alone has 2,076 blobs, which 2,000 tokens would not pay for.
+    let again = run(&mut begin());
+    assert_eq!(again.status.code(), Some(3));
+
+    succeed(larder(&wallet).args(["buy", "--voucher", &set.voucher(2_000)]));
+    let restored = result(&mut begin());
+    assert_eq!(restored["values"], 1);
+    assert!(fs::read(all.join("large")).expect("restored") == large);
+}
+
+#[test]
+fn a_reserve_lasts_as_many_epochs_as_are_accepted_and_past_them_the_data_does() {
+    let runtime = runtime();
+    let relay = relay();
+    for age in [2, 3] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        let node: Node = runtime.block_on(rollover::node(&path("node"), relay.peer));
+        let (wallet, words) = (path("wallet"), path("words"));
+        let mut init = larder(&wallet);
+        init.args(["init", "--provider", &node.address().to_string()]);
+        succeed(init.args(["--lsp", &relay.peer.to_string()]));
+        write_down(&wallet, &words);
+        succeed(larder(&wallet).args(["buy", "16000"]));
+        put(&wallet, folder.path(), "a", b"a");
+        fs::remove_dir_all(&wallet).expect("lost");
+        for _ in 0..age {
+            let next = node.enter_next_epoch();
+            runtime.block_on(next).expect("the next epoch");
+        }
+        let begin = || restore(&wallet, &words, node.address(), relay.peer);
+        if age == 3 {
+            let expired = run(&mut begin());
+            assert_eq!(expired.status.code(), Some(3));
+            let json: Value = serde_json::from_slice(&expired.stdout).expect("one object");
+            let error = json["error"].as_str().expect("text");
+            assert!(error.contains("the reserve expired 1 epoch"), "{error}");
+            assert!(error.contains("larder buy"), "{error}");
+            let text = succeed(larder(&wallet).arg("status"));
+            assert!(text.contains("larder restore"), "{text}");
+            succeed(larder(&wallet).args(["buy", "1000"]));
+        }
+        let restored = result(&mut begin());
+        assert_eq!(restored["values"], 1);
+        let least = if age == 3 { 800 } else { 10_000 };
+        assert!(number(&restored["tokens_left"]) > least, "{restored}");
+        assert_eq!(succeed(larder(&wallet).args(["get", "a"])), "a");
+        runtime.block_on(node.shutdown());
+    }
+}
+
+#[test]
+fn a_second_device_with_tokens_of_its_own_leaves_those_of_the_first_alone() {
+    let set = Set::start();
+    let path = |name: &str| set.folder.path().join(name);
+    let (one, two, words) = (path("one"), path("two"), path("words"));
+    set.open(&one, &[]);
+    write_down(&one, &words);
+    put(&one, set.folder.path(), "a", b"a");
+    let before = json_of(&one, &["purse"])["tokens"].clone();
+    set.open(&two, &["--words", words.to_str().expect("text")]);
+    assert_eq!(json_of(&two, &["restore"])["values"], 1);
+    assert_eq!(json_of(&one, &["purse"])["tokens"], before);
+    assert_eq!(restorable(&one)["now"], true);
+}
+
+#[test]
+fn a_word_that_is_none_is_named_and_words_that_were_given_are_not_kept() {
+    let set = Set::unpaid();
+    let path = |name: &str| set.folder.path().join(name);
+    let (wallet, words) = (path("wallet"), path("words"));
+    set.init(&wallet, &["--long"]);
+    write_down(&wallet, &words);
+    let text = fs::read_to_string(&words).expect("paper");
+    let mut all: Vec<&str> = text.split_whitespace().collect();
+    assert_eq!(all.len(), 24);
+
+    let other = path("other");
+    let begin = || restore(&other, &words, &set.node.address, set.relay.peer);
+    all[2] = "lardr";
+    fs::write(&words, all.join(" ")).expect("paper");
+    let refused = run(&mut begin());
+    assert_eq!(refused.status.code(), Some(2));
+    let error = String::from_utf8_lossy(&refused.stdout).into_owned();
+    assert!(
+        error.contains("word 3") && error.contains("lardr"),
+        "{error}"
+    );
+    fs::write(&words, all[3..].join(" ")).expect("paper");
+    assert_eq!(run(&mut begin()).status.code(), Some(2), "too few");
+    assert!(!other.exists(), "nothing was made of wrong words");
+
+    // As they are written down: with line breaks, and in capitals.
+    fs::write(&words, text.to_uppercase().replace(' ', "\n")).expect("paper");
+    assert_eq!(result(&mut begin())["values"], 0);
+    let key = |wallet: &Path| fs::read(wallet.join("root.key")).expect("a key");
+    assert!(key(&other) == key(&wallet));
+    let (exit, error) = refusal(&other, &["words"]);
+    assert_eq!(exit, Some(1));
+    assert!(error.contains("root.key"), "{error}");
+    let (exit, _) = refusal(&path("third"), &["restore", "--words", "/dev/null"]);
+    assert_eq!(exit, Some(2));
+}
