@@ -77,6 +77,7 @@ fn json(tokens: &Tokens, connection: &Connection) -> Value {
     let more = json!({
         "reachable": true,
         "paid": true,
+        "reserve": tokens.holdings.reserve,
         "in_flight": tokens.holdings.in_flight,
         "by_epoch": tokens.holdings.by_epoch,
         "pairs": tokens.holdings.pairs,
@@ -91,6 +92,10 @@ fn text(tokens: &Tokens, connection: &Connection) -> String {
     let mut text = tokens.text();
     for (epoch, held) in &holdings.by_epoch {
         let _ = write!(text, "\n  of epoch {epoch}: {}", count(*held));
+    }
+    if holdings.reserve > 0 {
+        let reserve = count(holdings.reserve);
+        let _ = write!(text, "\n  of all, set aside for a restore: {reserve}");
     }
     if holdings.in_flight > 0 {
         let _ = write!(text, "\n  in flight: {}", count(holdings.in_flight));

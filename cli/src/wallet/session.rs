@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use larder_protocol::Address;
 use larder_recovery::RecoveryError;
+use larder_recovery::breakglass::Extent;
 use larder_recovery::log::map::{self, Commit, CommitError, Expect, Listed, Map, Write};
 use larder_recovery::quorum::Quorum;
 use rand::SeedableRng;
@@ -20,6 +21,7 @@ use super::{Wallet, provider_list};
 use crate::connection::Bill;
 use crate::error::CliError;
 use crate::payer::now;
+use crate::standing::Standing;
 
 /// How often another device may be in the way before this one gives up; and how often the storage nodes
 /// may turn out to be others.
@@ -280,6 +282,19 @@ impl Session {
         }
     }
 
+    /// What there is to be done for this to survive the loss of the folder, tokens included; not here, where
+    /// the storage nodes would see it come together with what was written ([`standing`](crate::standing)).
+    fn unrestorable(&self) -> Option<String> {
+        let extent = Extent::of(&self.map, Vec::new());
+        let standings = self.online.connected();
+        let standings = standings.filter_map(|there| Standing::of(there, &extent, false));
+        let able = standings.filter(|standing| standing.is_now()).count();
+        (able < self.online.policy().recover).then(|| {
+            "the words alone would bring back what is stored and not the tokens: see `larder status`"
+                .to_owned()
+        })
+    }
+
     /// Ends a session that wrote: brings all storage nodes up to date in what it wrote, and shortens a log that has
     /// become long. What is stored is stored, whatever comes of this; so it warns at worst.
     pub(crate) async fn finish(self, wallet: &mut Wallet) -> Result<(Bill, Vec<String>), CliError> {
@@ -296,6 +311,7 @@ impl Session {
             })
             .collect();
         warnings.extend(self.troubles());
+        warnings.extend(self.unrestorable());
         wallet
             .known
             .get_or_insert_default()

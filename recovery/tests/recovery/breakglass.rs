@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
+use futures_util::future::join_all;
 use larder_protocol::{Op, Payment, Request};
 use larder_recovery::breakglass::{self, Extent, Restorable, Restore, Wrote};
 use larder_recovery::log::OneProvider;
@@ -659,4 +660,51 @@ async fn a_wallet_whose_tokens_do_not_pay_for_a_page_writes_the_cell_without() {
     let (shelf, keys) = wallet.lose();
     let (_, restore) = nothing_left(&shelf).await;
     has_all(&read(&restore).await.expect("the reserve pays"), keys).await;
+}
+
+#[tokio::test]
+async fn a_program_that_runs_now_and_then_rests_from_when_it_says_that_it_wrote() {
+    let (shelf, journal) = (PaidShelf::new(), MemoryJournal::new());
+    let extent = Extent::of_blobs(0, 10, vec![shelf.address()]);
+    let longest = u64::from(EPOCH_SECONDS) / 32 + 1;
+    let provider = open(&shelf, journal.clone(), 1).await.expect("honest");
+    buy(&shelf, &provider, 1, 4_000).await;
+    let page = provider.stay_restorable(START, &extent).await;
+    assert_eq!(page.expect("honest").wrote, Some(Wrote::Page));
+    drop(provider);
+    // Each of these is a process of its own, long after that page.
+    let now = START + longest;
+    for (seed, said, wrote) in [
+        (2, None, None),
+        (3, Some(now), None),
+        (4, Some(START), Some(Wrote::Cell)),
+    ] {
+        let provider = open(&shelf, journal.clone(), seed).await.expect("honest");
+        if said.is_some() {
+            provider.purse().expect("paid").last_wrote(said);
+        }
+        let standing = provider.stay_restorable(now, &extent).await;
+        let standing = standing.expect("honest");
+        assert_eq!(standing.wrote, wrote, "{said:?}");
+        if wrote.is_none() {
+            assert!((now + 1..=now + longest).contains(&standing.next));
+        }
+    }
+}
+
+#[tokio::test]
+async fn however_much_is_done_at_once_most_of_a_page_stays_as_it_is() {
+    let mut wallet = Wallet::new(12, 2).await;
+    wallet.until(Wrote::Cell).await;
+    let before = wallet.shelf.performed(Op::Transfer);
+    let inserts = join_all((60..120).map(|n| {
+        let (key, blob) = pair(n);
+        wallet.provider.insert(key, blob)
+    }));
+    for done in inserts.await {
+        done.expect("honest");
+    }
+    let taken_off = wallet.shelf.performed(Op::Transfer) - before;
+    // Of eleven pairs, all of which would be quicker.
+    assert!((1..=5).contains(&taken_off), "{taken_off}");
 }
