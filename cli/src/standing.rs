@@ -29,8 +29,8 @@ pub(crate) enum Standing {
     Free,
     /// A restore has begun and is not over.
     UnderWay,
-    /// As far as its tokens go.
-    Reserve(Restorable),
+    /// As far as its tokens go. A young storage node does not show yet for how long it accepts them.
+    Reserve { is: Restorable, young: bool },
 }
 
 impl Standing {
@@ -39,24 +39,25 @@ impl Standing {
         if under_way {
             return Some(Standing::UnderWay);
         }
-        if connection.provider.record().tariff.is_none() {
+        let Some(tariff) = connection.provider.record().tariff else {
             return Some(Standing::Free);
-        }
-        let restorable = connection.provider.restorable(extent).ok()?;
-        Some(Standing::Reserve(restorable))
+        };
+        let young = tariff.issuers.len() == 1;
+        let is = connection.provider.restorable(extent).ok()?;
+        Some(Standing::Reserve { is, young })
     }
 
     pub(crate) fn is_now(self) -> bool {
         match self {
             Standing::Free => true,
             Standing::UnderWay => false,
-            Standing::Reserve(restorable) => restorable.is_now(),
+            Standing::Reserve { is, .. } => is.is_now(),
         }
     }
 
     pub(crate) fn json(self) -> Value {
         let (times, epochs) = match self {
-            Standing::Reserve(restorable) => (Some(restorable.times), restorable.epochs),
+            Standing::Reserve { is, .. } => (Some(is.times), is.epochs),
             Standing::Free | Standing::UnderWay => (None, None),
         };
         json!({ "now": self.is_now(), "times": times, "epochs": epochs, "why_not": self.why_not() })
@@ -66,13 +67,14 @@ impl Standing {
     pub(crate) fn text(self) -> String {
         match (self.why_not(), self) {
             (Some(why_not), _) => format!("no: {why_not}"),
-            (None, Standing::Reserve(Restorable { times, epochs })) => {
-                let expires = match epochs.unwrap_or(0) {
+            (None, Standing::Reserve { is, young }) => {
+                let expires = match is.epochs.unwrap_or(0) {
+                    0 if young => "in this epoch at least".to_owned(),
                     0 => "expires when the present epoch ends".to_owned(),
                     1 => "expires in 1 epoch".to_owned(),
                     epochs => format!("expires in {epochs} epochs"),
                 };
-                format!("yes: {} times covered, {expires}", count(times))
+                format!("yes: {} times covered, {expires}", count(is.times))
             }
             (None, _) => "yes: nothing is to be paid".to_owned(),
         }
@@ -82,13 +84,13 @@ impl Standing {
     fn why_not(self) -> Option<&'static str> {
         match self {
             Standing::UnderWay => Some("a restore is not over: run `larder restore` again"),
-            Standing::Reserve(Restorable { epochs: None, .. }) => Some(
+            Standing::Reserve { is, .. } if is.epochs.is_none() => Some(
                 "no cell with a reserve was written yet, or that has expired: run `larder upkeep`",
             ),
-            Standing::Reserve(Restorable { times: 0, .. }) => Some(
+            Standing::Reserve { is, .. } if is.times == 0 => Some(
                 "what is stored has outgrown the reserve: `larder upkeep` sets more aside in the next epoch",
             ),
-            Standing::Free | Standing::Reserve(_) => None,
+            Standing::Free | Standing::Reserve { .. } => None,
         }
     }
 }

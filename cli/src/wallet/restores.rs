@@ -84,8 +84,8 @@ impl Restores {
         };
         let server = member.address.server_key();
         let folder = wallet.folder.restoring(server);
-        let goes_on = folder.exists();
-        if !goes_on && !(self.lost && purse.holdings().tokens == 0) {
+        let has_nothing = self.lost && purse.holdings().tokens == 0;
+        if !has_nothing && !folder.exists() {
             return Ok(());
         }
         let kept = open(&wallet.folder, server)?;

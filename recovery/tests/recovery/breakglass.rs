@@ -705,6 +705,6 @@ async fn however_much_is_done_at_once_most_of_a_page_stays_as_it_is() {
         done.expect("honest");
     }
     let taken_off = wallet.shelf.performed(Op::Transfer) - before;
-    // Of eleven pairs, all of which would be quicker.
-    assert!((1..=5).contains(&taken_off), "{taken_off}");
+    // Of eleven pairs, ten of which go when nothing holds them back.
+    assert!((1..=7).contains(&taken_off), "{taken_off}");
 }
