@@ -27,18 +27,18 @@ const ROUNDS: u32 = 16;
 pub(crate) enum Standing {
     /// It asks for nothing.
     Free,
-    /// A restore has begun and is not over.
-    UnderWay,
+    /// What is stored is not known on this device, or not all of it is taken: a restore is not over.
+    Unknown,
     /// As far as its tokens go. A young storage node does not show yet for how long it accepts them.
     Reserve { is: Restorable, young: bool },
 }
 
 impl Standing {
-    /// `None` where nobody can tell.
-    pub(crate) fn of(connection: &Connection, extent: &Extent, under_way: bool) -> Option<Self> {
-        if under_way {
-            return Some(Standing::UnderWay);
-        }
+    /// `None` where nobody can tell. Without an extent nothing is known of what is stored.
+    pub(crate) fn of(connection: &Connection, extent: Option<&Extent>) -> Option<Self> {
+        let Some(extent) = extent else {
+            return Some(Standing::Unknown);
+        };
         let Some(tariff) = connection.provider.record().tariff else {
             return Some(Standing::Free);
         };
@@ -50,7 +50,7 @@ impl Standing {
     pub(crate) fn is_now(self) -> bool {
         match self {
             Standing::Free => true,
-            Standing::UnderWay => false,
+            Standing::Unknown => false,
             Standing::Reserve { is, .. } => is.is_now(),
         }
     }
@@ -58,7 +58,7 @@ impl Standing {
     pub(crate) fn json(self) -> Value {
         let (times, epochs) = match self {
             Standing::Reserve { is, .. } => (Some(is.times), is.epochs),
-            Standing::Free | Standing::UnderWay => (None, None),
+            Standing::Free | Standing::Unknown => (None, None),
         };
         json!({ "now": self.is_now(), "times": times, "epochs": epochs, "why_not": self.why_not() })
     }
@@ -83,7 +83,7 @@ impl Standing {
     /// Why it could not be, and what to do.
     fn why_not(self) -> Option<&'static str> {
         match self {
-            Standing::UnderWay => Some("a restore is not over: run `larder restore` again"),
+            Standing::Unknown => Some("not everything is here yet: run `larder restore`"),
             Standing::Reserve { is, .. } if is.epochs.is_none() => Some(
                 "no cell with a reserve was written yet, or that has expired: run `larder upkeep`",
             ),

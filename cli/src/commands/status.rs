@@ -22,8 +22,8 @@ pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError
         .members
         .iter()
         .map(|member| {
-            let under_way = folder.restoring(member.address.server_key()).exists();
-            Row::of(member, in_use, extent.as_ref(), under_way)
+            let is_over = !folder.restoring(member.address.server_key()).exists();
+            Row::of(member, in_use, extent.as_ref().filter(|_| is_over))
         })
         .collect();
     let policy = online.policy();
@@ -89,7 +89,7 @@ struct Row {
 }
 
 impl Row {
-    fn of(member: &Member, in_use: bool, extent: Option<&Extent>, under_way: bool) -> Self {
+    fn of(member: &Member, in_use: bool, extent: Option<&Extent>) -> Self {
         let there = member.connected.as_ref();
         let record = there.ok().map(|connection| connection.provider.record());
         let paid = record.as_ref().map(|record| record.tariff.is_some());
@@ -98,10 +98,11 @@ impl Row {
             paid,
             in_use: in_use && paid == Some(true),
             tokens: there.ok().and_then(Tokens::of),
+            // Whoever works with the wallet right now has the purse.
             standing: there
                 .ok()
-                .zip(extent)
-                .and_then(|(connection, extent)| Standing::of(connection, extent, under_way)),
+                .filter(|_| !in_use)
+                .and_then(|connection| Standing::of(connection, extent)),
             problem: there.err().map(ToString::to_string),
             // The purse is opened once the storage node has answered.
             purse_failed: matches!(

@@ -27,11 +27,11 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
     let mut online = wallet.connect().await?;
     let (mut rows, mut failed) = (Vec::new(), None);
     for (member, number) in online.members.iter_mut().zip(1..) {
-        let under_way = folder.restoring(member.address.server_key()).exists();
+        let is_over = !folder.restoring(member.address.server_key()).exists();
         match member.answered() {
             Ok(connection) => {
                 let known = wallet.known.get_or_insert_default();
-                let row = Row::of(number, connection, known, &list, under_way, args.at_once).await;
+                let row = Row::of(number, connection, known, &list, is_over, args.at_once).await;
                 wallet.save()?;
                 match row {
                     Ok(row) => {
@@ -69,20 +69,19 @@ impl Row {
         connection: &Connection,
         known: &mut Known,
         list: &[Address],
-        under_way: bool,
+        is_over: bool,
         at_once: bool,
     ) -> Result<Self, CliError> {
         let provider = &connection.provider;
         let stayed = match connection.holdings() {
-            Some(_) if !under_way => {
-                Some(standing::stay_known(provider, known, list, at_once).await?)
-            }
+            Some(_) if is_over => Some(standing::stay_known(provider, known, list, at_once).await?),
             _ => None,
         };
+        let extent = Some(known.extent(list));
         Ok(Row {
             number,
             stayed,
-            standing: Standing::of(connection, &known.extent(list), under_way),
+            standing: Standing::of(connection, extent.as_ref().filter(|_| is_over)),
         })
     }
 

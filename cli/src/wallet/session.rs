@@ -287,7 +287,7 @@ impl Session {
     fn unrestorable(&self) -> Option<String> {
         let extent = Extent::of(&self.map, Vec::new());
         let standings = self.online.connected();
-        let standings = standings.filter_map(|there| Standing::of(there, &extent, false));
+        let standings = standings.filter_map(|there| Standing::of(there, Some(&extent)));
         let able = standings.filter(|standing| standing.is_now()).count();
         (able < self.online.policy().recover).then(|| {
             "the words alone would bring back what is stored and not the tokens: see `larder status`"

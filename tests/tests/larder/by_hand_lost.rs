@@ -188,6 +188,7 @@ fn a_restore_that_is_killed_at_any_point_goes_on_and_pays_for_nothing_twice() {
         &[0, 1, 2, 3, 5, 8, 12, 16, 20, 30, 50, 70, 100, 140],
     );
     assert!(kills >= 12, "{kills}");
+    println!("{whole} tokens are left, and {killed} after {kills} kills");
     // Look-ups run ahead of the end of the log, how far is chance; the value has 184 blobs.
     assert!(whole.abs_diff(killed) < 64, "{whole} and {killed}");
 }
@@ -260,7 +261,10 @@ fn a_reserve_lasts_as_many_epochs_as_are_accepted_and_past_them_the_data_does() 
             assert!(error.contains("the reserve expired 1 epoch"), "{error}");
             assert!(error.contains("larder buy"), "{error}");
             let text = succeed(larder(&wallet).arg("status"));
-            assert!(text.contains("larder restore"), "{text}");
+            assert!(
+                text.contains("restorable    no: not everything is here yet"),
+                "{text}"
+            );
             succeed(larder(&wallet).args(["buy", "1000"]));
         }
         let restored = result(&mut begin());
@@ -270,6 +274,31 @@ fn a_reserve_lasts_as_many_epochs_as_are_accepted_and_past_them_the_data_does() 
         assert_eq!(succeed(larder(&wallet).args(["get", "a"])), "a");
         runtime.block_on(node.shutdown());
     }
+}
+
+#[test]
+fn a_second_restore_says_that_the_first_has_the_tokens_and_finds_them_when_it_walks() {
+    let set = Set::start();
+    let path = |name: &str| set.folder.path().join(name);
+    let (wallet, words) = (path("wallet"), path("words"));
+    set.init(&wallet, &[]);
+    write_down(&wallet, &words);
+    succeed(larder(&wallet).args(["buy", "--voucher", &set.voucher(16_000)]));
+    put(&wallet, set.folder.path(), "a", b"a");
+    fs::remove_dir_all(&wallet).expect("lost");
+    let begin = |wallet: &str| restore(&path(wallet), &words, &set.node.address, set.relay.peer);
+    let first = result(&mut begin("first"));
+    assert!(number(&first["tokens_left"]) > 10_000, "{first}");
+
+    let taken = run(&mut begin("second"));
+    assert_eq!(taken.status.code(), Some(3));
+    let json: Value = serde_json::from_slice(&taken.stdout).expect("one object");
+    let error = json["error"].as_str().expect("text");
+    assert!(error.contains("another restore has taken"), "{error}");
+    assert!(error.contains("larder restore --walk"), "{error}");
+    let second = result(begin("second").arg("--walk"));
+    assert_eq!(second["values"], 1);
+    assert!(number(&second["tokens_left"]) > 10_000, "{second}");
 }
 
 #[test]
