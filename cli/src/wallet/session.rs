@@ -290,7 +290,7 @@ impl Session {
         let standings = standings.filter_map(|there| Standing::of(there, Some(&extent)));
         let able = standings.filter(|standing| standing.is_now()).count();
         (able < self.online.policy().recover).then(|| {
-            "the words alone would bring back what is stored and not the tokens: see `larder status`"
+            "a restore from the words alone would lack tokens, or not find them: see `larder status`"
                 .to_owned()
         })
     }
