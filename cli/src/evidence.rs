@@ -113,16 +113,20 @@ impl Receipts {
 
     /// How often what it signed later contradicts what it had signed, for anyone to check.
     pub(crate) fn convictions(&self, server: &ServerKey) -> usize {
-        let convicts = |written: &&WrittenConviction| {
+        let convictions = self.convictions.iter();
+        convictions
+            .filter(|written| self.convicts(written, server))
+            .count()
+    }
+
+    fn convicts(&self, written: &WrittenConviction, server: &ServerKey) -> bool {
+        let convicts = || {
             let conviction = written.read()?;
             let then = self.receipt_key(&conviction.stored.receipt, server)?;
             let later = self.receipt_key(&conviction.missing.receipt, server)?;
-            conviction.convicts(&then, &later).then_some(())
+            Some(conviction.convicts(&then, &later))
         };
-        let convictions = self.convictions.iter();
-        convictions
-            .filter(|written| convicts(written).is_some())
-            .count()
+        convicts().unwrap_or(false)
     }
 
     /// Asks the storage node for all that it has acknowledged; returns for how much of it it was asked.
@@ -131,21 +135,25 @@ impl Receipts {
         for key in &keys {
             if let Some(conviction) = self.ledger.audit(provider, key).await? {
                 self.note_terms(provider);
-                self.convict(&conviction);
+                self.convict(&conviction, provider.server_key());
             }
         }
         Ok(keys.len())
     }
 
-    /// One per blob.
-    fn convict(&mut self, conviction: &Conviction) {
+    /// One per blob. One that convicts stays: a later one may come too long after the receipt.
+    fn convict(&mut self, conviction: &Conviction, server: &ServerKey) {
         let written = WrittenConviction {
             stored: WrittenEvidence::of(&conviction.stored),
             salt: hex::encode(conviction.salt),
             missing: WrittenEvidence::of(&conviction.missing),
         };
-        self.convictions
-            .retain(|other| other.stored.key != written.stored.key);
+        let of_it = |other: &WrittenConviction| other.stored.key == written.stored.key;
+        let mut known = self.convictions.iter().filter(|other| of_it(other));
+        if known.any(|other| self.convicts(other, server)) {
+            return;
+        }
+        self.convictions.retain(|other| !of_it(other));
         self.convictions.push(written);
     }
 

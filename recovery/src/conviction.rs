@@ -109,10 +109,14 @@ impl Ledger {
         if removed {
             stored.remove(&finding.key);
         } else if says_stored(finding) {
-            // The first word counts: a provider that answers another blob later contradicts it.
-            stored
+            let kept = stored
                 .entry(finding.key)
                 .or_insert_with(|| evidence.clone());
+            // The newest epoch, so that it is fit to convict for another one. But the first blob counts: a
+            // provider that answers another one later contradicts itself.
+            if kept.finding.blob == finding.blob && kept.receipt.epoch < evidence.receipt.epoch {
+                *kept = evidence.clone();
+            }
         }
     }
 

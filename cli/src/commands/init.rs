@@ -38,7 +38,7 @@ pub(crate) fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), Cl
             (root, Some(words))
         }
     };
-    let known = (!next).then(Known::default);
+    let known = (!next).then(Known::of_new_root);
     let words = words.as_ref().map(|words| words.as_str());
     folder.create(&root, words, &settings, known.as_ref())?;
     let policy = Policy::majority(settings.providers.len());

@@ -250,8 +250,11 @@ async fn retire(folder: &Folder, number: usize, output: &Output) -> Result<(), C
         ));
     }
     let session = match Session::open(&mut wallet).await {
-        // Without the one that retires the others may be too few for the old list; they are enough for the new one.
-        Err(CliError::TooFew { .. }) => Session::over(&wallet, &list, None).await?,
+        // Without the one that retires the others may be too few for the old list, or it may be what one
+        // cannot read with; they are enough for the new one.
+        Err(CliError::TooFew { .. } | CliError::Recovery(RecoveryError::Misbehaved(_))) => {
+            Session::over(&wallet, &list, None).await?
+        }
         session => session?,
     };
     change(wallet, session, &before, list, output).await

@@ -40,6 +40,9 @@ pub(crate) struct Known {
     /// Blobs that the map consisted of.
     #[serde(default)]
     blobs: u64,
+    /// When the root key was drawn here, in unix seconds; nothing was stored with it before.
+    #[serde(default)]
+    drawn_at: Option<u64>,
     /// When this device last wrote, in unix seconds.
     #[serde(default)]
     pub(crate) wrote_at: Option<u64>,
@@ -54,6 +57,14 @@ struct Writing {
 }
 
 impl Known {
+    /// With a root key that was drawn this moment.
+    pub(crate) fn of_new_root() -> Self {
+        Known {
+            drawn_at: Some(now()),
+            ..Known::default()
+        }
+    }
+
     /// `None` when nothing is known.
     pub(crate) fn load(path: &Path) -> Result<Option<Self>, CliError> {
         let text = match std::fs::read(path) {
@@ -76,17 +87,27 @@ impl Known {
         durable::replace(path, &text).map_err(CliError::file("write", path))
     }
 
-    /// Where to look for the newest anchor first: storage nodes must not have forgotten deletes since. With a
-    /// root key that is new there is none.
+    /// Where to look for the newest anchor first: storage nodes must not have forgotten deletes since.
     pub(crate) fn hint(&self, online: &Online) -> Option<u64> {
         let mut there = online.connected();
-        let same = |connection: &Connection| {
+        let fresh = |connection: &Connection| {
+            let record = connection.provider.record();
             let then = self
                 .epochs
                 .get(&connection.provider.server_key().to_string());
-            then == Some(&connection.provider.record().epoch)
+            match self.epochs.is_empty() {
+                true => self.is_new(now(), record.epoch_seconds),
+                false => then == Some(&record.epoch),
+            }
         };
-        (self.epochs.is_empty() || there.all(same)).then_some(self.generation)
+        there.all(fresh).then_some(self.generation)
+    }
+
+    /// Whether the root key was drawn here within an epoch: another device may have used it since, but no
+    /// delete of that is forgotten.
+    fn is_new(&self, now: u64, epoch_seconds: u32) -> bool {
+        let age = self.drawn_at.and_then(|then| now.checked_sub(then));
+        age.is_some_and(|age| epoch_seconds == 0 || age < epoch_seconds.into())
     }
 
     /// What a restore would have to find, as of the last session.
@@ -151,6 +172,19 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn that_there_is_no_anchor_yet_is_known_for_an_epoch_where_the_root_key_was_drawn() {
+        assert!(!Known::default().is_new(now(), 100));
+        let drawn = Known {
+            drawn_at: Some(1_000),
+            ..Known::default()
+        };
+        assert!(drawn.is_new(1_000, 100) && drawn.is_new(1_099, 100));
+        assert!(!drawn.is_new(1_100, 100) && !drawn.is_new(999, 100));
+        // Its epochs do not change, so it forgets no delete.
+        assert!(drawn.is_new(1_000_000, 0));
+    }
 
     #[test]
     fn what_is_known_reads_back_and_what_is_not_is_none() {

@@ -30,6 +30,8 @@ pub(crate) struct Member {
     pub(crate) connected: Result<Connection, CliError>,
     /// How long connecting took.
     pub(crate) took: Duration,
+    /// Whether this program has the wallet to itself: only then its receipts are written down.
+    is_ours: bool,
 }
 
 /// All of them, in the order of the list.
@@ -39,7 +41,7 @@ pub(crate) struct Online {
 
 impl Online {
     /// Connects to these, but for those that `before` was connected to. Without `pays` the purses
-    /// stay closed.
+    /// stay closed, and the receipts as they are: for who does not have the wallet's lock.
     pub(crate) async fn connect(
         folder: &Folder,
         settings: &Settings,
@@ -70,6 +72,7 @@ impl Online {
                         receipts,
                         connected,
                         took: begun.elapsed(),
+                        is_ours: pays,
                     };
                     (at, member)
                 });
@@ -99,6 +102,7 @@ impl Online {
                     })
                     .into()),
                     took: Duration::ZERO,
+                    is_ours: pays,
                 },
             });
         }
@@ -223,7 +227,9 @@ impl Member {
 
     async fn end(self) -> Result<(), CliError> {
         if let Ok(connection) = self.connected {
-            self.receipts.save()?;
+            if self.is_ours {
+                self.receipts.save()?;
+            }
             connection.close().await;
         }
         Ok(())

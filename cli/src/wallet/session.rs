@@ -212,14 +212,14 @@ impl Session {
                         continue;
                     }
                     // Ours got in, or another one did to the same name.
-                    if now.version != before + 1 || now.value != write.value {
+                    if now.value != write.value {
                         return self.conflict(name, now.version);
                     }
                 }
                 Err(CommitError::Failed(error)) => return Err(error.into()),
             }
             self.freed += old.map_or(0, |old| map::blobs(old.size) - 1);
-            return Ok(before + 1);
+            return self.version(name).await;
         }
         Err(CliError::Overtaken)
     }

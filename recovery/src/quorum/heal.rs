@@ -34,7 +34,8 @@ pub struct Healed {
     /// Blobs that each provider, in their order, lacked and holds now, so it says. One that lacks
     /// them again hides or loses them; one that had acknowledged them can be [convicted](crate::conviction).
     pub copied: Vec<u64>,
-    /// Registers that some provider could not be asked for.
+    /// Registers that some provider could not be asked for, or says were deleted while another one
+    /// holds something: not all have those.
     pub left: u64,
 }
 
@@ -118,7 +119,9 @@ impl Quorum {
         for round in 0.. {
             let votes = self.ask_all(ballot(slot, round)).await?;
             if votes.is_deleted() {
-                // One provider's word: reason enough to copy nothing, and never to delete.
+                // One provider's word: reason enough to copy nothing, and never to delete. If another
+                // one holds something, not all have it.
+                whole &= votes.value().is_none();
                 break;
             }
             if round > 0 {

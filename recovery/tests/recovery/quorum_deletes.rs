@@ -128,7 +128,8 @@ async fn a_provider_that_says_deleted_of_what_is_there_has_nothing_deleted_elsew
         assert_eq!(quorum.insert(SLOT, &entry).await, Ok(Put::Already));
         quorum.catch_up().await.expect("all answer");
         seas[liar].rolls_back([(SLOT, None)].into());
-        quorum.heal([SLOT]).await.expect("all answer");
+        let healed = quorum.heal([SLOT]).await.expect("all answer");
+        assert_eq!(healed.left, 1, "the liar does not have it");
         assert!(quorum.lookup(SLOT).await == Ok(Look::Found(entry)));
     }
 }

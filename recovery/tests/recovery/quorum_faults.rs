@@ -299,6 +299,24 @@ async fn an_owner_that_deleted_a_blob_cannot_convict_a_provider_that_has_forgott
 }
 
 #[tokio::test]
+async fn an_audit_in_every_epoch_keeps_the_ledger_fit_to_convict() {
+    let shelf = Shelf::of(1);
+    let (provider, ledger) = one(&shelf, 1).await;
+    let blob = Blob::try_from(vec![5; 16_433]).expect("a blob's length");
+    let own = receipt_key(0);
+    let key = keypair(60).public_key().into();
+    provider.insert(key, blob).await.expect("honest");
+    for _ in 0..3 {
+        shelf.next_epoch();
+        assert_eq!(ledger.audit(&provider, &key).await, Ok(None));
+    }
+    shelf.rolls_back(HashMap::new());
+    shelf.next_epoch();
+    let conviction = ledger.audit(&provider, &key).await.expect("it answers");
+    assert!(conviction.expect("it is gone").convicts(&own, &own));
+}
+
+#[tokio::test]
 async fn a_prefix_of_what_the_wallet_knew_of_is_refused() {
     let shelves = shelves();
     let device_1 = device(&shelves, 1).await;
