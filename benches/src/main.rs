@@ -36,7 +36,7 @@ struct Args {
 enum Set {
     /// Anonymous credentials, in ECDSA verifications.
     Credentials,
-    /// Durable inserts, against plain sled and a bare slot file.
+    /// Durable inserts, against plain sled and a bare slot file; memory and pauses of many records.
     Engine,
     /// Round trips through a stock LDK relay, in separate processes.
     Transport,
