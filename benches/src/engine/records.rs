@@ -3,6 +3,7 @@
 //! The 16 KiB in a slot play no part in either, so the stores are sparse
 //! ([`larder_store::suite::sparse`]). The numbers of records are far apart for memory, so that what
 //! does not grow with them shows; a cache of 4 MiB holds a small part of the index of either.
+//! Taken on two cores: 45 MiB for the fewer, 79 MiB for the more.
 
 use std::path::Path;
 
