@@ -23,20 +23,15 @@ use crate::clock::SystemClock;
 use crate::config::{Payment, TillKind};
 use crate::desk::{Desk, Sale};
 use crate::epochs::keep_epochs;
-use crate::gate::Gate;
 use crate::identity::Identity;
 use crate::pipeline::Pipeline;
 use crate::sweep::keep_sweeping;
 use crate::tally::Tally;
 use crate::till::{Giveaway, Till, Vouchers};
-use crate::waiting::Waiting;
 use crate::{Config, NodeError};
 
 /// How long a shutdown waits for writes under way.
 const SHUTDOWN: Duration = Duration::from_secs(30);
-
-/// One of so many requests that wait for the disk may be one that nobody has paid for.
-const FAVOURS: usize = 8;
 
 /// How long a shutdown waits for answers on their way to a peer.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -147,16 +142,8 @@ impl Node {
         let address = Address::new(desk.server_key(), service.node_id(), introductions);
 
         let (committed, outcomes) = channel();
-        let unverified = Arc::new(Waiting::new(config.workers));
-        let gate = Gate::new(config.writes_in_flight);
-        let pipeline = Arc::new(Pipeline {
-            desk,
-            committer,
-            unverified: unverified.clone(),
-            committed,
-            favours: gate.within(config.writes_in_flight.div_ceil(FAVOURS)),
-            gate,
-        });
+        let (verifiers, room) = (config.workers, config.writes_in_flight);
+        let pipeline = Arc::new(Pipeline::new(desk, committer, committed, verifiers, room));
         let outcomes = Arc::new(Mutex::new(outcomes));
         let (mut serving, mut verifying, mut answering) = (Vec::new(), Vec::new(), Vec::new());
         for number in 0..config.workers {
@@ -167,7 +154,7 @@ impl Node {
                 }
             })?);
             if paid {
-                let (verified_by, unverified) = (pipeline.clone(), unverified.clone());
+                let (verified_by, unverified) = (pipeline.clone(), pipeline.unverified.clone());
                 verifying.push(spawn(format!("larder-verify-{number}"), move || {
                     while let Some(batch) = unverified.take() {
                         verified_by.verify(batch);
