@@ -10,7 +10,7 @@
 //! | `insert`, `delete`, `lookup`, `breakglass`, `exchange`, `quote` | one operation each |
 //! | `replay` | what a retry is told |
 //!
-//! and around it [`config`] (TOML, environment, flags), [`identity`] (the seed and the keys made
+//! and around it `folder` (the data folder), `seen` (numbers for the operator), [`config`] (TOML, environment, flags), [`identity`] (the seed and the keys made
 //! from it), `epochs`, `succession` and `terms` (when an epoch ends, which follows, what holds in one), `allowance`
 //! (what may be asked for nothing), `sweep` (opened cells are removed), [`offer`] and `tariff`
 //! (prices), [`till`] (where tokens are bought) and [`daemon`] (the program `larderd`).

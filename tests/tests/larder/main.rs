@@ -7,7 +7,6 @@
     reason = "a test panics when it is not so"
 )]
 
-mod attacker;
 mod bare;
 mod by_hand;
 mod by_hand_buying;
@@ -18,6 +17,7 @@ mod by_hand_lied_to;
 mod by_hand_lost;
 mod by_hand_providers;
 mod by_hand_receipts;
+mod cell_times;
 mod cells;
 mod corruption;
 mod daemon;
@@ -35,3 +35,5 @@ mod rollover;
 mod total_loss;
 mod unlinkable;
 mod wallet;
+
+use larder_tests::attacker;

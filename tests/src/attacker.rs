@@ -1,13 +1,14 @@
 //! A Lightning node that sends without waiting for anything: LDK's own pieces, none of ours.
 //!
 //! It keeps to no window and looks at no answer. The next message leaves as soon as the socket
-//! takes it, with LDK's ping after every 32 as the only pause.
+//! takes it, with LDK's ping after every 32 as the only pause. It panics when it cannot.
+#![expect(clippy::expect_used, reason = "what it is used for has failed then")]
 
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 
 use larder_onion::PeerAddress;
-use larder_protocol::REQUEST_TLV;
+use larder_protocol::{NodeId, REQUEST_TLV};
 use lightning::blinded_path::EmptyNodeIdLookUp;
 use lightning::blinded_path::message::{BlindedMessagePath, MessageContext, MessageForwardNode};
 use lightning::io;
@@ -41,10 +42,12 @@ type Peers = PeerManager<
 /// What comes next whenever the socket has room.
 type Source = Box<dyn FnMut() -> Option<OnionMessage> + Send>;
 
-/// A node with one connection, to its victim.
-pub(crate) struct Attacker {
+/// A node with one connection, to its victim or to a relay in front of it.
+pub struct Attacker {
     keys: Arc<KeysManager>,
     secp: Secp256k1<All>,
+    /// The relays between it and its victim: one or none.
+    relays: Vec<PublicKey>,
     victim: PublicKey,
     spout: Arc<Spout>,
     peers: Arc<Peers>,
@@ -57,7 +60,21 @@ struct Spout {
 
 impl Attacker {
     /// The node with this number, connected to `victim`.
-    pub(crate) async fn connect(number: u8, victim: PeerAddress) -> Self {
+    pub async fn connect(number: u8, victim: PeerAddress) -> Self {
+        Self::start(number, victim, Vec::new(), victim.node_id).await
+    }
+
+    /// The node with this number, connected to a relay of `victim`.
+    pub async fn connect_behind(number: u8, relay: PeerAddress, victim: NodeId) -> Self {
+        Self::start(number, relay, vec![relay.node_id.point()], victim).await
+    }
+
+    async fn start(
+        number: u8,
+        neighbour: PeerAddress,
+        relays: Vec<PublicKey>,
+        victim: NodeId,
+    ) -> Self {
         let seed = [number; 32];
         let keys = Arc::new(KeysManager::new(&seed, 0, 0, true));
         let spout = Arc::new(Spout {
@@ -73,11 +90,10 @@ impl Attacker {
         };
         let peers = PeerManager::new(handlers, 0, &seed, Arc::new(Mute), Arc::clone(&keys));
         let peers = Arc::new(peers);
-        let stream = TcpStream::connect(victim.address).expect("it listens");
-        let victim = victim.node_id.point();
+        let stream = TcpStream::connect(neighbour.address).expect("it listens");
         tokio::spawn(lightning_net_tokio::setup_outbound(
             Arc::clone(&peers),
-            victim,
+            neighbour.node_id.point(),
             stream,
         ));
         let mut connected = spout.connected.subscribe();
@@ -86,20 +102,26 @@ impl Attacker {
         Attacker {
             keys,
             secp: Secp256k1::new(),
-            victim,
+            relays,
+            victim: victim.point(),
             spout,
             peers,
         }
     }
 
     /// Sends what `source` gives, as fast as the socket takes it, until it gives nothing.
-    pub(crate) fn pour(&self, source: impl FnMut() -> Option<OnionMessage> + Send + 'static) {
+    pub fn pour(&self, source: impl FnMut() -> Option<OnionMessage> + Send + 'static) {
         *self.spout.source.lock().expect("no panic") = Box::new(source);
+        self.go_on();
+    }
+
+    /// Asks the source again that gave nothing.
+    pub fn go_on(&self) {
         self.peers.process_events();
     }
 
     /// A message of the big class that nobody can open.
-    pub(crate) fn garbage(&self) -> OnionMessage {
+    pub fn garbage(&self) -> OnionMessage {
         let point = self.keys.get_node_secret_key().public_key(&self.secp);
         OnionMessage {
             blinding_point: point,
@@ -113,11 +135,14 @@ impl Attacker {
     }
 
     /// A well-formed request with these contents, and a path for its answer.
-    pub(crate) fn request(&self, contents: Vec<u8>) -> OnionMessage {
-        let hops = [MessageForwardNode {
-            node_id: self.victim,
-            short_channel_id: None,
-        }];
+    pub fn request(&self, contents: Vec<u8>) -> OnionMessage {
+        let back = [self.victim].into_iter().chain(self.relays.iter().copied());
+        let hops: Vec<MessageForwardNode> = back
+            .map(|node_id| MessageForwardNode {
+                node_id,
+                short_channel_id: None,
+            })
+            .collect();
         let reply_path = BlindedMessagePath::new(
             &hops,
             self.keys.get_node_secret_key().public_key(&self.secp),
@@ -127,7 +152,7 @@ impl Attacker {
             &self.secp,
         );
         let path = OnionMessagePath {
-            intermediate_nodes: Vec::new(),
+            intermediate_nodes: self.relays.clone(),
             destination: Destination::Node(self.victim),
             first_node_addresses: Vec::new(),
         };
