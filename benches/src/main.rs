@@ -43,6 +43,8 @@ enum Set {
     Transport,
     /// Paid operations beside unpaid ones, and what it takes to turn requests away.
     Paid,
+    /// Of these, the floods of free requests alone.
+    Floods,
     /// A restore from the root key, against as many round trips one after the other.
     Restore,
     /// Finding the newest anchor of a log among ten million.
@@ -65,6 +67,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Set::Credentials => credentials::run(&mut report)?,
         Set::Engine => engine::run(&mut report)?,
         Set::Paid => paid::run(&mut report)?,
+        Set::Floods => paid::floods::run(&mut report)?,
         Set::Restore => restore::run(&mut report)?,
         Set::Anchors => anchors::run(&mut report)?,
         Set::Transport => transport::run(&mut report)?,

@@ -7,6 +7,8 @@
 //! measured is the storage node ([`client`]). Runs on both nodes take turns.
 
 pub(crate) mod client;
+pub(crate) mod flooder;
+pub(crate) mod floods;
 mod opens;
 mod refused;
 mod wallet;
@@ -71,7 +73,7 @@ struct Sample {
 struct Cast {
     client: Actor,
     node: Actor,
-    _relay: Actor,
+    relay: Actor,
     /// The next blob.
     next: u64,
 }
@@ -87,6 +89,9 @@ type Count = fn(&Outcome) -> usize;
 
 /// Takes the figures of this set.
 pub(crate) fn run(report: &mut Report) -> Result<(), Box<dyn Error>> {
+    if std::env::var_os("ONLY_FLOODS").is_some() {
+        return floods::run(report);
+    }
     report.note(&format!(
         "{ROUNDS} rounds on fresh processes, paid and unpaid in turn; {} requests in a run, {} \
          alone; requests are built before the clock starts; lowest and highest in brackets; \
@@ -119,7 +124,8 @@ pub(crate) fn run(report: &mut Report) -> Result<(), Box<dyn Error>> {
     }
     bytes(report, &unpaid, &paid);
     refused::run(report)?;
-    opens::run(report)
+    opens::run(report)?;
+    floods::run(report)
 }
 
 fn runs() -> Runs {
@@ -205,7 +211,7 @@ impl Cast {
         let mut cast = Cast {
             client,
             node,
-            _relay: relay,
+            relay,
             next: 0,
         };
         let most = SETTINGS.iter().map(|setting| setting.blobs).max();
@@ -233,7 +239,8 @@ impl Cast {
         for (_, work) in WORKS {
             self.tell(Order::Prepare { work, first, count })?;
             let before = self.node.cpu()?;
-            let outcome = self.tell(Order::Run { in_flight })?;
+            let seconds = client::FOREVER;
+            let outcome = self.tell(Order::Run { in_flight, seconds })?;
             let took = self.node.cpu()? - before;
             samples.push(Sample {
                 cpu: took * 1e3 / outcome.latencies.len() as f64,

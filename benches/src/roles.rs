@@ -7,10 +7,19 @@ use larder_node::{Config, Node};
 use larder_onion::{PeerAddress, Relay, RelayConfig, Service, ServiceConfig};
 use tokio::runtime::Runtime;
 
+use crate::engine::status;
 use crate::{actor, paid, transport};
 
 /// To this line a storage node answers with its address.
 pub(crate) const ADDRESS: &str = "address";
+/// To this with where it listens.
+pub(crate) const LISTENS: &str = "listens";
+/// To this with the messages that arrived, and those it dropped unseen.
+pub(crate) const SEEN: &str = "seen";
+/// To this with the most memory it ever had, in KiB.
+pub(crate) const MEMORY: &str = "memory";
+
+const PAID: Payment = Payment::Credentials(TillKind::Instant);
 
 /// Plays the role this process was started for, if it was started for one. A new role is a new
 /// line here.
@@ -21,8 +30,10 @@ pub(crate) fn play_if_cast() -> Result<bool, Box<dyn Error>> {
     match (role.as_str(), script.as_slice()) {
         ("relay", []) => relay()?,
         ("echo", [lsp]) => service(lsp.parse()?, |contents| contents.to_vec())?,
-        ("node", [lsp]) => node(lsp.parse()?, Payment::None)?,
-        ("paid-node", [lsp]) => node(lsp.parse()?, Payment::Credentials(TillKind::Instant))?,
+        ("node", [lsp]) => node(lsp.parse()?, Payment::None, None)?,
+        ("paid-node", [lsp]) => node(lsp.parse()?, PAID, None)?,
+        ("open-node", [lsp]) => node(lsp.parse()?, PAID, Some(u32::MAX))?,
+        ("flooder", [to, node]) => paid::flooder::play(to.parse()?, &node.parse()?)?,
         ("client", [lsp, node]) => transport::client::play(lsp.parse()?, node.parse()?)?,
         ("paying-client", [lsp, address]) => paid::client::play(lsp.parse()?, &address.parse()?)?,
         _ => return Err(format!("there is no role {role} with such a script").into()),
@@ -66,13 +77,17 @@ fn service(
 }
 
 /// A storage node with a store in a folder of its own, connected to `lsp`. Says its node id.
-fn node(lsp: PeerAddress, payment: Payment) -> Result<(), Box<dyn Error>> {
+fn node(lsp: PeerAddress, payment: Payment, opens: Option<u32>) -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let runtime = Runtime::new()?;
     let mut config = Config::load(None, Some(folder.path()), [])?;
     config.lsps = vec![lsp];
     config.payment = payment;
     config.free_space_floor = 0;
+    config.listen = ([127, 0, 0, 1], 0).into();
+    if let Some(opens) = opens {
+        config.breakglass.opens_per_second = opens;
+    }
     let node = runtime.block_on(async {
         let node = Node::start(&config).await?;
         node.wait_connected().await;
@@ -81,6 +96,12 @@ fn node(lsp: PeerAddress, payment: Payment) -> Result<(), Box<dyn Error>> {
     let id = node.node_id().to_string();
     actor::perform(&id, |line| match line {
         ADDRESS => Ok(node.address().to_string()),
+        LISTENS => Ok(node.listens().ok_or("it does not listen")?.to_string()),
+        SEEN => {
+            let seen = node.seen();
+            Ok(serde_json::to_string(&(seen.arrived, seen.dropped))?)
+        }
+        MEMORY => Ok(status("/proc/self/status", "VmHWM:")?.to_string()),
         _ => Err("unknown line".into()),
     })?;
     runtime.block_on(node.shutdown());

@@ -66,7 +66,8 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::clock::test::At;
-    use crate::node::{open_folder, sale};
+    use crate::folder::open_folder;
+    use crate::node::sale;
     use crate::{Config, Identity};
 
     /// The time of the runtime, which a test lets run when nothing else does.

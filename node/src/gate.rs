@@ -16,10 +16,10 @@ pub(crate) struct Gate {
 }
 
 /// A place behind the gate, given back when dropped, and with it that behind the one around it.
-pub(crate) struct Place(
-    Arc<Gate>,
-    #[expect(dead_code, reason = "held")] Option<Box<Place>>,
-);
+pub(crate) struct Place {
+    gate: Arc<Gate>,
+    around: Option<Box<Place>>,
+}
 
 impl Gate {
     pub(crate) fn new(room: usize) -> Arc<Self> {
@@ -43,16 +43,25 @@ impl Gate {
         })
     }
 
+    /// A place, if there is one now. Who is refused has never counted as inside, here or around.
     pub(crate) fn enter(self: &Arc<Self>) -> Option<Place> {
-        let around = match &self.around {
-            Some(around) => Some(Box::new(around.enter()?)),
-            None => None,
-        };
-        let others = self.inside.fetch_add(1, Ordering::SeqCst);
+        let one_more = |inside| (inside < self.room).then_some(inside + 1);
+        let entered = (self.inside).fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more);
+        entered.ok()?;
         // Dropping it undoes the count, and tells whoever waits for an empty gate.
-        let place = Place(self.clone(), around);
+        let mut place = Place {
+            gate: self.clone(),
+            around: None,
+        };
         // Asked after entering: whoever closes the gate either is seen here or sees us inside.
-        (others < self.room && !self.closed.load(Ordering::SeqCst)).then_some(place)
+        if self.closed.load(Ordering::SeqCst) {
+            return None;
+        }
+        // The share first: what finds no room in it takes none from the others.
+        if let Some(around) = &self.around {
+            place.around = Some(Box::new(around.enter()?));
+        }
+        Some(place)
     }
 
     /// Lets nobody in from now on, and waits until nobody is inside, at most that long; says
@@ -69,9 +78,10 @@ impl Gate {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.inside.fetch_sub(1, Ordering::SeqCst);
-        let _guard = self.0.left.0.lock().unwrap_or_else(PoisonError::into_inner);
-        self.0.left.1.notify_all();
+        let gate = &*self.gate;
+        gate.inside.fetch_sub(1, Ordering::SeqCst);
+        let _guard = gate.left.0.lock().unwrap_or_else(PoisonError::into_inner);
+        gate.left.1.notify_all();
     }
 }
 
@@ -108,6 +118,25 @@ mod tests {
         assert!(!gate.close(Duration::ZERO), "one of few is inside");
         drop(one_of_few);
         assert!(gate.close(Duration::ZERO) && few.enter().is_none());
+    }
+
+    #[test]
+    fn who_finds_no_place_within_takes_none_around_it_not_even_for_a_moment() {
+        let gate = Gate::new(1);
+        let few = gate.within(0);
+        let done = Arc::new(AtomicBool::new(false));
+        let refused = std::thread::spawn({
+            let done = done.clone();
+            move || {
+                while !done.load(Ordering::SeqCst) {
+                    assert!(few.enter().is_none());
+                }
+            }
+        });
+        let turned_away = (0..200_000).filter(|_| gate.enter().is_none()).count();
+        done.store(true, Ordering::SeqCst);
+        refused.join().unwrap();
+        assert_eq!(turned_away, 0);
     }
 
     #[test]

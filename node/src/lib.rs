@@ -10,7 +10,7 @@
 //! | `insert`, `delete`, `lookup`, `breakglass`, `exchange`, `quote` | one operation each |
 //! | `replay` | what a retry is told |
 //!
-//! and around it [`config`] (TOML, environment, flags), [`identity`] (the seed and the keys made
+//! and around it `folder` (the data folder), `seen` (numbers for the operator), [`config`] (TOML, environment, flags), [`identity`] (the seed and the keys made
 //! from it), `epochs`, `succession` and `terms` (when an epoch ends, which follows, what holds in one), `allowance`
 //! (what may be asked for nothing), `sweep` (opened cells are removed), [`offer`] and `tariff`
 //! (prices), [`till`] (where tokens are bought) and [`daemon`] (the program `larderd`).
@@ -42,6 +42,7 @@ mod epochs;
 mod error;
 mod exchange;
 mod failure;
+mod folder;
 mod fullness;
 mod gate;
 mod insert;
@@ -50,6 +51,7 @@ mod perform;
 mod pipeline;
 mod quote;
 mod replay;
+mod seen;
 mod step;
 mod succession;
 mod sweep;
@@ -63,5 +65,6 @@ pub use config::Config;
 pub use desk::{Desk, Sale};
 pub use error::NodeError;
 pub use identity::Identity;
-pub use node::{Node, Seen, Stopped};
+pub use node::{Node, Stopped};
 pub use offer::Offer;
+pub use seen::Seen;

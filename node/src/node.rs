@@ -8,7 +8,6 @@
 //! | `larder-commit`, one | group commit |
 //! | `larder-answer-n`, one per core | sign and send the answers of what was committed |
 
-use std::path::Path;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -16,27 +15,23 @@ use std::time::Duration;
 
 use larder_onion::{PeerAddress, Service, ServiceConfig};
 use larder_protocol::{Address, NodeId};
-use larder_store::{Committer, Limits, Options, SledEngine, Usage};
+use larder_store::{Committer, Limits, Usage};
 use tokio::sync::watch;
 
 use crate::clock::SystemClock;
 use crate::config::{Payment, TillKind};
 use crate::desk::{Desk, Sale};
 use crate::epochs::keep_epochs;
-use crate::gate::Gate;
+use crate::folder::open_folder;
 use crate::identity::Identity;
 use crate::pipeline::Pipeline;
+use crate::seen::Seen;
 use crate::sweep::keep_sweeping;
-use crate::tally::Tally;
 use crate::till::{Giveaway, Till, Vouchers};
-use crate::waiting::Waiting;
 use crate::{Config, NodeError};
 
 /// How long a shutdown waits for writes under way.
 const SHUTDOWN: Duration = Duration::from_secs(30);
-
-/// One of so many requests that wait for the disk may be one that nobody has paid for.
-const FAVOURS: usize = 8;
 
 /// How long a shutdown waits for answers on their way to a peer.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -49,62 +44,6 @@ pub struct Node {
     verifying: Vec<JoinHandle<()>>,
     answering: Vec<JoinHandle<()>>,
     address: Address,
-}
-
-/// What the node saw since its start: plain numbers, no more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Seen {
-    /// Onion messages that arrived.
-    pub arrived: u64,
-    /// Of those, dropped for want of room.
-    pub dropped: u64,
-    /// Of those, dropped because they were no requests to this node.
-    pub rejected: u64,
-    /// Requests for the parameter record.
-    pub info: u64,
-    /// Inserts.
-    pub inserts: u64,
-    /// Deletes.
-    pub deletes: u64,
-    /// Look-ups.
-    pub lookups: u64,
-    /// Breakglass cells put.
-    pub puts: u64,
-    /// Breakglass cells opened.
-    pub opens: u64,
-    /// Opens that were dropped unread, because they were too many.
-    pub opens_unread: u64,
-    /// Transfers and reissues.
-    pub exchanges: u64,
-    /// Quotes.
-    pub quotes: u64,
-    /// Purchases.
-    pub purchases: u64,
-    /// Payments whose proofs were checked.
-    pub verified: u64,
-    /// The batches in which they were checked.
-    pub batches: u64,
-    /// How many batches were being checked at the same time, at most.
-    pub batches_at_once: u64,
-    /// Retries of what had been performed.
-    pub replayed: u64,
-    /// Requests that should have paid and did not try to.
-    pub unpaid: u64,
-    /// Payments of another price than the record's.
-    pub wrong_price: u64,
-    /// Payments with credentials of an epoch that is not accepted, or made before an epoch ended.
-    pub wrong_epoch: u64,
-    /// Payments whose proofs do not hold.
-    pub bad_proof: u64,
-    /// Payments with credentials or claims that were used before.
-    pub already_spent: u64,
-    /// Requests that could not be read.
-    pub malformed: u64,
-    /// Answers queued for a peer.
-    pub answered: u64,
-    /// Answers that found no room.
-    pub undelivered: u64,
 }
 
 /// What a node that has stopped leaves behind.
@@ -147,16 +86,8 @@ impl Node {
         let address = Address::new(desk.server_key(), service.node_id(), introductions);
 
         let (committed, outcomes) = channel();
-        let unverified = Arc::new(Waiting::new(config.workers));
-        let gate = Gate::new(config.writes_in_flight);
-        let pipeline = Arc::new(Pipeline {
-            desk,
-            committer,
-            unverified: unverified.clone(),
-            committed,
-            favours: gate.within(config.writes_in_flight.div_ceil(FAVOURS)),
-            gate,
-        });
+        let (verifiers, room) = (config.workers, config.writes_in_flight);
+        let pipeline = Arc::new(Pipeline::new(desk, committer, committed, verifiers, room));
         let outcomes = Arc::new(Mutex::new(outcomes));
         let (mut serving, mut verifying, mut answering) = (Vec::new(), Vec::new(), Vec::new());
         for number in 0..config.workers {
@@ -167,7 +98,7 @@ impl Node {
                 }
             })?);
             if paid {
-                let (verified_by, unverified) = (pipeline.clone(), unverified.clone());
+                let (verified_by, unverified) = (pipeline.clone(), pipeline.unverified.clone());
                 verifying.push(spawn(format!("larder-verify-{number}"), move || {
                     while let Some(batch) = unverified.take() {
                         verified_by.verify(batch);
@@ -235,7 +166,7 @@ impl Node {
     /// Plain numbers since the start.
     #[must_use]
     pub fn seen(&self) -> Seen {
-        seen(&self.service, &self.pipeline.desk.tally)
+        Seen::of(&self.service, &self.pipeline.desk.tally)
     }
 
     /// What is stored, and the room it takes.
@@ -293,44 +224,13 @@ impl Node {
         // Whoever takes no answers for so long loses them, and asks again.
         self.service.drain(DRAIN).await;
         let stopped = Stopped {
-            seen: seen(&self.service, &self.pipeline.desk.tally),
+            seen: Seen::of(&self.service, &self.pipeline.desk.tally),
             usage: self.pipeline.desk.engine.usage().ok(),
         };
         self.service.shutdown().await;
         drop(self.pipeline);
         join(self.answering).await;
         stopped
-    }
-}
-
-fn seen(service: &Service, tally: &Tally) -> Seen {
-    let network = service.counters();
-    Seen {
-        arrived: network.arrived,
-        dropped: network.dropped + tally.shed.read(),
-        rejected: network.rejected,
-        info: tally.info.read(),
-        inserts: tally.inserts.read(),
-        deletes: tally.deletes.read(),
-        lookups: tally.lookups.read(),
-        puts: tally.puts.read(),
-        opens: tally.opens.read(),
-        opens_unread: tally.opens_unread.read(),
-        exchanges: tally.exchanges.read(),
-        quotes: tally.quotes.read(),
-        purchases: tally.purchases.read(),
-        verified: tally.verified.read(),
-        batches: tally.batches.read(),
-        batches_at_once: tally.verifying.most(),
-        replayed: tally.replayed.read(),
-        unpaid: tally.unpaid.read(),
-        wrong_price: tally.wrong_price.read(),
-        wrong_epoch: tally.wrong_epoch.read(),
-        bad_proof: tally.bad_proof.read(),
-        already_spent: tally.already_spent.read(),
-        malformed: tally.malformed.read(),
-        answered: network.answered,
-        undelivered: network.undelivered,
     }
 }
 
@@ -343,28 +243,6 @@ pub(crate) fn sale(config: &Config, identity: &Identity) -> Option<Sale> {
     };
     let offer = config.offer.clone();
     Some(Sale { offer, till })
-}
-
-/// Opens the data folder, making it if it is not there.
-pub(crate) fn open_folder(
-    config: &Config,
-    identity: impl FnOnce(&Path) -> Result<Identity, NodeError>,
-) -> Result<(Arc<SledEngine>, Identity), NodeError> {
-    create_folder(&config.data_dir)?;
-    // The data folder may have been there before, and be open to others.
-    let store = config.data_dir.join("store");
-    create_folder(&store)?;
-    close_to_others(&store)?;
-    let options = Options {
-        cache_bytes: config.cache_bytes,
-        free_space_floor: config.free_space_floor,
-        open_claims: config.open_claims,
-        ..Options::default()
-    };
-    let engine = Arc::new(SledEngine::open(&store, options)?);
-    // After the store, whose lock keeps another process from making another seed.
-    let identity = identity(&config.seed_path())?;
-    Ok((engine, identity))
 }
 
 /// Waits for threads that have been told to end.
@@ -401,28 +279,4 @@ fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle
         .name(name)
         .spawn(run)
         .map_err(NodeError::Thread)
-}
-
-fn create_folder(folder: &Path) -> Result<(), NodeError> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(|source| NodeError::File {
-            doing: "create the data folder",
-            path: folder.to_owned(),
-            source,
-        })
-}
-
-fn close_to_others(folder: &Path) -> Result<(), NodeError> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700)).map_err(|source| {
-        NodeError::File {
-            doing: "close to other users",
-            path: folder.to_owned(),
-            source,
-        }
-    })
 }

@@ -15,17 +15,20 @@ use crate::gate::{Gate, Place};
 use crate::step::{Pending, Step, Unverified};
 use crate::waiting::Waiting;
 
+/// One of so many requests that wait may be one that nobody has paid for.
+const FAVOURS: usize = 8;
+
 /// What the threads share.
 pub(crate) struct Pipeline {
     pub(crate) desk: Arc<Desk>,
-    pub(crate) committer: Committer,
+    committer: Committer,
     /// Requests whose proofs have yet to be checked; as many as the gate lets in.
     pub(crate) unverified: Arc<Waiting<Unproven>>,
     /// Where what was committed goes; the threads behind it answer.
-    pub(crate) committed: Sender<Committed>,
+    committed: Sender<Committed>,
     pub(crate) gate: Arc<Gate>,
     /// The part of it for what nobody has paid for, where others do.
-    pub(crate) favours: Arc<Gate>,
+    favours: Arc<Gate>,
 }
 
 /// A request that waits for a verifier.
@@ -44,6 +47,25 @@ pub(crate) struct Committed {
 }
 
 impl Pipeline {
+    /// With room for so many requests that wait, and as many verifiers.
+    pub(crate) fn new(
+        desk: Arc<Desk>,
+        committer: Committer,
+        committed: Sender<Committed>,
+        verifiers: usize,
+        room: usize,
+    ) -> Self {
+        let gate = Gate::new(room);
+        Pipeline {
+            desk,
+            committer,
+            unverified: Arc::new(Waiting::new(verifiers)),
+            committed,
+            favours: gate.within(room.div_ceil(FAVOURS)),
+            gate,
+        }
+    }
+
     /// Serves one request, or hands it on.
     pub(crate) fn serve(&self, incoming: Incoming) {
         let Incoming {
@@ -55,16 +77,18 @@ impl Pipeline {
         match step {
             Step::Answer(contents) => send(responder, &contents),
             Step::Drop => {}
-            step => {
-                let gate = match step.is_a_favour() {
-                    true => &self.favours,
-                    false => &self.gate,
-                };
-                match gate.enter() {
-                    Some(place) => self.go_on(step, responder, place),
-                    None => self.desk.tally.shed.one(),
-                }
-            }
+            step => match self.place(&step) {
+                Some(place) => self.go_on(step, responder, place),
+                None => self.desk.tally.shed.one(),
+            },
+        }
+    }
+
+    /// Where a request waits that takes this step next, if there is room.
+    fn place(&self, step: &Step) -> Option<Place> {
+        match step.is_a_favour() {
+            true => self.favours.enter(),
+            false => self.gate.enter(),
         }
     }
 
@@ -136,4 +160,103 @@ impl Pipeline {
 fn send(responder: Responder, contents: &[u8]) {
     // An answer that finds no room is counted by the network side.
     let _ = responder.answer(contents);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use larder_credentials::{InFlight, Root};
+    use larder_protocol::{
+        BreakglassOpen, CELL_BYTES, Call, Cell, Key, Nonce, Payment, Quote, Request, SizeClass,
+        envelope,
+    };
+    use larder_store::{Change, Engine, Limits, Options, SledEngine};
+    use secp256k1::{Keypair, SECP256K1, SecretKey};
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::desk::Sale;
+    use crate::till::Giveaway;
+    use crate::{Breakglass, Config, Identity};
+
+    const ROOM: usize = 16;
+    const NONCE: Nonce = Nonce([1; 32]);
+
+    /// What the desk does next for a request.
+    fn step(desk: &Desk, call: Call, payment: Payment) -> Step {
+        let request = Request {
+            payment,
+            ..Request::unpaid(NONCE, call)
+        };
+        desk.receive(&envelope::wrap(&request.encode(), SizeClass::Big).unwrap())
+    }
+
+    #[test]
+    fn opens_and_quotes_that_wait_leave_seven_eighths_of_the_room_to_who_pays() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options {
+            free_space_floor: 0,
+            ..Options::default()
+        };
+        let engine = Arc::new(SledEngine::open(folder.path(), options).unwrap());
+        let secret = SecretKey::from_slice(&[3; 32]).unwrap();
+        let keypair = Keypair::from_secret_key(SECP256K1, &secret);
+        let put = Change::PutCell {
+            key: Key::from(keypair.public_key()),
+            sequence: 1,
+            cell: Box::new(Cell([4; CELL_BYTES])),
+            now: 0,
+        };
+        engine.commit(vec![Effect::unpaid(put)]).unwrap();
+
+        let offer = Config::load(None, Some(folder.path()), []).unwrap().offer;
+        let tokens = offer.denominations[0];
+        let sale = Sale {
+            offer,
+            till: Arc::new(Giveaway),
+        };
+        let identity = Identity::from_seed([5; 32]);
+        let clock = Arc::new(SystemClock);
+        let breakglass = Breakglass::default();
+        let desk = Desk::open(engine.clone(), identity, Some(sale), breakglass, clock).unwrap();
+        let committer = Committer::start(engine, Limits::default()).unwrap();
+        let (committed, _outcomes) = channel();
+        let pipeline = Pipeline::new(desk.clone(), committer, committed, 1, ROOM);
+
+        let root = Root::from_bytes([6; 32]);
+        let claims = [root.claim_secret(0), root.claim_secret(1)];
+        let quote = |claim: usize| {
+            Call::Quote(Quote {
+                tokens,
+                tags: vec![claims[claim].tag()],
+                voucher: None,
+            })
+        };
+        let open = BreakglassOpen::sign(&keypair, &desk.server_key(), NONCE);
+        let open = step(&desk, Call::BreakglassOpen(open), Payment::None);
+        let quoted = step(&desk, quote(0), Payment::None);
+        assert!(matches!(open, Step::Commit(..)) && matches!(quoted, Step::Commit(..)));
+        // A purchase of what another quote has opened.
+        let contents = Request::unpaid(NONCE, quote(1)).encode();
+        let _quoted = desk.answer(&envelope::wrap(&contents, SizeClass::Big).unwrap());
+        let signed = desk.record();
+        let record = signed.verified(&desk.server_key()).unwrap();
+        let terms = record.credentials().unwrap().unwrap();
+        let purchase = InFlight::purchase(&root, &terms, &claims[1], tokens, None).unwrap();
+        let payment = Payment::Credentials(purchase.core().to_vec());
+        let paid = step(&desk, Call::Purchase, payment);
+        assert!(matches!(paid, Step::Verify(_)));
+
+        let share = ROOM / FAVOURS;
+        let in_turn = [&open, &quoted].into_iter().cycle();
+        let favours: Vec<Place> = in_turn.map_while(|step| pipeline.place(step)).collect();
+        assert_eq!(favours.len(), share);
+        let paying: Vec<Place> = std::iter::from_fn(|| pipeline.place(&paid)).collect();
+        assert_eq!(paying.len(), ROOM - share);
+        // Nor is the share kept free: whoever pays may have all of it.
+        drop(favours);
+        let rest: Vec<Place> = std::iter::from_fn(|| pipeline.place(&paid)).collect();
+        assert_eq!(rest.len(), share);
+    }
 }

@@ -54,7 +54,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
-    use crate::node::open_folder;
+    use crate::folder::open_folder;
     use crate::{Breakglass, Config, Identity};
 
     /// The time of the runtime, which a test lets run when nothing else does.

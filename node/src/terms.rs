@@ -251,7 +251,7 @@ mod tests {
     use std::sync::Arc;
 
     use crate::clock::test::At;
-    use crate::node::open_folder;
+    use crate::folder::open_folder;
     use crate::till::Giveaway;
     use crate::{Breakglass, Config, Desk, Identity, Offer, Sale};
 

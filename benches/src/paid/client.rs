@@ -7,7 +7,7 @@
 
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use larder_credentials::{InFlight, Unspent};
 use larder_onion::{Circuits, CircuitsConfig, Destination, PeerAddress};
@@ -15,6 +15,7 @@ use larder_protocol::{Address, Call, Done, Payment, Quote, Record, Reply, Server
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
+use tokio::time::timeout_at;
 
 use super::wallet::{Wallet, Work, contents, on_all_cores, paid, reply};
 use crate::actor;
@@ -22,15 +23,18 @@ use crate::actor;
 /// Requests under way while pairs are bought.
 const BUYING: usize = 16;
 
+/// Longer than any run.
+pub(crate) const FOREVER: u64 = 3_600;
+
 /// An order to a client.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub(crate) enum Order {
-    /// Buy so many pairs at least. Nothing where nothing is asked for.
+    /// Buy what is missing to so many pairs. Nothing where nothing is asked for.
     Buy(u64),
     /// Build the requests for so many blobs, from this one on.
     Prepare { work: Work, first: u64, count: u64 },
-    /// Send what was built, so many at once.
-    Run { in_flight: usize },
+    /// Send what was built, so many at once, for so many seconds at most.
+    Run { in_flight: usize, seconds: u64 },
 }
 
 /// What came of a run.
@@ -87,7 +91,9 @@ pub(crate) fn play(lsp: PeerAddress, address: &Address) -> Result<(), Box<dyn Er
                 client.prepare(work, first, count).ok_or("cannot pay")?;
                 None
             }
-            Order::Run { in_flight } => Some(runtime.block_on(client.run(in_flight))?),
+            Order::Run { in_flight, seconds } => {
+                Some(runtime.block_on(client.run(in_flight, seconds))?)
+            }
         };
         Ok(serde_json::to_string(&outcome.unwrap_or_default())?)
     })
@@ -121,9 +127,11 @@ impl Client {
     }
 
     async fn buy(&mut self, pairs: u64) -> Result<(), Box<dyn Error>> {
+        self.settle();
         let Some(wallet) = &mut self.wallet else {
             return Ok(());
         };
+        let pairs = pairs.saturating_sub(self.pairs.len() as u64);
         let mut claims = Vec::new();
         for _ in 0..pairs.div_ceil(Quote::MAX_TAGS as u64) {
             let (call, quoted) = wallet.quote(None);
@@ -137,7 +145,7 @@ impl Client {
             Ready::new(None, Call::Purchase, Some(in_flight))
         });
         self.ready = requests.into_iter().flatten().collect();
-        self.run(BUYING).await?;
+        self.run(BUYING, FOREVER).await?;
         self.settle();
         Ok(())
     }
@@ -170,8 +178,8 @@ impl Client {
         }
     }
 
-    /// Sends what is ready. The clock runs from here to the last answer.
-    async fn run(&mut self, in_flight: usize) -> Result<Outcome, Box<dyn Error>> {
+    /// Sends what is ready. The clock runs from here to the last answer, or to the end of the time.
+    async fn run(&mut self, in_flight: usize, seconds: u64) -> Result<Outcome, Box<dyn Error>> {
         let ready = std::mem::take(&mut self.ready);
         let mut outcome = Outcome {
             asked: ready.len(),
@@ -180,6 +188,7 @@ impl Client {
         let queue = Arc::new(Mutex::new(ready.into_iter()));
         let mut lanes = JoinSet::new();
         let started = Instant::now();
+        let end = tokio::time::Instant::now() + Duration::from_secs(seconds);
         for _ in 0..in_flight {
             let (circuits, to) = (Arc::clone(&self.circuits), self.to.clone());
             let queue = Arc::clone(&queue);
@@ -187,7 +196,9 @@ impl Client {
                 let mut answered = Vec::new();
                 while let Some(request) = next(&queue) {
                     let asked = Instant::now();
-                    if let Ok(reply) = circuits.request(&to, &request.contents).await {
+                    let reply = timeout_at(end, circuits.request(&to, &request.contents)).await;
+                    let Ok(reply) = reply else { break };
+                    if let Ok(reply) = reply {
                         answered.push(Answered {
                             request,
                             contents: reply.contents,

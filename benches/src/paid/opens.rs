@@ -10,9 +10,9 @@
 //! The desk's seconds are those of the same clock.
 //!
 //! Two floods: of garbage, which is an open with a signature of noise, and of opens that are well
-//! signed, for cells that do not exist. Peeling is left out on both sides. It is done before
-//! anybody can know what a message is, costs the same for each, and is shared out among peers by
-//! the intake (`larder-onion`), whose bound is the one kept here.
+//! signed, for cells that do not exist. Peeling is left out on both sides: it is done before
+//! anybody can know what a message is. What it takes at the intake is measured by
+//! [`floods`](super::floods).
 
 use std::error::Error;
 use std::sync::Arc;

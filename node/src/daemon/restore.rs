@@ -10,8 +10,8 @@
 use std::sync::Arc;
 
 use crate::clock::Clock;
+use crate::folder::open_folder;
 use crate::identity::Identity;
-use crate::node::open_folder;
 use crate::succession::Succession;
 use crate::{Config, NodeError};
 

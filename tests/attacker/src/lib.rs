@@ -41,10 +41,12 @@ type Peers = PeerManager<
 /// What comes next whenever the socket has room.
 type Source = Box<dyn FnMut() -> Option<OnionMessage> + Send>;
 
-/// A node with one connection, to its victim.
+/// A node with one connection, to its victim or to a relay in front of it.
 pub struct Attacker {
     keys: Arc<KeysManager>,
     secp: Secp256k1<All>,
+    /// The relays between it and its victim: one or none.
+    relays: Vec<NodeId>,
     victim: NodeId,
     spout: Arc<Spout>,
     peers: Arc<Peers>,
@@ -61,6 +63,23 @@ impl Attacker {
     /// # Panics
     /// When nobody listens there.
     pub async fn connect(number: u8, victim: PeerAddress) -> Self {
+        Self::start(number, victim, Vec::new(), victim.node_id).await
+    }
+
+    /// The node with this number, connected to a relay of `victim`.
+    ///
+    /// # Panics
+    /// When nobody listens there.
+    pub async fn connect_behind(number: u8, relay: PeerAddress, victim: NodeId) -> Self {
+        Self::start(number, relay, vec![relay.node_id], victim).await
+    }
+
+    async fn start(
+        number: u8,
+        neighbour: PeerAddress,
+        relays: Vec<NodeId>,
+        victim: NodeId,
+    ) -> Self {
         let seed = [number; 32];
         let keys = Arc::new(KeysManager::new(&seed, 0, 0, true));
         let spout = Arc::new(Spout {
@@ -76,11 +95,10 @@ impl Attacker {
         };
         let peers = PeerManager::new(handlers, 0, &seed, Arc::new(Mute), Arc::clone(&keys));
         let peers = Arc::new(peers);
-        let stream = TcpStream::connect(victim.address).expect("it listens");
-        let victim = victim.node_id;
+        let stream = TcpStream::connect(neighbour.address).expect("it listens");
         tokio::spawn(lightning_net_tokio::setup_outbound(
             Arc::clone(&peers),
-            victim.point(),
+            neighbour.node_id.point(),
             stream,
         ));
         let mut connected = spout.connected.subscribe();
@@ -89,6 +107,7 @@ impl Attacker {
         Attacker {
             keys,
             secp: Secp256k1::new(),
+            relays,
             victim,
             spout,
             peers,
@@ -107,6 +126,11 @@ impl Attacker {
     /// When the source before has panicked.
     pub fn pour(&self, source: impl FnMut() -> Option<OnionMessage> + Send + 'static) {
         *self.spout.source.lock().expect("no panic") = Box::new(source);
+        self.go_on();
+    }
+
+    /// Asks the source again that gave nothing.
+    pub fn go_on(&self) {
         self.peers.process_events();
     }
 
@@ -132,9 +156,10 @@ impl Attacker {
             tlv_type: REQUEST_TLV,
             bytes: contents,
         };
-        let reply_path = self.path(&[self.victim], self.node_id());
+        let back: Vec<NodeId> = [self.victim].iter().chain(&self.relays).copied().collect();
+        let reply_path = self.path(&back, self.node_id());
         let destination = Destination::Node(self.victim.point());
-        self.build(&[], destination, contents, Some(reply_path))
+        self.build(&self.relays, destination, contents, Some(reply_path))
     }
 
     /// A message of the big class and of any type to `to` by way of `relays`, with a reply path of

@@ -17,6 +17,7 @@ mod by_hand_lied_to;
 mod by_hand_lost;
 mod by_hand_providers;
 mod by_hand_receipts;
+mod cell_times;
 mod cells;
 mod corruption;
 mod daemon;

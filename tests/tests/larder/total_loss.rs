@@ -24,8 +24,8 @@ use tempfile::TempDir;
 
 use crate::histories::folder;
 
-const START: u64 = 1_800_000_000;
-const EPOCH_SECONDS: u32 = 604_800;
+pub(crate) const START: u64 = 1_800_000_000;
+pub(crate) const EPOCH_SECONDS: u32 = 604_800;
 const EARLIER: u32 = 2;
 const TIMER: u64 = 72 * 3_600;
 const KEYS: u8 = 5;
@@ -51,7 +51,7 @@ struct Node {
 
 /// A storage node that can be stopped and started, and the way to it.
 #[derive(Clone)]
-struct World(Arc<Inner>);
+pub(crate) struct World(Arc<Inner>);
 
 struct Inner {
     folder: TempDir,
@@ -61,16 +61,19 @@ struct Inner {
     falls_over: Mutex<Option<Op>>,
     /// What paid for the look-up of each key.
     looked_up: Mutex<HashMap<Key, Vec<Payment>>>,
+    /// When it was asked for what, by its own clock.
+    asked: Mutex<Vec<(u64, Op)>>,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let world = World(Arc::new(Inner {
             folder: folder(),
             clock: Arc::new(Still(AtomicU64::new(START))),
             node: Mutex::new(None),
             falls_over: Mutex::new(None),
             looked_up: Mutex::default(),
+            asked: Mutex::default(),
         }));
         world.start();
         world
@@ -85,6 +88,7 @@ impl World {
             node: Mutex::new(None),
             falls_over: Mutex::new(None),
             looked_up: Mutex::default(),
+            asked: Mutex::default(),
         }));
         copy(self.0.folder.path(), other.0.folder.path());
         other.start();
@@ -139,6 +143,15 @@ impl World {
         self.0.clock.0.fetch_add(seconds, Ordering::SeqCst);
     }
 
+    pub(crate) fn is_now(&self, now: u64) {
+        self.0.clock.0.store(now, Ordering::SeqCst);
+    }
+
+    /// When it was asked for what, by its own clock.
+    pub(crate) fn asked(&self) -> Vec<(u64, Op)> {
+        self.0.asked.lock().expect("no panic").clone()
+    }
+
     fn node(&self) -> Option<Node> {
         self.0.node.lock().expect("no panic").clone()
     }
@@ -153,12 +166,12 @@ impl World {
         engine.supply().expect("a supply").outstanding
     }
 
-    fn next_epoch(&self) {
+    pub(crate) fn next_epoch(&self) {
         self.passes(EPOCH_SECONDS.into());
         self.desk().enter_next_epoch().expect("the next epoch");
     }
 
-    async fn connect(&self, journal: &MemoryJournal, seed: u64) -> Arc<Provider> {
+    pub(crate) async fn connect(&self, journal: &MemoryJournal, seed: u64) -> Arc<Provider> {
         let desk = self.desk();
         let record = desk.record();
         let record = record
@@ -210,6 +223,8 @@ impl Transport for World {
             let request = envelope::unwrap(&contents).and_then(Request::decode);
             let request = request.expect("clients send requests");
             let op = request.call.op();
+            let asked = (self.0.clock.now(), op);
+            self.0.asked.lock().expect("no panic").push(asked);
             if let Call::Lookup(lookup) = request.call {
                 let mut looked_up = self.0.looked_up.lock().expect("no panic");
                 let paid = looked_up.entry(lookup.key).or_default();
@@ -243,11 +258,11 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn root() -> RootKey {
+pub(crate) fn root() -> RootKey {
     RootKey::from_bytes([7; 32])
 }
 
-async fn buy(provider: &Provider, id: u8, tokens: u64) {
+pub(crate) async fn buy(provider: &Provider, id: u8, tokens: u64) {
     let voucher = Vouchers::new(&identity()).issue([id; 16], tokens, u64::MAX);
     let bought = provider.buy(tokens, Means::Voucher(voucher)).await;
     bought.expect("a good voucher");
