@@ -7,8 +7,8 @@ use std::sync::Arc;
 use rand::CryptoRng;
 
 use super::cursor::TORN;
-use super::state::Changes;
 use super::map::Map;
+use super::state::Changes;
 use super::{Log, News, Registers, Writer};
 use crate::RecoveryError;
 

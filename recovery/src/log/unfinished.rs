@@ -129,7 +129,13 @@ mod tests {
         };
         let bytes = unfinished.to_bytes();
         assert_eq!(Unfinished::from_bytes(&bytes), Some(unfinished));
-        assert_eq!(unfinished.chunks().map(|chunks| chunks.count()).sum::<u64>(), 14);
+        assert_eq!(
+            unfinished
+                .chunks()
+                .map(|chunks| chunks.count())
+                .sum::<u64>(),
+            14
+        );
         assert_eq!(Unfinished::from_bytes(&bytes[1..]), None);
         assert_eq!(Unfinished::from_bytes(&[&bytes[..], &[0]].concat()), None);
         for too_much in [16..24, 32..40] {

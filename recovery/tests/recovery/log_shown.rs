@@ -50,8 +50,14 @@ async fn history_names_every_commit_since_the_newest_anchor_and_who_writes() {
     let read = Map::open_with_history(sea.registers(), rng, None).await;
     let (shown, read) = read.expect("an honest one");
     let asked = sea.requests() - before;
-    Map::open(sea.registers(), rng, None).await.expect("an honest one");
-    assert_eq!(sea.requests() - before, 2 * asked, "it costs no look-up more");
+    Map::open(sea.registers(), rng, None)
+        .await
+        .expect("an honest one");
+    assert_eq!(
+        sea.requests() - before,
+        2 * asked,
+        "it costs no look-up more"
+    );
     assert!(shown.get("b").await.expect("an honest one").version == 1);
     let changes = [
         vec![changed("a", Some(3)), changed("b", Some(20_000))],
