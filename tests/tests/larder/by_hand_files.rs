@@ -3,11 +3,12 @@
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-use crate::by_hand::{Set, folder_names, random};
+use crate::by_hand::{Set, folder_names, json_of, random};
+use crate::by_hand_killed::{Counted, started_until};
 use crate::processes::{larder, run, succeed};
 
 fn complaint(output: &Output) -> (Option<i32>, String) {
@@ -178,4 +179,29 @@ fn an_output_that_nobody_reads_is_no_failure_and_a_full_disk_is_one() {
         assert_eq!(code, Some(1), "{args:?}: {text}");
         assert!(!text.contains("panicked"), "{args:?}: {text}");
     }
+}
+
+#[test]
+fn what_is_stored_is_stored_though_this_device_can_write_down_nothing_about_it() {
+    let set = Counted::start();
+    let large = random(5_000_000, 9);
+    let mut put = set.put("a", &large);
+    let put = put.arg("--json").stdout(Stdio::piped());
+    // Its chunks are under way: it has noted that it writes, and has yet to note what it wrote.
+    let put = started_until(150, &set.relay, put);
+    let known = set.path("wallet").join("known.json");
+    fs::remove_file(&known).expect("it was there");
+    fs::create_dir(&known).expect("a folder in its place");
+    let put = put.wait_with_output().expect("it ends");
+    let told: Value = serde_json::from_slice(&put.stdout).expect("one object");
+    assert_eq!((put.status.code(), &told["version"]), (Some(0), &1.into()));
+    let warnings = told["warnings"].to_string();
+    assert!(warnings.contains("could not be written"), "{warnings}");
+    // No other note is missing.
+    fs::remove_dir(&known).expect("it is empty");
+    let kept = json_of(&set.path("wallet"), &["receipts"]);
+    assert!(kept["providers"][0]["kept"].as_u64() > Some(300), "{kept}");
+    succeed(set.larder().arg("restore"));
+    let read = run(set.larder().args(["get", "a"]));
+    assert!(read.stdout == large);
 }
