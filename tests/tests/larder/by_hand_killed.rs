@@ -233,12 +233,12 @@ fn a_roll_up_of_a_megabyte_that_is_killed_leaves_no_blob_that_nothing_names() {
     // About 180 messages read the map, and 130 store a snapshot of it, if something large is replaced.
     let large = random(300_000, 7);
     let mut kills = 0;
-    for messages in (150..=350).step_by(25) {
+    for messages in (175..=325).step_by(50) {
         succeed(&mut set.put("a", &large));
         let ended = killed_after(messages, &set.relay, &mut set.put("a", b"small"));
         kills += u32::from(!ended.success());
     }
-    assert!(kills > 5, "{kills} were cut short");
+    assert!(kills > 2, "{kills} were cut short");
     succeed(&mut set.put("a", &large));
     succeed(&mut set.put("a", b"small"));
     // The snapshot, its anchor, and what was written behind it.
