@@ -155,7 +155,9 @@ impl Receipts {
         let keys = self.ledger.keys();
         for key in &keys {
             let found = self.ledger.audit(provider, key).await?;
-            self.note_terms(provider);
+            if found.is_some() {
+                self.note_terms(provider);
+            }
             self.judge(key, found.as_ref(), provider.server_key());
         }
         let gone = keys.iter().filter(|key| self.ledger.of(key).is_none());

@@ -115,9 +115,10 @@ impl Row {
             self.number
         );
         if let Some(Audited { asked, deleted }) = self.audited {
-            let (asked, deleted) = (count(asked as u64), count(deleted as u64));
-            text +=
-                &format!("; asked for {asked} blob(s), {deleted} of which it says were deleted");
+            text += &format!("; asked for {} of them", count(asked as u64));
+            if deleted > 0 {
+                text += &format!("; it says that {} were deleted", count(deleted as u64));
+            }
         }
         text += &match self.convictions {
             0 => "; nothing convicts it".to_owned(),

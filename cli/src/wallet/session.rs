@@ -32,7 +32,7 @@ const ROUNDS: u32 = 8;
 /// Registers of a generation after which it is rolled up: what some sixteen commands write.
 const ROLL_UP_AT: u64 = 16 * 18;
 
-/// Blobs that nothing names any more after which it is, too.
+/// Blobs of a value that a command replaced or deleted after which it is, too.
 const ROLL_UP_FOR: u64 = 16;
 
 /// Deletes between two looks at what is left to delete.

@@ -87,8 +87,7 @@ impl fmt::Debug for Unfinished {
 
 impl Log {
     /// The next `values` that this session stores in chunks, of up to `len` bytes each.
-    #[must_use]
-    pub fn unfinished(&self, values: u64, len: u64) -> Unfinished {
+    pub(super) fn unfinished(&self, values: u64, len: u64) -> Unfinished {
         let drawn = self.state().drawn;
         Unfinished {
             session: self.writer,
