@@ -114,12 +114,11 @@ fn the_log_names_what_each_commit_changed() {
     let printed = succeed(larder(&two).arg("log"));
     assert!(printed.contains("deleted a"), "{printed}");
     assert!(printed.contains("1  storage nodes set"), "{printed}");
-    let listed = json_of(&two, &["list"]);
-    assert_eq!(
-        log["tokens_spent"], listed["tokens_spent"],
-        "it is read once"
-    );
     assert!(printed.contains("another device wrote last"), "{printed}");
+    // It is read once. A look ahead may be called off before it is paid for, so not to the token.
+    let spent = |json: &Value| json["tokens_spent"].as_u64().expect("a number");
+    let listed = json_of(&two, &["list"]);
+    assert!(2 * spent(&log) < 3 * spent(&listed), "{log}, {listed}");
 }
 
 #[test]
