@@ -9,24 +9,28 @@
 //! a storage node that restarts is waited for. It may have performed the request all the same:
 //! delivery is *at least once*.
 
+mod circuit;
+mod progress;
+
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bitcoin::secp256k1::PublicKey;
 use lightning::onion_message::messenger;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
-use crate::desk::{Answer, Attempts, Context, Desk, Outcome, Place};
+use self::circuit::Circuit;
+use self::progress::Progress;
+use crate::desk::{Attempts, Context, Desk, Outcome, Place};
 use crate::error::{Blame, OnionError, RequestError};
 use crate::keys::Unbuilt;
 use crate::link;
 use crate::lock;
 use crate::net::Tasks;
 use crate::pacer::{Pace, PacerLimits};
-use crate::parcel::{self, Parcel};
+use crate::parcel::Parcel;
 use crate::peer_address::PeerAddress;
 use crate::routes::{Destination, Route, Routes};
 use larder_protocol::{NodeId, REQUEST_TLV};
@@ -374,94 +378,5 @@ impl Shared {
             .routes
             .draw(first_hop, to, attempt, last.as_ref(), &mut rand::rng());
         last.insert(route).clone()
-    }
-}
-
-/// How far a request has come that was given its first place.
-#[derive(Default)]
-struct Progress {
-    sent: u32,
-    /// Of those sent, the ones whose time was up. A lost connection says nothing of the
-    /// storage node.
-    given_up: u32,
-    /// Time spent waiting for places, and since when it waits for another.
-    queued: Duration,
-    queueing: Option<Instant>,
-    /// The nodes of the first circuit; later ones may be detours nobody vouches for.
-    hops: Vec<NodeId>,
-}
-
-impl Progress {
-    /// Timeouts to wait before the next attempt: none, one, three, seven and no more. The
-    /// pacers keep retries from storming; this is for a storage node that is down.
-    fn backoff(&self) -> u32 {
-        (1 << self.given_up.saturating_sub(1).min(3)) - 1
-    }
-
-    fn queue(&mut self) {
-        self.queueing = Some(Instant::now());
-    }
-
-    fn leave_queue(&mut self) {
-        self.queued = self.queued();
-        self.queueing = None;
-    }
-
-    fn queued(&self) -> Duration {
-        self.queued
-            + self
-                .queueing
-                .map_or(Duration::ZERO, |since| since.elapsed())
-    }
-
-    fn reply(&self, answer: Answer) -> Reply {
-        Reply {
-            contents: answer.contents,
-            attempts: self.sent,
-            round_trip: answer.round_trip,
-        }
-    }
-}
-
-/// The nodes of one circuit, as LDK wants them.
-struct Circuit {
-    /// Relays of the request, in the order of travel.
-    there: Vec<PublicKey>,
-    /// Nodes of the reply path, beginning with the storage node: the client chooses the
-    /// whole way back, and the storage node learns only the first relay on it.
-    back: Vec<PublicKey>,
-    destination: NodeId,
-}
-
-impl Circuit {
-    fn new(first_hop: NodeId, route: Route, to: &Destination) -> Self {
-        // A first hop that is the storage node itself is no relay.
-        let relay = (first_hop != to.node_id).then_some(first_hop.point());
-        let ids = |nodes: Vec<NodeId>| nodes.into_iter().map(|node| node.point());
-        Circuit {
-            there: relay.into_iter().chain(ids(route.there)).collect(),
-            back: [to.node_id.point()]
-                .into_iter()
-                .chain(ids(route.back))
-                .chain(relay)
-                .collect(),
-            destination: to.node_id,
-        }
-    }
-
-    /// All nodes but the client; the storage node last.
-    fn hops(&self) -> Vec<NodeId> {
-        let mut hops: Vec<NodeId> = self.there.iter().copied().map(NodeId::from).collect();
-        for &node in &self.back {
-            if !hops.contains(&NodeId::from(node)) && NodeId::from(node) != self.destination {
-                hops.push(NodeId::from(node));
-            }
-        }
-        hops.push(self.destination);
-        hops
-    }
-
-    fn request_room(&self) -> usize {
-        parcel::request_room(self.there.len() + 1, self.back.len() + 1)
     }
 }

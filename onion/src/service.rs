@@ -7,33 +7,28 @@
 //! Delivery is *at least once*: a client that hears nothing asks again, with identical bytes
 //! along another circuit. The handler sees the duplicate and has to answer it alike.
 
+mod intake;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
-use lightning::blinded_path::message::BlindedMessagePath;
-use lightning::onion_message::messenger::Destination;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
+use self::intake::Tally;
+pub use self::intake::{Incoming, Intake, MAX_REPLY_HOPS, Responder};
 use crate::bucket::Rate;
-use crate::counter::Counter;
 use crate::endpoint::Endpoint;
-use crate::error::{OnionError, Undelivered};
-use crate::fair::Refused;
-use crate::keys::{Keys, Peeled, Unbuilt};
+use crate::error::OnionError;
+use crate::keys::Keys;
 use crate::mailroom::MailroomLimits;
 use crate::net::{self, Tasks};
-use crate::parcel::{self, Parcel};
 use crate::peer_address::PeerAddress;
-use larder_protocol::{NodeId, REPLY_TLV, REQUEST_TLV};
-
-/// Hops of a reply path we are willing to pay for. Every hop costs 0.3 ms, and a packet has
-/// room for two hundred of them.
-pub const MAX_REPLY_HOPS: usize = 8;
+use larder_protocol::NodeId;
 
 /// The node id of a service with this seed, as [`Service::node_id`] will say.
 #[must_use]
@@ -287,128 +282,4 @@ async fn keep_pace(endpoint: Arc<Endpoint>, rate: Rate) {
             endpoint.peers.process_events();
         }
     }
-}
-
-/// Where requests come from. Clone it for every thread that serves them.
-#[derive(Clone)]
-pub struct Intake {
-    endpoint: Arc<Endpoint>,
-    tally: Arc<Tally>,
-}
-
-impl Intake {
-    /// Waits for the next request and peels it on the calling thread, which must not be
-    /// one that runs async tasks. `None` once the service is shut down.
-    ///
-    /// While nobody calls this, requests wait in bounded inboxes and the rest is dropped
-    /// unseen: under overload shedding costs one copy.
-    #[must_use]
-    pub fn recv(&self) -> Option<Incoming> {
-        loop {
-            let (_, message) = self.endpoint.mailroom.next()?;
-            let big = message.onion_routing_packet.hop_data.len() > parcel::SMALL_HOP_DATA;
-            match self.endpoint.keys.peel(&message).and_then(request) {
-                Some((contents, reply_path)) => {
-                    self.tally.received.add();
-                    return Some(Incoming {
-                        contents,
-                        responder: Responder {
-                            endpoint: Arc::clone(&self.endpoint),
-                            tally: Arc::clone(&self.tally),
-                            reply_path,
-                            big,
-                        },
-                    });
-                }
-                None => self.tally.rejected.add(),
-            }
-        }
-    }
-}
-
-/// A request is of the right type, came to our node id and not along a path of ours (we make
-/// none), and says where its answer goes.
-fn request(peeled: Peeled) -> Option<(Vec<u8>, BlindedMessagePath)> {
-    if peeled.parcel.tlv_type != REQUEST_TLV || peeled.context.is_some() {
-        return None;
-    }
-    let reply_path = peeled.reply_path?;
-    (reply_path.blinded_hops().len() <= MAX_REPLY_HOPS).then_some((peeled.parcel.bytes, reply_path))
-}
-
-/// A request and the means to answer it.
-pub struct Incoming {
-    /// What the client sent, opaque here.
-    pub contents: Vec<u8>,
-    /// Sends the answer; dropping it sends none.
-    pub responder: Responder,
-}
-
-/// The way back to whoever asked.
-pub struct Responder {
-    endpoint: Arc<Endpoint>,
-    tally: Arc<Tally>,
-    reply_path: BlindedMessagePath,
-    big: bool,
-}
-
-impl Responder {
-    /// Builds the answer on the calling thread and queues it for the first hop of the reply
-    /// path. `Ok` means queued: only the client knows whether it arrived.
-    ///
-    /// # Errors
-    /// [`Undelivered`], at once; this never waits for a peer.
-    pub fn answer(self, contents: &[u8]) -> Result<(), Undelivered> {
-        let sent = self.send(contents);
-        match sent {
-            Ok(()) => self.tally.answered.add(),
-            Err(_) => self.tally.undelivered.add(),
-        }
-        sent
-    }
-
-    fn send(&self, contents: &[u8]) -> Result<(), Undelivered> {
-        // The first of them is us.
-        let hops = self.reply_path.blinded_hops().len().saturating_sub(1);
-        let does_not_fit = || Undelivered::DoesNotFit {
-            got: contents.len(),
-            room: match self.big {
-                true => parcel::reply_room(hops),
-                false => parcel::small_reply_room(hops),
-            },
-        };
-        let reply = Parcel {
-            tlv_type: REPLY_TLV,
-            bytes: contents.to_vec(),
-        };
-        // The client makes us the first node of the path; LDK moves on to the second.
-        let path = Destination::BlindedPath(self.reply_path.clone());
-        let (peer, message) = self
-            .endpoint
-            .keys
-            .build(Vec::new(), path, reply, None)
-            .map_err(|unbuilt| match unbuilt {
-                Unbuilt::DoesNotFit => does_not_fit(),
-                Unbuilt::BadPath => Undelivered::PeerGone,
-            })?;
-        // An answer larger than what was asked with would make us an amplifier.
-        if !self.big && message.onion_routing_packet.hop_data.len() > parcel::SMALL_HOP_DATA {
-            return Err(does_not_fit());
-        }
-        self.endpoint
-            .send(&peer, message)
-            .map_err(|refused| match refused {
-                Refused::Unknown => Undelivered::PeerGone,
-                Refused::Full => Undelivered::Congested,
-            })
-    }
-}
-
-/// Counts of what the mailroom cannot know.
-#[derive(Default)]
-struct Tally {
-    rejected: Counter,
-    received: Counter,
-    answered: Counter,
-    undelivered: Counter,
 }

@@ -39,9 +39,12 @@ use std::fmt;
 use secp256k1::Keypair;
 use sha2::{Digest, Sha256};
 
-use crate::tagged::{sign, tagged_hash, verifies};
+use crate::permit;
 use crate::wire::Reader;
 use crate::{BlobHash, DecodeError, InvalidBytes, Key, Nonce, ServerKey};
+
+const PUT: &str = "larder/breakglass-put";
+const OPEN: &str = "larder/breakglass-open";
 
 /// Bytes in a cell.
 pub const CELL_BYTES: usize = 256;
@@ -99,24 +102,21 @@ impl BreakglassPut {
     /// Signs the writing of a cell under the keypair's point with one provider.
     #[must_use]
     pub fn sign(keypair: &Keypair, server: &ServerKey, sequence: u64, cell: Cell) -> Self {
-        let key = Key::from(keypair.public_key());
-        let digest = put_digest(server, &key, sequence, &cell);
+        let what = put_under(sequence, &cell);
+        let (key, signature) = permit::sign(keypair, server, PUT, &what);
         BreakglassPut {
             key,
             sequence,
             cell,
-            signature: sign(digest, keypair),
+            signature,
         }
     }
 
     /// Whether the key's owner permits this provider to write this cell under this sequence.
     #[must_use]
     pub fn genuine(&self, server: &ServerKey) -> bool {
-        verifies(
-            put_digest(server, &self.key, self.sequence, &self.cell),
-            &self.signature,
-            &self.key.x_only(),
-        )
+        let what = put_under(self.sequence, &self.cell);
+        permit::verifies(&self.signature, &self.key, server, PUT, &what)
     }
 
     pub(crate) fn encode(&self, to: &mut Vec<u8>) {
@@ -156,22 +156,15 @@ impl BreakglassOpen {
     /// with this nonce.
     #[must_use]
     pub fn sign(keypair: &Keypair, server: &ServerKey, nonce: Nonce) -> Self {
-        let key = Key::from(keypair.public_key());
-        BreakglassOpen {
-            key,
-            signature: sign(open_digest(server, &key, nonce), keypair),
-        }
+        let (key, signature) = permit::sign(keypair, server, OPEN, &nonce.0);
+        BreakglassOpen { key, signature }
     }
 
     /// Whether the key's owner permits this provider to open the cell for the request with this
     /// nonce.
     #[must_use]
     pub fn genuine(&self, server: &ServerKey, nonce: Nonce) -> bool {
-        verifies(
-            open_digest(server, &self.key, nonce),
-            &self.signature,
-            &self.key.x_only(),
-        )
+        permit::verifies(&self.signature, &self.key, server, OPEN, &nonce.0)
     }
 
     pub(crate) fn encode(&self, to: &mut Vec<u8>) {
@@ -229,21 +222,7 @@ impl fmt::Debug for OpenedCell {
     }
 }
 
-fn put_digest(server: &ServerKey, key: &Key, sequence: u64, cell: &Cell) -> [u8; 32] {
-    tagged_hash(
-        "larder/breakglass-put",
-        &[
-            server.as_bytes(),
-            key.as_bytes(),
-            &sequence.to_be_bytes(),
-            &cell.hash().0,
-        ],
-    )
-}
-
-fn open_digest(server: &ServerKey, key: &Key, nonce: Nonce) -> [u8; 32] {
-    tagged_hash(
-        "larder/breakglass-open",
-        &[server.as_bytes(), key.as_bytes(), &nonce.0],
-    )
+/// What a put permits: this cell under this sequence.
+fn put_under(sequence: u64, cell: &Cell) -> Vec<u8> {
+    [&sequence.to_be_bytes()[..], &cell.hash().0].concat()
 }

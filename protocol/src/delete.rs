@@ -13,9 +13,11 @@ use std::fmt;
 
 use secp256k1::Keypair;
 
-use crate::tagged::{sign, tagged_hash, verifies};
+use crate::permit;
 use crate::wire::Reader;
 use crate::{BlobHash, DecodeError, Key, ServerKey};
+
+const TAG: &str = "larder/delete";
 
 /// Parameters of a delete.
 #[derive(Clone, PartialEq, Eq)]
@@ -31,21 +33,14 @@ impl Delete {
     /// provider.
     #[must_use]
     pub fn sign(keypair: &Keypair, server: &ServerKey, blob: BlobHash) -> Self {
-        let key = Key::from(keypair.public_key());
-        Delete {
-            key,
-            signature: sign(digest(server, &key, blob), keypair),
-        }
+        let (key, signature) = permit::sign(keypair, server, TAG, &blob.0);
+        Delete { key, signature }
     }
 
     /// Whether this permits to delete the blob with this hash.
     #[must_use]
     pub fn permits(&self, server: &ServerKey, blob: BlobHash) -> bool {
-        verifies(
-            digest(server, &self.key, blob),
-            &self.signature,
-            &self.key.x_only(),
-        )
+        permit::verifies(&self.signature, &self.key, server, TAG, &blob.0)
     }
 
     pub(crate) fn encode(&self, to: &mut Vec<u8>) {
@@ -65,11 +60,4 @@ impl fmt::Debug for Delete {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Delete(..)")
     }
-}
-
-fn digest(server: &ServerKey, key: &Key, blob: BlobHash) -> [u8; 32] {
-    tagged_hash(
-        "larder/delete",
-        &[server.as_bytes(), key.as_bytes(), &blob.0],
-    )
 }

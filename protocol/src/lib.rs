@@ -41,6 +41,7 @@ pub mod voucher;
 mod blob;
 mod bytes;
 mod key;
+mod permit;
 mod tagged;
 mod text;
 mod wire;

@@ -3,27 +3,20 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use larder_credentials::Epoch;
-use larder_credentials::ledger::Floor;
 use tempfile::TempDir;
 
 use crate::folder::Generation;
 use crate::index::Index;
 use crate::medium::Disk;
-use crate::suite::sample::{blob, cell, key};
+use crate::suite::sample::{blob, cell, entering, key, options};
 use crate::suite::scene::{Scene, TOKENS};
 use crate::table::Table;
-use crate::{Change, Effect, Engine, Enter, Options, Outcome, Payment, SledEngine};
+use crate::{Change, Effect, Engine, Enter, Outcome, Payment, SledEngine};
 
 const CELLS: u64 = 6;
 
 fn open(folder: &Path) -> SledEngine {
-    let options = Options {
-        free_space_floor: 0,
-        growth_slots: 8,
-        ..Options::default()
-    };
-    SledEngine::open(folder, options).unwrap()
+    SledEngine::open(folder, options()).unwrap()
 }
 
 fn put(n: u64, now: u64) -> Change {
@@ -37,13 +30,8 @@ fn put(n: u64, now: u64) -> Change {
 
 fn enter(engine: &SledEngine, epoch: u32) {
     let next = Enter {
-        floor: Floor {
-            oldest: Epoch(1),
-            current: Epoch(epoch),
-        },
         since: u64::from(epoch),
-        terms: Vec::new(),
-        tombstones_before: 0,
+        ..entering(1, epoch)
     };
     engine.enter(next).unwrap().unwrap();
 }

@@ -6,68 +6,48 @@
 //! | those of [`Table`] | see there |
 //! | `meta` | identity, number of commits, one [`Tally`] for each of the trees above |
 //!
-//! A commit is one sled transaction over all of them, then sled's `flush`, then
-//! `fdatasync` of sled's `db` file: on Linux sled 0.34 flushes with `sync_file_range`, which
-//! neither flushes the device's cache nor the file's length. Segments of 8 MiB keep every
-//! value inside that one file; a longer value would go to a file that sled never syncs.
+//! A commit is one sled transaction over all of them, made durable by [`Database`].
 //!
 //! There is one writer, so what was read before a transaction still holds inside it.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use rustix::fs::{FlockOperation, flock};
 use sled::transaction::TransactionError;
-use sled::{Batch, Db, IVec, Transactional, Tree};
+use sled::{Batch, IVec, Transactional, Tree};
 
 use crate::StoreError;
 use crate::books::{Books, Tally};
-use crate::medium::{Medium, sync_folder};
+use crate::database::Database;
+use crate::medium::Medium;
 use crate::overlay::Write;
 use crate::record::{FORMAT, Identity, Sequence, Stored, damaged};
 use crate::table::Table;
 use crate::view::View;
-
-/// Large enough for any value; see the module's documentation.
-const SEGMENT_LEN: usize = 8 << 20;
 
 const META: &str = "meta";
 const TALLY: &str = "tally/";
 const IDENTITY: &[u8] = b"store";
 const SEQUENCE: &[u8] = b"commits";
 
-/// sled, opened.
+/// An opened index.
 pub(crate) struct Index {
-    db: Db,
-    /// sled's `db` file, opened once more in order to sync it.
-    file: File,
-    path: PathBuf,
-    medium: Arc<dyn Medium>,
+    database: Database,
     meta: Tree,
     trees: RwLock<BTreeMap<Table, Tree>>,
 }
 
 impl Index {
-    /// Opens sled in `folder`, or creates it there.
+    /// Opens the index in `folder`, or creates one there.
     pub(crate) fn open(
         folder: &Path,
         cache_bytes: u64,
         medium: Arc<dyn Medium>,
     ) -> Result<Self, StoreError> {
-        remove_unfinished_snapshots(folder).map_err(StoreError::io("tidy the index"))?;
-        let path = folder.join("db");
-        await_release(&path).map_err(StoreError::io("lock the index"))?;
-        let db = sled::Config::new()
-            .path(folder)
-            .cache_capacity(cache_bytes)
-            .segment_size(SEGMENT_LEN)
-            // Commits flush; a flusher's thread would only write what no commit asked for.
-            .flush_every_ms(None)
-            .open()?;
-        let file = File::open(&path).map_err(StoreError::io("open the index"))?;
+        let database = Database::open(folder, cache_bytes, medium)?;
+        let db = &database.db;
         let mut trees = BTreeMap::new();
         for name in db.tree_names() {
             if let Some(table) = Table::of(&name)? {
@@ -77,10 +57,7 @@ impl Index {
         Ok(Index {
             meta: db.open_tree(META)?,
             trees: RwLock::new(trees),
-            db,
-            file,
-            path,
-            medium,
+            database,
         })
     }
 
@@ -96,12 +73,7 @@ impl Index {
         meta.insert(IDENTITY, identity.to_bytes());
         enter(&mut meta, books.commits, books.tallies());
         self.meta.apply_batch(meta)?;
-        self.sync()?;
-        let folder = self.folder();
-        File::open(folder.join("conf"))
-            .and_then(|conf| conf.sync_all())
-            .and_then(|()| sync_folder(folder))
-            .map_err(StoreError::io("make the index durable"))
+        self.database.sync_all()
     }
 
     /// What there ought to be.
@@ -225,26 +197,22 @@ impl Index {
 
     /// Returns when all that was applied would survive a power cut.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
-        self.db.flush()?;
-        self.medium
-            .sync(&self.file, &self.path)
-            .map_err(StoreError::io("make the index durable"))
+        self.database.sync()
     }
 
     /// Bytes that sled takes on its disk.
     pub(crate) fn disk_bytes(&self) -> Result<u64, StoreError> {
-        Ok(self.db.size_on_disk()?)
+        Ok(self.database.db.size_on_disk()?)
     }
 
     pub(crate) fn folder(&self) -> &Path {
-        self.path.parent().unwrap_or(Path::new("."))
+        self.database.folder()
     }
 
     /// Closes sled, and returns when that has happened in fact.
     pub(crate) fn close(self) -> Result<(), StoreError> {
-        let path = self.path.clone();
-        drop(self);
-        await_release(&path).map_err(StoreError::io("close the index"))
+        drop((self.meta, self.trees));
+        self.database.close()
     }
 
     /// The tree of a table, made if need be.
@@ -254,7 +222,7 @@ impl Index {
             return Ok(tree.clone());
         }
         drop(trees);
-        let tree = self.db.open_tree(table.name())?;
+        let tree = self.database.db.open_tree(table.name())?;
         let mut trees = self.trees.write().unwrap_or_else(PoisonError::into_inner);
         trees.insert(table, tree.clone());
         Ok(tree)
@@ -286,39 +254,6 @@ fn enter<'t>(meta: &mut Batch, commits: u64, tallies: impl Iterator<Item = (Tabl
     }
 }
 
-/// Waits until an index that this process has closed is closed in fact: sled's worker
-/// threads hold its file, and with it sled's lock, for a moment longer than its owner.
-///
-/// No other process can be meant: the store's own lock is ours by now.
-fn await_release(db: &Path) -> std::io::Result<()> {
-    let file = match File::open(db) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    flock(&file, FlockOperation::LockExclusive)?;
-    // Not left to closing, which a child process about to start would put off.
-    Ok(flock(&file, FlockOperation::Unlock)?)
-}
-
-/// sled writes a snapshot of its page table beside its log and renames it when it is
-/// whole; but it would also read one that was left unfinished, and then refuse to open.
-fn remove_unfinished_snapshots(folder: &Path) -> std::io::Result<()> {
-    if !folder.exists() {
-        return Ok(());
-    }
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "generating")
-        {
-            fs::remove_file(path)?;
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use larder_protocol::BlobHash;
@@ -329,7 +264,6 @@ mod tests {
     use crate::overlay::Overlay;
     use crate::record::{Record, TAIL_LEN, Tombstone};
     use crate::suite::sample::key;
-    use crate::view::State;
 
     fn record(n: u64) -> Record {
         Record {
@@ -371,24 +305,32 @@ mod tests {
         // Where sled reads a segment's damage as its end, entries go missing without an error.
         let losses: [fn(&Index) -> sled::Result<()>; 5] = [
             |it| {
-                it.db
+                it.database
+                    .db
                     .open_tree("index")?
                     .remove(key(1).as_bytes())
                     .map(drop)
             },
             |it| {
-                it.db
+                it.database
+                    .db
                     .open_tree("index")?
                     .insert(key(9).as_bytes(), record(9).to_bytes())
                     .map(drop)
             },
             |it| {
-                it.db
+                it.database
+                    .db
                     .open_tree("index")?
                     .insert(key(1).as_bytes(), record(7).to_bytes())
                     .map(drop)
             },
-            |it| it.db.drop_tree(Table::Tombstones(4).name()).map(drop),
+            |it| {
+                it.database
+                    .db
+                    .drop_tree(Table::Tombstones(4).name())
+                    .map(drop)
+            },
             |it| it.meta.remove(SEQUENCE).map(drop),
         ];
         for (number, lose) in losses.into_iter().enumerate() {
@@ -421,18 +363,5 @@ mod tests {
         assert_eq!(format(), 1);
         apply(Table::Cells, key(5).as_bytes(), 6);
         assert_eq!(format(), FORMAT);
-    }
-
-    #[test]
-    fn a_snapshot_that_sled_left_unfinished_does_not_keep_it_from_opening() {
-        let folder = TempDir::new().unwrap();
-        drop(index(folder.path()));
-        fs::write(
-            folder.path().join("snap.FFFFFFFFFFFFFFFF.generating"),
-            b"half",
-        )
-        .unwrap();
-        let reopened = Index::open(folder.path(), 1 << 20, Arc::new(Disk)).unwrap();
-        assert_eq!(reopened.state(&key(1)).unwrap(), State::Present(record(1)));
     }
 }

@@ -38,6 +38,7 @@ mod claims;
 mod committer;
 #[cfg(test)]
 mod cut_disk;
+mod database;
 mod engine;
 mod epochs;
 mod error;
@@ -49,9 +50,8 @@ mod judge;
 mod ledger_record;
 #[cfg(test)]
 mod many_epochs;
-#[cfg(test)]
-mod many_records;
 mod medium;
+mod options;
 mod overlay;
 #[cfg(test)]
 mod power_cut;
@@ -73,4 +73,5 @@ pub use committer::{Busy, Committer, Done, Limits};
 pub use engine::{Change, Effect, Engine, OpenedClaim, Outcome, Payment, Reading, Stat, Usage};
 pub use epochs::{Enter, Epochs};
 pub use error::{Place, StoreError};
-pub use sled_engine::{Options, SledEngine};
+pub use options::Options;
+pub use sled_engine::SledEngine;

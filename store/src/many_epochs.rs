@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use larder_credentials::ledger::{Floor, Writes};
+use larder_credentials::ledger::Writes;
 use larder_credentials::{Epoch, ROW_BYTES, Row};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -16,25 +16,16 @@ use crate::folder::Generation;
 use crate::index::Index;
 use crate::medium::Disk;
 use crate::overlay::Overlay;
+use crate::suite::sample::{entering, options};
 use crate::suite::scene::Scene;
-use crate::{Engine, Enter, Options, SledEngine};
+use crate::{Engine, SledEngine};
 
 const EPOCHS: u32 = 12;
 const ROWS: u32 = 4_000;
-const CACHE: u64 = 8 << 20;
 
 /// Where a row's epoch and references are.
 const EPOCH_AT: usize = 74;
 const REFERENCES_AT: usize = 78;
-
-fn options() -> Options {
-    Options {
-        cache_bytes: CACHE,
-        free_space_floor: 0,
-        growth_slots: 1,
-        ..Options::default()
-    }
-}
 
 /// A row with references of its own, in this epoch.
 fn row(template: &[u8; ROW_BYTES], epoch: u32, number: u32) -> Row {
@@ -55,7 +46,7 @@ fn row(template: &[u8; ROW_BYTES], epoch: u32, number: u32) -> Row {
 /// Adds an epoch's rows to a closed store.
 fn fill(folder: &Path, template: &[u8; ROW_BYTES], epoch: u32) {
     let place = Generation::current(folder).unwrap().folder(folder);
-    let index = Index::open(&place, CACHE, Arc::new(Disk)).unwrap();
+    let index = Index::open(&place, options().cache_bytes, Arc::new(Disk)).unwrap();
     let mut books = index.audit(|_, _, _| Ok(())).unwrap();
     let numbers: Vec<u32> = (0..ROWS).collect();
     for batch in numbers.chunks(250) {
@@ -81,15 +72,7 @@ fn size(folder: &Path) -> u64 {
 
 fn enter(folder: &Path, epoch: u32) {
     let engine = SledEngine::open(folder, options()).unwrap();
-    let next = Enter {
-        floor: Floor {
-            oldest: Epoch(epoch).oldest_live(1),
-            current: Epoch(epoch),
-        },
-        since: 0,
-        terms: Vec::new(),
-        tombstones_before: 0,
-    };
+    let next = entering(Epoch(epoch).oldest_live(1).0, epoch);
     engine.enter(next).unwrap().unwrap();
 }
 

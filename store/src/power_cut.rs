@@ -6,27 +6,16 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-use larder_credentials::ledger::{Entry, Floor};
+use larder_credentials::ledger::Entry;
 use larder_credentials::{ClaimTag, Epoch, Reference, References};
 use larder_protocol::Key;
 use tempfile::TempDir;
 
 use crate::cut_disk::{CutDisk, copy_folder};
 use crate::medium::Medium;
-use crate::suite::sample::{blob, cell, key};
+use crate::suite::sample::{blob, cell, entering, key, options};
 use crate::suite::scene::{Scene, TOKENS};
-use crate::{
-    Change, Effect, Engine, Enter, Options, Outcome, Payment, Reading, SledEngine, StoreError,
-};
-
-pub(crate) fn options() -> Options {
-    Options {
-        cache_bytes: 4 << 20,
-        free_space_floor: 0,
-        growth_slots: 8,
-        ..Options::default()
-    }
-}
+use crate::{Change, Effect, Engine, Enter, Outcome, Payment, Reading, SledEngine, StoreError};
 
 /// When cells are gone.
 const DEADLINE: u64 = 1_000;
@@ -112,15 +101,7 @@ fn next_epoch(engine: &SledEngine) -> Enter {
         .epochs()
         .unwrap()
         .map_or(0, |now| now.floor.current.0);
-    Enter {
-        floor: Floor {
-            oldest: Epoch(1),
-            current: Epoch(current + 1),
-        },
-        since: 0,
-        terms: Vec::new(),
-        tombstones_before: 0,
-    }
+    entering(1, current + 1)
 }
 
 /// Works until the power goes; counts the batches that were acknowledged.

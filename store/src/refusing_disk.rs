@@ -8,18 +8,15 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use larder_credentials::Epoch;
-use larder_credentials::ledger::Floor;
 use rustix::io::Errno;
 use tempfile::TempDir;
 
 use crate::medium::{Disk, Medium};
-use crate::power_cut::{batch, options, verdict};
-use crate::suite::sample::{blob, key};
+use crate::power_cut::{batch, verdict};
+use crate::suite::sample::{blob, entering, key, options};
 use crate::suite::scene::{Ready, Scene, TOKENS};
 use crate::{
-    Change, Effect, Engine, Enter, Epochs, Options, Outcome, Payment, Reading, SledEngine,
-    StoreError,
+    Change, Effect, Engine, Epochs, Options, Outcome, Payment, Reading, SledEngine, StoreError,
 };
 
 /// A disk that answers one operation with an error.
@@ -134,16 +131,9 @@ fn after_a_failed_write_or_sync_nothing_is_acknowledged_until_reopened() {
 }
 
 fn enter(engine: &SledEngine, epoch: u32) -> Result<Epochs, StoreError> {
-    let next = Enter {
-        floor: Floor {
-            oldest: Epoch(0),
-            current: Epoch(epoch),
-        },
-        since: 0,
-        terms: Vec::new(),
-        tombstones_before: 0,
-    };
-    engine.enter(next).map(|entered| entered.unwrap())
+    engine
+        .enter(entering(0, epoch))
+        .map(|entered| entered.unwrap())
 }
 
 #[test]

@@ -172,15 +172,13 @@ mod tests {
     use std::path::Path;
     use std::sync::Arc;
 
-    use larder_credentials::Epoch;
-    use larder_credentials::ledger::Floor;
     use larder_protocol::{BlobHash, Key};
     use tempfile::TempDir;
 
     use super::*;
     use crate::medium::Disk;
     use crate::record::{Record, Stored, TAIL_LEN, Tombstone};
-    use crate::suite::sample::key;
+    use crate::suite::sample::{entering, key};
     use crate::view::State;
 
     fn open(folder: &Path) -> Index {
@@ -227,13 +225,9 @@ mod tests {
 
     fn enter(index: &Index, fresh: &Index) -> Result<Books, StoreError> {
         let next = Enter {
-            floor: Floor {
-                oldest: Epoch(1),
-                current: Epoch(1),
-            },
-            since: 0,
             terms: vec![1],
             tombstones_before: 2,
+            ..entering(1, 1)
         };
         let plan = plan(index, &mut Unpaid::default(), next).unwrap().unwrap();
         plan.copy(index, fresh)

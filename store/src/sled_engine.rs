@@ -1,21 +1,12 @@
 //! The default engine: a slot file for the blobs, sled for everything small.
 //!
-//! | step of a commit | what a crash after it leaves |
-//! | --- | --- |
-//! | write the blobs into free slots | bytes in slots that no record names |
-//! | `fdatasync` of the slot file | the same |
-//! | one sled transaction over all trees, `flush` | the batch, or nothing of it |
-//! | `fdatasync` of sled's file | the batch |
-//! | witness, release of emptied slots, acknowledgement | the batch |
-//!
-//! The index never names bytes that are not on the disk. A slot is reused only after the
-//! batch that emptied it is durable. A reader takes no lock on a slot: it may lose a race
-//! against a delete and the slot's next blob, but then neither the hash nor the index
-//! agrees any more, and it looks the key up again. Other bytes are never returned.
-//!
-//! Entering an epoch writes a fresh index beside the old one, see [`rewrite`].
-//!
-//! The first error in a commit stops the engine; see [`StoreError::Stopped`].
+//! A commit is in [`commit`], entering an epoch in [`enter`]; both hold the one writer. A reader
+//! takes no lock on a slot: it may lose a race against a delete and the slot's next blob, but then
+//! neither the hash nor the index agrees any more, and it looks the key up again. Other bytes are
+//! never returned.
+
+mod commit;
+mod enter;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -32,45 +23,15 @@ use crate::folder::{self, Generation};
 use crate::free_slots::FreeSlots;
 use crate::in_flight::InFlight;
 use crate::index::Index;
-use crate::judge::Judge;
 use crate::medium::{Disk, Medium};
-use crate::overlay::{Overlay, Write};
 use crate::record::{Record, Stored};
-use crate::rewrite;
-use crate::room::Room;
 use crate::slot_file::SlotFile;
 use crate::table::Table;
 use crate::view::{State, View};
 use crate::{
-    Effect, Engine, Enter, Epochs, OpenedClaim, Outcome, Place, Reading, Stat, StoreError,
+    Effect, Engine, Enter, Epochs, OpenedClaim, Options, Outcome, Place, Reading, Stat, StoreError,
     StoredCell, Usage,
 };
-
-/// How a store is opened; none of it is written down.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Bytes of sled's page cache. 64 MiB by default.
-    pub cache_bytes: u64,
-    /// Inserts are refused when fewer bytes than this, and as many as the index takes, are
-    /// free on the disk: the index needs room for deletes and for being rewritten, and the
-    /// neighbours have to live, too. 1 GiB by default.
-    pub free_space_floor: u64,
-    /// Slots by which the slot file grows. 2,048 (32 MiB) by default.
-    pub growth_slots: u64,
-    /// Claims that may wait for their payment. 10,000 by default.
-    pub open_claims: usize,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options {
-            cache_bytes: 64 << 20,
-            free_space_floor: 1 << 30,
-            growth_slots: 2048,
-            open_claims: 10_000,
-        }
-    }
-}
 
 /// A store in one folder: `blobs.slots`, sled's folder, and `lock`.
 pub struct SledEngine {
@@ -211,109 +172,6 @@ impl SledEngine {
         self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn commit_alone(
-        &self,
-        writer: &mut Writer,
-        batch: Vec<Effect>,
-    ) -> Result<Vec<Outcome>, StoreError> {
-        let index = self.index();
-        let mut judge = Judge {
-            overlay: Overlay::new(&index),
-            room: Room {
-                folder: &self.folder,
-                medium: &*self.medium,
-                slots: &self.slots,
-                free: &mut writer.free,
-                floor: self.options.free_space_floor,
-                index: &index,
-                growth: self.options.growth_slots,
-                above_floor: None,
-            },
-            unpaid: &mut writer.unpaid,
-            open_claims: self.options.open_claims,
-            doomed: &mut writer.doomed,
-            blobs: Default::default(),
-            emptied: Vec::new(),
-        };
-        let outcomes = batch.into_iter().map(|effect| judge.decide(effect));
-        let outcomes = outcomes.collect::<Result<Vec<Outcome>, StoreError>>()?;
-        let Judge {
-            overlay,
-            blobs,
-            emptied,
-            ..
-        } = judge;
-        let writes = overlay.into_writes();
-        if writes.is_empty() {
-            return Ok(outcomes);
-        }
-        for (slot, blob) in blobs.values() {
-            self.slots.write(*slot, blob)?;
-        }
-        if !blobs.is_empty() {
-            self.slots.sync()?;
-        }
-        self.in_flight.depart(writes.iter().filter_map(name));
-        index.apply(&mut writer.books, &writes)?;
-        self.slots.witness(writer.books.commits)?;
-        self.show(Shown::of(&index, &writer.books)?);
-        self.in_flight.land();
-        for slot in emptied {
-            writer.free.release(slot);
-        }
-        Ok(outcomes)
-    }
-
-    fn enter_alone(
-        &self,
-        writer: &mut Writer,
-        next: Enter,
-    ) -> Result<Result<Epochs, Past>, StoreError> {
-        let mut unpaid = writer.unpaid.clone();
-        let plan = match rewrite::plan(&self.index(), &mut unpaid, next)? {
-            Ok(plan) => plan,
-            Err(past) => return Ok(Err(past)),
-        };
-        // Half a copy would take room from deletes, which need it now.
-        let (needed, free) = (self.index_bytes()?, self.free_bytes()?);
-        if let Some(missing) = needed.checked_sub(free).filter(|missing| *missing > 0) {
-            return Err(StoreError::NoRoom { missing });
-        }
-        // Never the folder of an attempt before: sled writes by path.
-        writer.generation = writer.generation.next();
-        let folder = writer.generation.folder(&self.folder);
-        let copied = Index::open(&folder, self.options.cache_bytes, Arc::clone(&self.medium))
-            .and_then(|fresh| Ok((plan.copy(&self.index(), &fresh)?, fresh)));
-        let (books, fresh) = match copied {
-            Ok(copied) => copied,
-            Err(error) => {
-                // Nothing names it. If it cannot be removed, the next opening will.
-                let _ = self.medium.remove_folder(&folder);
-                return Err(error);
-            }
-        };
-        let shown = Shown::of(&fresh, &books)?;
-
-        // Whatever happens before this is taken back, the disk may be in either epoch.
-        writer.stopped = true;
-        folder::switch(&self.folder, writer.generation, &*self.medium)?;
-        self.slots.witness(books.commits)?;
-        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        let old = std::mem::replace(&mut *index, fresh);
-        drop(index);
-        self.show(shown);
-        writer.books = books;
-        writer.unpaid = unpaid;
-        writer.stopped = false;
-
-        let folder = old.folder().to_owned();
-        old.close()?;
-        self.medium
-            .remove_folder(&folder)
-            .map_err(StoreError::io("remove the former index"))?;
-        Ok(Ok(plan.epochs))
-    }
-
     fn shown(&self) -> MutexGuard<'_, Shown> {
         // It is replaced in one step, so a panic elsewhere leaves it whole.
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
@@ -424,15 +282,6 @@ impl Engine for SledEngine {
             disk_bytes: slot_bytes + index_bytes,
             free_bytes,
         })
-    }
-}
-
-/// The name under which a reader would ask for what is written.
-fn name(write: &Write) -> Option<Vec<u8>> {
-    match write.table {
-        Table::Index | Table::Rows(_) | Table::Claims | Table::Cells => Some(write.key.clone()),
-        // A tombstone is written when its key leaves the index; the rest is not read.
-        Table::Tombstones(_) | Table::Payments | Table::Ledger => None,
     }
 }
 

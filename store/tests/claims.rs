@@ -7,6 +7,7 @@
 use std::path::Path;
 
 use larder_credentials::ClaimTag;
+use larder_store::suite::sample::options;
 use larder_store::{Change, Effect, Engine, Options, Outcome, Payment, SledEngine};
 use tempfile::TempDir;
 
@@ -14,10 +15,8 @@ const MOST: usize = 4;
 
 fn open(folder: &Path) -> SledEngine {
     let options = Options {
-        cache_bytes: 4 << 20,
-        free_space_floor: 0,
-        growth_slots: 4,
         open_claims: MOST,
+        ..options()
     };
     SledEngine::open(folder, options).unwrap()
 }

@@ -9,12 +9,8 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use larder_credentials::Epoch;
-use larder_credentials::ledger::Floor;
-use larder_store::suite::sample::{blob, key};
-use larder_store::{
-    Change, Effect, Engine, Enter, Options, Place, Reading, SledEngine, StoreError,
-};
+use larder_store::suite::sample::{blob, entering, key, options};
+use larder_store::{Change, Effect, Engine, Enter, Place, Reading, SledEngine, StoreError};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tempfile::TempDir;
@@ -24,13 +20,7 @@ const DELETED: u64 = 6;
 const SLOT: u64 = 16_384;
 
 fn open(folder: &Path) -> Result<SledEngine, StoreError> {
-    let options = Options {
-        cache_bytes: 4 << 20,
-        free_space_floor: 0,
-        growth_slots: 8,
-        ..Options::default()
-    };
-    SledEngine::open(folder, options)
+    SledEngine::open(folder, options())
 }
 
 /// A closed store; blob n is in slot n, the first six are deleted.
@@ -287,13 +277,8 @@ fn a_slot_file_cut_off_anywhere_is_reported() {
 fn store_in_an_epoch() -> TempDir {
     let folder = store();
     let next = Enter {
-        floor: Floor {
-            oldest: Epoch(1),
-            current: Epoch(1),
-        },
-        since: 0,
         terms: vec![1, 2, 3],
-        tombstones_before: 0,
+        ..entering(1, 1)
     };
     let engine = open(folder.path()).unwrap();
     engine.enter(next).unwrap().unwrap();

@@ -1,7 +1,8 @@
 //! A disk on which sled itself runs out of room.
 //!
-//! Nothing stands between sled and its file, so a child process runs under a file-size
-//! limit (`ulimit -f`, signal ignored): past it, every write fails as on a full disk.
+//! Nothing stands between sled and its file, so the test starts itself again as a child process
+//! under a file-size limit (`ulimit -f`, signal ignored): past it, every write fails as on a full
+//! disk.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -12,36 +13,33 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use larder_store::suite::sample::{blob, key};
-use larder_store::{Change, Effect, Engine, Options, Outcome, Reading, SledEngine, StoreError};
+use larder_store::suite::sample::{blob, key, options};
+use larder_store::{Change, Effect, Engine, Outcome, Reading, SledEngine, StoreError};
 use tempfile::TempDir;
 
+/// In the environment of the child, and of nobody else.
 const FOLDER: &str = "LARDER_FULL_FOLDER";
 
 /// 512-byte blocks; 1 MiB holds the slots that the child needs and little of sled's log.
 const BLOCKS: &str = "2048";
 
 fn open(folder: &Path) -> SledEngine {
-    let options = Options {
-        cache_bytes: 4 << 20,
-        free_space_floor: 0,
-        growth_slots: 16,
-        ..Options::default()
-    };
-    SledEngine::open(folder, options).unwrap()
+    SledEngine::open(folder, options()).unwrap()
 }
 
 #[test]
 fn when_sled_runs_out_of_room_nothing_acknowledged_is_lost() {
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        return write_until_it_is_full(Path::new(&folder));
+    }
     let folder = TempDir::new().unwrap();
     let script = format!("trap '' XFSZ; ulimit -f {BLOCKS}; exec \"$0\" \"$@\"");
     let output = Command::new("sh")
         .args(["-c", &script])
         .arg(std::env::current_exe().unwrap())
         .args([
-            "limited_child",
+            "when_sled_runs_out_of_room_nothing_acknowledged_is_lost",
             "--exact",
-            "--ignored",
             "--nocapture",
             "--quiet",
         ])
@@ -80,10 +78,9 @@ fn when_sled_runs_out_of_room_nothing_acknowledged_is_lost() {
     assert_eq!(engine.commit(vec![insert]).unwrap(), [Outcome::Inserted]);
 }
 
-#[test]
-#[ignore = "run under a limit by when_sled_runs_out_of_room_nothing_acknowledged_is_lost"]
-fn limited_child() {
-    let engine = open(Path::new(&std::env::var(FOLDER).unwrap()));
+/// Inserts and deletes, with a line for each acknowledgement, until a commit fails.
+fn write_until_it_is_full(folder: &Path) {
+    let engine = open(folder);
     for n in 0_u64.. {
         let insert = Effect::unpaid(Change::Insert {
             key: key(n),

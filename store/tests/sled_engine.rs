@@ -7,16 +7,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use larder_store::{Engine, Options, SledEngine};
+use larder_store::suite::sample::options;
+use larder_store::{Engine, SledEngine};
 
 fn open(folder: &Path) -> Arc<dyn Engine> {
-    let options = Options {
-        cache_bytes: 4 << 20,
-        free_space_floor: 0,
-        growth_slots: 16,
-        ..Options::default()
-    };
-    Arc::new(SledEngine::open(folder, options).expect("the store opens"))
+    Arc::new(SledEngine::open(folder, options()).expect("the store opens"))
 }
 
 larder_store::engine_suite!(open);

@@ -12,14 +12,8 @@ fn outputs(core: &[u8]) -> &[u8] {
 
 #[test]
 fn a_request_in_flight_at_the_boundary_is_refused_untouched_and_rebuilt() {
-    let (mut ledger, root) = (ledger(), root());
-    let pair = buy(&ledger, &root, 0, 100);
-    let in_flight = spend(
-        &pair,
-        &root,
-        ledger.issuer().record(),
-        Spending::transfer(FEE),
-    );
+    let (mut ledger, root, pair) = funded();
+    let in_flight = request(&ledger, &pair, &root, Spending::transfer(FEE));
     next_epoch(&mut ledger);
     let refused = Refusal::WrongEpoch {
         current: Epoch(6),
@@ -40,14 +34,8 @@ fn a_request_in_flight_at_the_boundary_is_refused_untouched_and_rebuilt() {
 
 #[test]
 fn the_boundary_may_fall_between_verifying_and_settling() {
-    let (mut ledger, root) = (ledger(), root());
-    let pair = buy(&ledger, &root, 0, 100);
-    let in_flight = spend(
-        &pair,
-        &root,
-        ledger.issuer().record(),
-        Spending::on(WORK, b"", PRICE),
-    );
+    let (mut ledger, root, pair) = funded();
+    let in_flight = request(&ledger, &pair, &root, Spending::on(WORK, b"", PRICE));
     let Ok(Admitted::Unverified(request)) = ledger.admit(in_flight.core()) else {
         panic!("nothing is spent yet");
     };
@@ -62,14 +50,8 @@ fn the_boundary_may_fall_between_verifying_and_settling() {
 
 #[test]
 fn a_request_performed_before_the_boundary_is_answered_after_it() {
-    let (mut ledger, root) = (ledger(), root());
-    let pair = buy(&ledger, &root, 0, 100);
-    let in_flight = spend(
-        &pair,
-        &root,
-        ledger.issuer().record(),
-        Spending::transfer(FEE),
-    );
+    let (mut ledger, root, pair) = funded();
+    let in_flight = request(&ledger, &pair, &root, Spending::transfer(FEE));
     let reply = ledger.process(in_flight.core(), never).unwrap();
     for _ in 0..EARLIER {
         next_epoch(&mut ledger);
@@ -126,8 +108,7 @@ fn a_purchase_in_flight_at_the_boundary_is_refused_and_its_claim_stays_good() {
 
 #[test]
 fn a_request_for_an_epoch_that_has_not_begun_is_refused_until_it_has() {
-    let (mut ledger, root) = (ledger(), root());
-    let pair = buy(&ledger, &root, 0, 100);
+    let (mut ledger, root, pair) = funded();
     let next = issuer(SERVICE, Epoch(6));
     let early = spend(&pair, &root, next.record(), Spending::reissue());
     let refused = Refusal::WrongEpoch {
@@ -146,8 +127,7 @@ fn a_request_for_an_epoch_that_has_not_begun_is_refused_until_it_has() {
 #[test]
 fn a_pair_reissued_by_one_device_and_spent_by_another_moves_once() {
     for (reissue_first, left) in [(true, 100), (false, 90)] {
-        let (mut ledger, root) = (ledger(), root());
-        let pair = buy(&ledger, &root, 0, 100);
+        let (mut ledger, root, pair) = funded();
         next_epoch(&mut ledger);
         let record = ledger.issuer().record();
         let mut devices = [Spending::reissue(), Spending::on(WORK, b"", PRICE)]

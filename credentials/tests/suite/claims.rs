@@ -91,9 +91,8 @@ fn a_claim_is_opened_once_and_forgotten_only_while_unpaid() {
 
 #[test]
 fn a_purchase_is_not_answered_with_rows() {
-    let (ledger, root) = (ledger(), root());
+    let (ledger, root, pair) = funded();
     let record = ledger.issuer().record();
-    let pair = buy(&ledger, &root, 0, 100);
     let spending = larder_credentials::Spending::transfer(FEE);
     let first = spend(&pair, &root, record, spending);
     ledger.process(first.core(), never).unwrap();

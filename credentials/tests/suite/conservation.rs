@@ -284,9 +284,8 @@ proptest! {
 
 #[test]
 fn more_tokens_spent_than_issued_halt_the_issuer() {
-    let (ledger, root) = (ledger(), root());
+    let (ledger, root, pair) = funded();
     let record = ledger.issuer().record();
-    let pair = buy(&ledger, &root, 0, 100);
     let other = buy(&ledger, &root, 1, 100);
     // What a forger would do to the books: tokens are there that were never issued.
     let Ok(mut transaction) = ledger.storage().begin();

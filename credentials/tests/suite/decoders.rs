@@ -25,9 +25,8 @@ struct Samples {
 }
 
 static SAMPLES: LazyLock<Samples> = LazyLock::new(|| {
-    let (ledger, root) = (ledger(), root());
+    let (ledger, root, pair) = funded();
     let record = ledger.issuer().record();
-    let pair = buy(&ledger, &root, 0, 100);
     let claim = paid_claim(&ledger, &root, 1, 50);
     let purchase = InFlight::purchase(&root, record, &claim, 50, None).unwrap();
     let first = spend(&pair, &root, record, Spending::transfer(FEE));
@@ -212,9 +211,8 @@ proptest! {
 
 #[test]
 fn mutated_answers_are_not_accepted() {
-    let (ledger, root) = (ledger(), root());
+    let (ledger, root, pair) = funded();
     let record = ledger.issuer().record();
-    let pair = buy(&ledger, &root, 0, 100);
     let request = spend(&pair, &root, record, Spending::on(WORK, b"", PRICE));
     let genuine = ledger.process(request.core(), giving_back(4)).unwrap();
     let in_flight = RefCell::new(Some(request));

@@ -12,8 +12,7 @@ use crate::fixture::*;
 
 #[test]
 fn reissue_moves_a_pair_to_the_current_epoch_for_free() {
-    let (mut ledger, root) = (ledger(), root());
-    let pair = buy(&ledger, &root, 0, 100);
+    let (mut ledger, root, pair) = funded();
     next_epoch(&mut ledger);
     let record = ledger.issuer().record();
     let in_flight = spend(&pair, &root, record, Spending::reissue());
@@ -28,14 +27,8 @@ fn reissue_moves_a_pair_to_the_current_epoch_for_free() {
 
 #[test]
 fn a_pair_expires_when_its_epoch_is_no_longer_accepted() {
-    let (mut ledger, root) = (ledger(), root());
-    let pair = buy(&ledger, &root, 0, 100);
-    let late = spend(
-        &pair,
-        &root,
-        ledger.issuer().record(),
-        Spending::transfer(FEE),
-    );
+    let (mut ledger, root, pair) = funded();
+    let late = request(&ledger, &pair, &root, Spending::transfer(FEE));
     for _ in 0..EARLIER {
         next_epoch(&mut ledger);
     }
@@ -55,14 +48,8 @@ fn a_pair_expires_when_its_epoch_is_no_longer_accepted() {
 
 #[test]
 fn rows_are_kept_as_long_as_what_they_hold_can_be_spent() {
-    let (mut ledger, root) = (ledger(), root());
-    let pair = buy(&ledger, &root, 0, 100);
-    let in_flight = spend(
-        &pair,
-        &root,
-        ledger.issuer().record(),
-        Spending::transfer(FEE),
-    );
+    let (mut ledger, root, pair) = funded();
+    let in_flight = request(&ledger, &pair, &root, Spending::transfer(FEE));
     ledger.process(in_flight.core(), never).unwrap();
     // One claim, two serials.
     assert_eq!(ledger.storage().references(), 3);
@@ -92,8 +79,7 @@ fn credentials_of_two_epochs_are_no_pair() {
 
 #[test]
 fn a_credential_relabelled_with_another_epoch_does_not_verify() {
-    let (mut ledger, root) = (ledger(), root());
-    let pair = buy(&ledger, &root, 0, 100);
+    let (mut ledger, root, pair) = funded();
     next_epoch(&mut ledger);
     let mut stored = pair.encode();
     for place in [0, 108] {
@@ -206,14 +192,8 @@ fn two_devices_that_share_a_root_conflict_harmlessly() {
 
 /// A ledger on which a pair of [`EPOCH`] was spent, and another request on that pair.
 fn spent() -> (TestLedger, InFlight) {
-    let (ledger, root) = (ledger(), root());
-    let pair = buy(&ledger, &root, 0, 100);
-    let first = spend(
-        &pair,
-        &root,
-        ledger.issuer().record(),
-        Spending::on(WORK, b"", PRICE),
-    );
+    let (ledger, root, pair) = funded();
+    let first = request(&ledger, &pair, &root, Spending::on(WORK, b"", PRICE));
     ledger.process(first.core(), done).unwrap();
     // What the holder says in an epoch whose window would reach back to the pair's.
     let late = Issuer::new(&master(), SERVICE, Epoch(7), EARLIER);
@@ -269,14 +249,8 @@ fn an_earlier_epoch_is_not_entered() {
 
 #[test]
 fn a_ledger_whose_storage_went_on_without_it_takes_nothing_new() {
-    let (ledger, root) = (ledger(), root());
-    let pair = buy(&ledger, &root, 0, 100);
-    let in_flight = spend(
-        &pair,
-        &root,
-        ledger.issuer().record(),
-        Spending::transfer(FEE),
-    );
+    let (ledger, root, pair) = funded();
+    let in_flight = request(&ledger, &pair, &root, Spending::transfer(FEE));
     // What a replica does that enters the next epoch on the same tables.
     let Ok(mut transaction) = ledger.storage().begin();
     let (oldest, current) = (EPOCH, Epoch(6));
@@ -336,8 +310,7 @@ fn a_restore_needs_an_epoch_that_the_backup_has_not_seen() {
 
 #[test]
 fn a_row_outlives_the_epoch_of_its_pair_for_the_identical_request_only() {
-    let (mut ledger, root) = (ledger(), root());
-    let pair = buy(&ledger, &root, 0, 100);
+    let (mut ledger, root, pair) = funded();
     for _ in 0..EARLIER {
         next_epoch(&mut ledger);
     }

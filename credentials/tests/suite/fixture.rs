@@ -113,6 +113,13 @@ pub(crate) fn buy(ledger: &TestLedger, root: &Root, index: u64, amount: u64) -> 
     performed(in_flight, root, record, reply).pair
 }
 
+/// A ledger, and somebody who has bought a pair of 100 tokens there.
+pub(crate) fn funded() -> (TestLedger, Root, Unspent) {
+    let (ledger, root) = (ledger(), root());
+    let pair = buy(&ledger, &root, 0, 100);
+    (ledger, root, pair)
+}
+
 /// A pair that can be spent again and again: what a holder's backup would be.
 pub(crate) fn copy(pair: &Unspent) -> Unspent {
     Unspent::decode(&*pair.encode()).unwrap()
@@ -125,6 +132,16 @@ pub(crate) fn spend(
     spending: Spending<'_>,
 ) -> InFlight {
     copy(pair).spend(root, record, &spending).unwrap()
+}
+
+/// A request on a pair, in the ledger's present epoch.
+pub(crate) fn request(
+    ledger: &TestLedger,
+    pair: &Unspent,
+    root: &Root,
+    spending: Spending<'_>,
+) -> InFlight {
+    spend(pair, root, ledger.issuer().record(), spending)
 }
 
 pub(crate) fn performed(

@@ -7,9 +7,8 @@ use crate::fixture::*;
 
 #[test]
 fn a_refused_insert_costs_its_holder_nothing() {
-    let (ledger, root) = (ledger(), root());
+    let (ledger, root, pair) = funded();
     let record = ledger.issuer().record();
-    let pair = buy(&ledger, &root, 0, 100);
     let insert = spend(
         &pair,
         &root,
@@ -25,9 +24,8 @@ fn a_refused_insert_costs_its_holder_nothing() {
 
 #[test]
 fn a_refund_may_exceed_the_cost_and_lands_on_the_first_output() {
-    let (ledger, root) = (ledger(), root());
+    let (ledger, root, pair) = funded();
     let record = ledger.issuer().record();
-    let pair = buy(&ledger, &root, 0, 100);
     let insert = spend(&pair, &root, record, Spending::on(WORK, b"insert", PRICE));
     let reply = ledger.process(insert.core(), done).unwrap();
     let pair = performed(insert, &root, record, reply).pair;

@@ -25,9 +25,8 @@ const ORDER: [u8; 32] = {
 
 #[test]
 fn a_wrong_price_is_refused_with_the_right_one() {
-    let (ledger, root) = (ledger(), root());
+    let (ledger, root, pair) = funded();
     let record = ledger.issuer().record();
-    let pair = buy(&ledger, &root, 0, 100);
     for wrong in [PRICE - 1, PRICE + 1] {
         let in_flight = spend(&pair, &root, record, Spending::on(WORK, b"", wrong));
         let price = PRICE as i64;
@@ -42,9 +41,8 @@ fn a_wrong_price_is_refused_with_the_right_one() {
 
 #[test]
 fn an_operation_that_is_not_offered_is_refused() {
-    let (ledger, root) = (ledger(), root());
+    let (ledger, root, pair) = funded();
     let record = ledger.issuer().record();
-    let pair = buy(&ledger, &root, 0, 100);
     let other = OpCode::of_service(21).unwrap();
     let in_flight = spend(&pair, &root, record, Spending::on(other, b"", PRICE));
     let refused = refusal(ledger.process(in_flight.core(), never));
@@ -54,9 +52,8 @@ fn an_operation_that_is_not_offered_is_refused() {
 
 #[test]
 fn a_refused_pair_can_be_spent_afterwards() {
-    let (ledger, root) = (ledger(), root());
+    let (ledger, root, pair) = funded();
     let record = ledger.issuer().record();
-    let pair = buy(&ledger, &root, 0, 100);
     let before = (ledger.storage().references(), supply(&ledger));
     let in_flight = spend(&pair, &root, record, Spending::on(WORK, b"", 1));
     refusal(ledger.process(in_flight.core(), never));
@@ -75,14 +72,8 @@ fn with_field(core: &[u8], place: usize, field: [u8; 32]) -> Vec<u8> {
 
 #[test]
 fn identity_and_non_canonical_points_are_refused_wherever_a_point_is_received() {
-    let (ledger, root) = (ledger(), root());
-    let pair = buy(&ledger, &root, 0, 100);
-    let in_flight = spend(
-        &pair,
-        &root,
-        ledger.issuer().record(),
-        Spending::transfer(FEE),
-    );
+    let (ledger, root, pair) = funded();
+    let in_flight = request(&ledger, &pair, &root, Spending::transfer(FEE));
     let core = in_flight.core();
     let identity = [0; 32];
     // A negative field element, one that is not reduced, and one that is no square.
@@ -112,14 +103,8 @@ fn identity_and_non_canonical_points_are_refused_wherever_a_point_is_received() 
 
 #[test]
 fn non_canonical_scalars_are_refused_wherever_a_scalar_is_received() {
-    let (ledger, root) = (ledger(), root());
-    let pair = buy(&ledger, &root, 0, 100);
-    let in_flight = spend(
-        &pair,
-        &root,
-        ledger.issuer().record(),
-        Spending::transfer(FEE),
-    );
+    let (ledger, root, pair) = funded();
+    let in_flight = request(&ledger, &pair, &root, Spending::transfer(FEE));
     let core = in_flight.core();
     let mut big_endian = ORDER;
     big_endian.reverse();
@@ -207,12 +192,7 @@ fn an_output_beyond_the_range_cannot_be_proved() {
     // A request of a wider service has another size, and is none here.
     let wide = ledger_of(WIDE);
     let pair = buy(&wide, &root, 0, 1 << 40);
-    let in_flight = spend(
-        &pair,
-        &root,
-        wide.issuer().record(),
-        Spending::transfer(FEE),
-    );
+    let in_flight = request(&wide, &pair, &root, Spending::transfer(FEE));
     assert!(matches!(
         refusal(ledger.process(in_flight.core(), never)),
         Refusal::Malformed(_)
@@ -323,8 +303,7 @@ fn secrets_print_nothing() {
 
 #[test]
 fn an_operation_that_the_service_refuses_leaves_nothing() {
-    let (ledger, root) = (ledger(), root());
-    let pair = buy(&ledger, &root, 0, 100);
+    let (ledger, root, pair) = funded();
     let record = ledger.issuer().record();
     let in_flight = spend(&pair, &root, record, Spending::on(WORK, b"", PRICE));
     let before = (ledger.storage().references(), supply(&ledger));
@@ -340,8 +319,7 @@ fn an_operation_that_the_service_refuses_leaves_nothing() {
 
 #[test]
 fn the_tariff_bounds_what_a_service_gives_back() {
-    let (ledger, root) = (ledger(), root());
-    let pair = buy(&ledger, &root, 0, 100);
+    let (ledger, root, pair) = funded();
     let record = ledger.issuer().record();
     let in_flight = spend(&pair, &root, record, Spending::on(WORK, b"", PRICE));
     let before = (ledger.storage().references(), supply(&ledger));
@@ -359,8 +337,7 @@ fn the_tariff_bounds_what_a_service_gives_back() {
 
 #[test]
 fn nothing_is_performed_for_tokens_that_cannot_exist() {
-    let (ledger, root) = (ledger(), root());
-    let pair = buy(&ledger, &root, 0, 100);
+    let (ledger, root, pair) = funded();
     let Ok(mut transaction) = ledger.storage().begin();
     let forged = Supply {
         outstanding: u128::from(PRICE) - 1,

@@ -12,9 +12,8 @@ use crate::fixture::*;
 
 #[test]
 fn a_lost_reply_and_its_retry_cost_once() {
-    let (ledger, root) = (ledger(), root());
+    let (ledger, root, pair) = funded();
     let record = ledger.issuer().record();
-    let pair = buy(&ledger, &root, 0, 100);
     let in_flight = spend(&pair, &root, record, Spending::on(WORK, b"", PRICE));
     let first = ledger.process(in_flight.core(), done).unwrap();
     let supply = supply(&ledger);
@@ -28,8 +27,7 @@ fn a_lost_reply_and_its_retry_cost_once() {
 
 #[test]
 fn a_retry_is_answered_before_any_proof_is_checked() {
-    let (ledger, root) = (ledger(), root());
-    let pair = buy(&ledger, &root, 0, 100);
+    let (ledger, root, pair) = funded();
     let record = ledger.issuer().record();
     let in_flight = spend(&pair, &root, record, Spending::transfer(FEE));
     assert!(matches!(
@@ -45,9 +43,8 @@ fn a_retry_is_answered_before_any_proof_is_checked() {
 
 #[test]
 fn another_request_on_a_spent_pair_gets_the_row_and_has_no_effect() {
-    let (ledger, root) = (ledger(), root());
+    let (ledger, root, pair) = funded();
     let record = ledger.issuer().record();
-    let pair = buy(&ledger, &root, 0, 100);
     let first = spend(&pair, &root, record, Spending::transfer(FEE));
     let reply = ledger.process(first.core(), never).unwrap();
     let replaced = performed(first, &root, record, reply).pair;
@@ -74,9 +71,8 @@ fn another_request_on_a_spent_pair_gets_the_row_and_has_no_effect() {
 
 #[test]
 fn a_thief_without_the_mac_learns_nothing_of_a_spent_pair() {
-    let (ledger, root) = (ledger(), root());
+    let (ledger, root, pair) = funded();
     let record = ledger.issuer().record();
-    let pair = buy(&ledger, &root, 0, 100);
     let first = spend(&pair, &root, record, Spending::transfer(FEE));
     ledger.process(first.core(), never).unwrap();
 
@@ -138,9 +134,8 @@ fn whoever_knows_only_the_serials_is_refused_alike_whether_they_are_spent_or_not
 
 #[test]
 fn of_two_concurrent_requests_with_one_pair_exactly_one_is_performed() {
-    let (ledger, root) = (ledger(), root());
+    let (ledger, root, pair) = funded();
     let record = ledger.issuer().record();
-    let pair = buy(&ledger, &root, 0, 100);
     for round in 0..4_u8 {
         let pair = buy(&ledger, &root, 1 + u64::from(round), 100);
         let effects = AtomicU32::new(0);

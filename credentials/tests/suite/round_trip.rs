@@ -62,9 +62,8 @@ fn every_part_has_the_size_of_the_specification() {
 
 #[test]
 fn a_reply_survives_its_encoding() {
-    let (ledger, root) = (ledger(), root());
+    let (ledger, root, pair) = funded();
     let record = ledger.issuer().record();
-    let pair = buy(&ledger, &root, 0, 100);
     let first = spend(&pair, &root, record, Spending::transfer(FEE));
     let second = spend(&pair, &root, record, Spending::on(WORK, b"", PRICE));
     for core in [first.core(), second.core()] {

@@ -29,10 +29,9 @@ fn every_flipped_byte_is_refused(ledger: &TestLedger, core: &[u8]) {
 
 #[test]
 fn every_byte_of_a_spending_request_is_bound() {
-    let (ledger, root) = (ledger(), root());
-    let pair = buy(&ledger, &root, 0, 100);
+    let (ledger, root, pair) = funded();
     let work = Spending::on(WORK, b"the parameters are bound too", PRICE);
-    let in_flight = spend(&pair, &root, ledger.issuer().record(), work);
+    let in_flight = request(&ledger, &pair, &root, work);
     every_flipped_byte_is_refused(&ledger, in_flight.core());
 }
 
@@ -70,9 +69,8 @@ fn no_flipped_byte_is_accepted(record: &Record, mut in_flight: InFlight, reply: 
 
 #[test]
 fn every_byte_of_an_answer_is_bound() {
-    let (ledger, root) = (ledger(), root());
+    let (ledger, root, pair) = funded();
     let record = ledger.issuer().record();
-    let pair = buy(&ledger, &root, 0, 100);
     let in_flight = spend(&pair, &root, record, Spending::on(WORK, b"", PRICE));
     let reply = ledger.process(in_flight.core(), giving_back(4)).unwrap();
     no_flipped_byte_is_accepted(record, in_flight, reply);
@@ -90,9 +88,8 @@ fn every_byte_of_an_answer_to_a_purchase_is_bound() {
 
 #[test]
 fn every_byte_of_a_row_is_bound() {
-    let (ledger, root) = (ledger(), root());
+    let (ledger, root, pair) = funded();
     let record = ledger.issuer().record();
-    let pair = buy(&ledger, &root, 0, 100);
     let work = spend(&pair, &root, record, Spending::on(WORK, b"", PRICE));
     ledger.process(work.core(), giving_back(4)).unwrap();
     let other = spend(&pair, &root, record, Spending::transfer(FEE));
@@ -110,14 +107,8 @@ fn every_byte_of_a_row_is_bound() {
 
 #[test]
 fn a_request_verifies_for_its_own_service_only() {
-    let (ledger, root) = (ledger(), root());
-    let pair = buy(&ledger, &root, 0, 100);
-    let in_flight = spend(
-        &pair,
-        &root,
-        ledger.issuer().record(),
-        Spending::transfer(FEE),
-    );
+    let (ledger, root, pair) = funded();
+    let in_flight = request(&ledger, &pair, &root, Spending::transfer(FEE));
     let elsewhere = larder_credentials::Service::new([8; 32]);
     let elsewhere = Issuer::new(&master(), elsewhere, EPOCH, EARLIER);
     let service = elsewhere.record().service();
@@ -128,14 +119,8 @@ fn a_request_verifies_for_its_own_service_only() {
 
 #[test]
 fn a_request_verifies_under_its_own_key_only() {
-    let (ledger, root) = (ledger(), root());
-    let pair = buy(&ledger, &root, 0, 100);
-    let in_flight = spend(
-        &pair,
-        &root,
-        ledger.issuer().record(),
-        Spending::transfer(FEE),
-    );
+    let (ledger, root, pair) = funded();
+    let in_flight = request(&ledger, &pair, &root, Spending::transfer(FEE));
     let master = MasterSecret::from_bytes([99; 32]);
     let other = Issuer::new(&master, SERVICE, EPOCH, EARLIER);
     assert_eq!(other.verify(in_flight.request()), Err(Refusal::BadProof));
@@ -143,10 +128,9 @@ fn a_request_verifies_under_its_own_key_only() {
 
 #[test]
 fn a_proof_cannot_be_redirected_to_another_operation() {
-    let (ledger, root) = (ledger(), root());
-    let pair = buy(&ledger, &root, 0, 100);
+    let (ledger, root, pair) = funded();
     let work = Spending::on(WORK, b"", FEE);
-    let in_flight = spend(&pair, &root, ledger.issuer().record(), work);
+    let in_flight = request(&ledger, &pair, &root, work);
     // Byte 1 is the operation code: the price of a transfer would fit.
     let mut core = in_flight.core().to_vec();
     core[1] = larder_credentials::OpCode::TRANSFER.code();
@@ -155,8 +139,7 @@ fn a_proof_cannot_be_redirected_to_another_operation() {
 
 #[test]
 fn a_cost_claimed_one_too_high_or_too_low_does_not_verify() {
-    let (ledger, root) = (ledger(), root());
-    let pair = buy(&ledger, &root, 0, 100);
+    let (ledger, root, pair) = funded();
     let record = ledger.issuer().record();
     let in_flight = spend(&pair, &root, record, Spending::on(WORK, b"", PRICE));
     for wrong in [PRICE - 1, PRICE + 1] {
@@ -170,9 +153,8 @@ fn a_cost_claimed_one_too_high_or_too_low_does_not_verify() {
 
 #[test]
 fn a_credential_changed_in_any_field_is_worthless() {
-    let (ledger, root) = (ledger(), root());
+    let (ledger, root, pair) = funded();
     let record = ledger.issuer().record();
-    let pair = buy(&ledger, &root, 0, 100);
     // One more token; another blinding; another t. (The epoch and V are tried elsewhere.)
     for place in [4, 12, 44] {
         let mut stored = pair.encode();
@@ -208,9 +190,8 @@ fn a_mac_made_for_one_credential_fits_no_other() {
 
 #[test]
 fn an_adjustment_that_was_not_proved_is_found_out() {
-    let (ledger, root) = (ledger(), root());
+    let (ledger, root, pair) = funded();
     let record = ledger.issuer().record();
-    let pair = buy(&ledger, &root, 0, 100);
     let in_flight = spend(&pair, &root, record, Spending::on(WORK, b"", PRICE));
     let mut reply = ledger
         .process(in_flight.core(), giving_back(4))
@@ -225,9 +206,8 @@ fn an_adjustment_that_was_not_proved_is_found_out() {
 
 #[test]
 fn an_adjustment_off_the_schedule_is_not_accepted() {
-    let (ledger, root) = (ledger(), root());
+    let (ledger, root, pair) = funded();
     let record = ledger.issuer().record();
-    let pair = buy(&ledger, &root, 0, 100);
     let mut in_flight = spend(&pair, &root, record, Spending::on(WORK, b"", PRICE));
     let reply = ledger.process(in_flight.core(), giving_back(4)).unwrap();
     for rule in [
@@ -249,9 +229,8 @@ fn an_adjustment_off_the_schedule_is_not_accepted() {
 
 #[test]
 fn a_record_that_changes_within_its_epoch_is_found_out() {
-    let (ledger, root) = (ledger(), root());
+    let (ledger, root, pair) = funded();
     let record = ledger.issuer().record();
-    let pair = buy(&ledger, &root, 0, 100);
     let in_flight = spend(&pair, &root, record, Spending::transfer(FEE));
     let reply = ledger.process(in_flight.core(), never).unwrap();
     let tagging = Issuer::new(&MasterSecret::from_bytes([99; 32]), SERVICE, EPOCH, EARLIER);

@@ -27,11 +27,26 @@ fn voucher(id: u8, tokens: u64) -> Voucher {
     vouchers().issue([id; 16], tokens, START + 1_000)
 }
 
-fn quoted(outcome: Result<Done, Refusal>) -> Quoted {
-    match outcome {
+/// A node that is paid in Lightning, and a wallet.
+fn at_lightning() -> (Lightning, Scene, Wallet) {
+    let till = Lightning::default();
+    let scene = Scene::of(options(), till.sale());
+    (till, scene, Wallet::new(2))
+}
+
+/// What a node that takes it answers to a quote.
+fn quoted(scene: &Scene, quote: &Quote) -> Quoted {
+    match scene.free(Call::Quote(quote.clone())) {
         Ok(Done::Quoted(quoted)) => quoted,
         other => panic!("no quote: {other:?}"),
     }
+}
+
+/// Takes the 100 tokens of a claim that is paid.
+fn take(wallet: &Wallet, scene: &Scene, claim: u64) {
+    let purchase = wallet.purchase(scene, claim, 100);
+    let taken = wallet.settle(scene, Call::Purchase, purchase);
+    assert_eq!(taken.pair.total(), 100);
 }
 
 #[test]
@@ -39,19 +54,15 @@ fn a_voucher_opens_the_claims_of_one_quote_and_each_is_taken_once() {
     let (scene, mut wallet) = (at_vouchers(), Wallet::new(2));
     let code = voucher(1, 300).encode();
     let quote = wallet.quote(100, 3, Some(code.clone()));
-    let first = quoted(scene.free(Call::Quote(quote.clone())));
+    let first = quoted(&scene, &quote);
     assert!(first.paid && first.request.is_empty());
     assert_eq!(first.expires, START + 1_000);
     // A lost answer is given again, to the one who asks with the same claims.
-    assert_eq!(quoted(scene.free(Call::Quote(quote.clone()))), first);
+    assert_eq!(quoted(&scene, &quote), first);
     let thief = Wallet::new(3).quote(100, 3, Some(code));
     assert_eq!(scene.free(Call::Quote(thief)), Err(Refusal::VoucherUsed));
     for claim in 0..3 {
-        let purchase = wallet.purchase(&scene, claim, 100);
-        assert_eq!(
-            wallet.settle(&scene, Call::Purchase, purchase).pair.total(),
-            100
-        );
+        take(&wallet, &scene, claim);
     }
     assert_eq!(scene.tokens_outstanding(), 300);
     // The same purchase again costs nothing and gives nothing new; another one gives nothing.
@@ -70,7 +81,7 @@ fn a_voucher_opens_the_claims_of_one_quote_and_each_is_taken_once() {
     assert_eq!(refused, Err(Refusal::AlreadyClaimed));
     assert_eq!(scene.tokens_outstanding(), 300);
     // Neither did the quote become worth more by asking again.
-    assert_eq!(quoted(scene.free(Call::Quote(quote))), first);
+    assert_eq!(quoted(&scene, &quote), first);
 }
 
 #[test]
@@ -103,7 +114,8 @@ fn a_voucher_that_is_not_ours_not_worth_that_or_too_old_opens_nothing() {
     let without = scene.free(Call::Quote(Wallet::new(4).quote(100, 1, None)));
     assert_eq!(without, Err(Refusal::NotOffered));
     // None of it has used the voucher up; time does.
-    assert!(quoted(ask(100, 2, voucher(1, 200).encode())).paid);
+    let good = ask(100, 2, voucher(1, 200).encode());
+    assert!(matches!(good, Ok(Done::Quoted(quoted)) if quoted.paid));
     scene.later(1_000);
     assert_eq!(
         ask(100, 2, voucher(2, 200).encode()),
@@ -116,12 +128,11 @@ fn claims_that_are_open_outlive_the_voucher_and_the_voucher_is_not_good_twice() 
     let (scene, mut wallet) = (at_vouchers(), Wallet::new(2));
     let code = voucher(1, 100).encode();
     let quote = wallet.quote(100, 1, Some(code.clone()));
-    assert!(quoted(scene.free(Call::Quote(quote.clone()))).paid);
+    assert!(quoted(&scene, &quote).paid);
     scene.later(2_000);
     scene.next_epoch();
-    assert!(quoted(scene.free(Call::Quote(quote))).paid);
-    let purchase = wallet.purchase(&scene, 0, 100);
-    wallet.settle(&scene, Call::Purchase, purchase);
+    assert!(quoted(&scene, &quote).paid);
+    take(&wallet, &scene, 0);
     for _ in 0..4 {
         scene.next_epoch();
     }
@@ -138,7 +149,7 @@ fn claims_that_are_open_outlive_the_voucher_and_the_voucher_is_not_good_twice() 
 fn a_claim_of_somebody_else_cannot_be_opened_again_by_another_payment() {
     let (scene, mut wallet) = (at_vouchers(), Wallet::new(2));
     let quote = wallet.quote(100, 1, Some(voucher(1, 100).encode()));
-    assert!(quoted(scene.free(Call::Quote(quote.clone()))).paid);
+    assert!(quoted(&scene, &quote).paid);
     let other = Quote {
         voucher: Some(voucher(2, 100).encode()),
         ..quote
@@ -153,7 +164,7 @@ fn nothing_is_bought_without_a_quote_nor_for_another_amount() {
     let refused = scene.ask(Call::Purchase, paid(&unknown)).outcome;
     assert_eq!(refused, Err(Refusal::UnknownClaim));
     let quote = wallet.quote(100, 1, None);
-    assert!(quoted(scene.free(Call::Quote(quote))).paid);
+    assert!(quoted(&scene, &quote).paid);
     let more = wallet.purchase(&scene, 0, 1_000);
     let refused = scene.ask(Call::Purchase, paid(&more)).outcome;
     assert_eq!(refused, Err(Refusal::WrongPrice { price: 100 }));
@@ -179,10 +190,10 @@ struct Lightning {
 }
 
 impl Lightning {
-    fn sale(&self) -> Option<Sale> {
+    fn sale(&self) -> Sale {
         let till = Arc::new(self.clone());
         let offer = offer();
-        Some(Sale { offer, till })
+        Sale { offer, till }
     }
 
     /// Somebody pays; the node may or may not be there to hear it.
@@ -254,10 +265,9 @@ impl Till for Lightning {
 
 #[test]
 fn a_payment_that_settles_while_the_node_is_down_is_credited_once_after_the_restart() {
-    let (till, mut wallet) = (Lightning::default(), Wallet::new(2));
-    let scene = Scene::of(options(), till.sale().unwrap());
+    let (till, scene, mut wallet) = at_lightning();
     let quote = wallet.quote(100, 2, None);
-    let open = quoted(scene.free(Call::Quote(quote.clone())));
+    let open = quoted(&scene, &quote);
     assert!(!open.paid && open.expires == START + 600);
     assert_eq!(open.request, invoice(&quote.tags));
     let early = wallet.purchase(&scene, 0, 100);
@@ -277,7 +287,7 @@ fn a_payment_that_settles_while_the_node_is_down_is_credited_once_after_the_rest
     let desk = larder_node::Desk::open(
         engine.clone(),
         Identity::from_seed(SEED),
-        till.sale(),
+        Some(till.sale()),
         BREAKGLASS,
         clock.clone(),
     );
@@ -290,11 +300,10 @@ fn a_payment_that_settles_while_the_node_is_down_is_credited_once_after_the_rest
     assert_eq!(till.report().unwrap(), [true]);
     till.backend.lock().unwrap().cursor = 0;
     assert_eq!(till.report().unwrap(), [true]);
-    let paid_now = quoted(scene.free(Call::Quote(quote)));
+    let paid_now = quoted(&scene, &quote);
     assert!(paid_now.paid && paid_now.request.is_empty());
     for claim in 0..2 {
-        let purchase = wallet.purchase(&scene, claim, 100);
-        wallet.settle(&scene, Call::Purchase, purchase);
+        take(&wallet, &scene, claim);
     }
     assert_eq!(scene.tokens_outstanding(), 200);
     // Whoever pays what nobody here asked for is not ours to credit.
@@ -304,35 +313,28 @@ fn a_payment_that_settles_while_the_node_is_down_is_credited_once_after_the_rest
 
 #[test]
 fn a_client_that_asks_again_learns_of_its_payment_before_the_stream_tells() {
-    let (till, mut wallet) = (Lightning::default(), Wallet::new(2));
-    let scene = Scene::of(options(), till.sale().unwrap());
+    let (till, scene, mut wallet) = at_lightning();
     let quote = wallet.quote(100, 1, None);
-    let open = quoted(scene.free(Call::Quote(quote.clone())));
+    let open = quoted(&scene, &quote);
     till.pay(&open.request);
-    let now = quoted(scene.free(Call::Quote(quote)));
+    let now = quoted(&scene, &quote);
     assert!(now.paid);
-    let purchase = wallet.purchase(&scene, 0, 100);
-    assert_eq!(
-        wallet.settle(&scene, Call::Purchase, purchase).pair.total(),
-        100
-    );
+    take(&wallet, &scene, 0);
     assert_eq!(till.report().unwrap(), [true]);
     assert_eq!(scene.tokens_outstanding(), 100);
 }
 
 #[test]
 fn a_payment_that_was_made_in_time_counts_although_it_is_learned_of_late() {
-    let (till, mut wallet) = (Lightning::default(), Wallet::new(2));
-    let scene = Scene::of(options(), till.sale().unwrap());
+    let (till, scene, mut wallet) = at_lightning();
     let quote = wallet.quote(100, 1, None);
-    let open = quoted(scene.free(Call::Quote(quote.clone())));
+    let open = quoted(&scene, &quote);
     till.pay(&open.request);
     // The node forgets what nobody has told it of; the client asks after that.
     scene.later(601);
     scene.next_epoch();
-    assert!(quoted(scene.free(Call::Quote(quote))).paid);
-    let purchase = wallet.purchase(&scene, 0, 100);
-    wallet.settle(&scene, Call::Purchase, purchase);
+    assert!(quoted(&scene, &quote).paid);
+    take(&wallet, &scene, 0);
     assert_eq!(scene.tokens_outstanding(), 100);
 }
 
@@ -348,36 +350,34 @@ fn a_paid_claim_outlives_its_till_and_its_denomination() {
             let (lightning, mut wallet) = (Lightning::default(), Wallet::new(2));
             let (scene, code) = match with_voucher {
                 true => (at_vouchers(), Some(voucher(1, 100).encode())),
-                false => (Scene::of(options(), lightning.sale().unwrap()), None),
+                false => (Scene::of(options(), lightning.sale()), None),
             };
             let quote = wallet.quote(100, 1, code);
-            let open = quoted(scene.free(Call::Quote(quote.clone())));
+            let open = quoted(&scene, &quote);
             if !open.paid {
                 lightning.pay(&open.request);
-                assert!(quoted(scene.free(Call::Quote(quote.clone()))).paid);
+                assert!(quoted(&scene, &quote).paid);
             }
             let mut offer = offer();
             offer.denominations = vec![500];
             let till = after();
             let scene = scene.restarted(Some(Sale { offer, till })).unwrap();
             scene.next_epoch();
-            let again = quoted(scene.free(Call::Quote(quote)));
+            let again = quoted(&scene, &quote);
             assert!(again.paid && again.request.is_empty());
-            let purchase = wallet.purchase(&scene, 0, 100);
-            wallet.settle(&scene, Call::Purchase, purchase);
+            take(&wallet, &scene, 0);
         }
     }
 }
 
 #[test]
 fn a_till_that_does_not_answer_opens_nothing_and_asking_later_helps() {
-    let (till, mut wallet) = (Lightning::default(), Wallet::new(2));
-    let scene = Scene::of(options(), till.sale().unwrap());
+    let (till, scene, mut wallet) = at_lightning();
     let quote = wallet.quote(100, 1, None);
     let down = till.backend.lock().unwrap();
     assert_eq!(scene.free(Call::Quote(quote.clone())), Err(Refusal::Busy));
     drop(down);
-    assert!(!quoted(scene.free(Call::Quote(quote))).paid);
+    assert!(!quoted(&scene, &quote).paid);
 }
 
 #[test]
@@ -387,40 +387,36 @@ fn more_unpaid_claims_than_the_bound_are_turned_away_until_older_ones_expire() {
         open_claims: 3,
         ..options()
     };
-    let scene = Scene::of(bound, till.sale().unwrap());
+    let scene = Scene::of(bound, till.sale());
     for _ in 0..3 {
         let quote = wallet.quote(100, 1, None);
-        assert!(!quoted(scene.free(Call::Quote(quote))).paid);
+        assert!(!quoted(&scene, &quote).paid);
     }
     let quote = wallet.quote(100, 1, None);
     assert_eq!(scene.free(Call::Quote(quote)), Err(Refusal::Busy));
     scene.later(601);
     let quote = wallet.quote(100, 1, None);
-    assert!(!quoted(scene.free(Call::Quote(quote))).paid);
+    assert!(!quoted(&scene, &quote).paid);
 }
 
 #[test]
 fn a_payment_that_was_made_in_time_and_is_reported_late_is_credited() {
-    let (till, mut wallet) = (Lightning::default(), Wallet::new(2));
-    let scene = Scene::of(options(), till.sale().unwrap());
+    let (till, scene, mut wallet) = at_lightning();
     let quote = wallet.quote(100, 1, None);
-    let open = quoted(scene.free(Call::Quote(quote.clone())));
+    let open = quoted(&scene, &quote);
     till.pay(&open.request);
     scene.later(601);
     scene.next_epoch();
     assert_eq!(till.report().unwrap(), [true]);
-    assert!(quoted(scene.free(Call::Quote(quote))).paid);
-    let purchase = wallet.purchase(&scene, 0, 100);
-    let bought = wallet.settle(&scene, Call::Purchase, purchase);
-    assert_eq!(bought.pair.total(), 100);
+    assert!(quoted(&scene, &quote).paid);
+    take(&wallet, &scene, 0);
 }
 
 #[test]
 fn what_was_not_paid_in_time_is_forgotten_and_other_claims_get_another_invoice() {
-    let (till, mut wallet) = (Lightning::default(), Wallet::new(2));
-    let scene = Scene::of(options(), till.sale().unwrap());
+    let (till, scene, mut wallet) = at_lightning();
     let quote = wallet.quote(100, 1, None);
-    let open = quoted(scene.free(Call::Quote(quote.clone())));
+    let open = quoted(&scene, &quote);
     scene.later(600 + DAY + 1);
     scene.next_epoch();
     let refused = scene.free(Call::Quote(quote));
@@ -431,5 +427,5 @@ fn what_was_not_paid_in_time_is_forgotten_and_other_claims_get_another_invoice()
     let refused = scene.ask(Call::Purchase, paid(&late)).outcome;
     assert_eq!(refused, Err(Refusal::UnknownClaim));
     let quote = wallet.quote(100, 1, None);
-    assert!(!quoted(scene.free(Call::Quote(quote))).paid);
+    assert!(!quoted(&scene, &quote).paid);
 }

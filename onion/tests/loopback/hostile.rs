@@ -1,8 +1,8 @@
 //! Peers that send what nobody asked for.
 
+use larder_attacker::Attacker;
 use larder_onion::{REPLY_TLV, REQUEST_TLV};
 
-use crate::stranger::Stranger;
 use crate::support::{Network, contents, echo, node_id, serve, to, until};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -16,7 +16,7 @@ async fn replies_without_context_or_with_a_forged_one_are_rejected() {
     let mut peers = relay.peers();
     peers.retain(|peer| *peer != service.node_id());
     let client = peers[0];
-    let stranger = Stranger::connect(50, relay.address()).await;
+    let attacker = Attacker::connect(50, relay.address()).await;
 
     let destination = to(&service);
     let request = async { circuits.request(&destination, &contents(1)).await.unwrap() };
@@ -25,10 +25,10 @@ async fn replies_without_context_or_with_a_forged_one_are_rejected() {
         let incoming = tokio::task::spawn_blocking(move || intake.recv().unwrap());
         let incoming = incoming.await.unwrap();
         let by_way_of = [node_id(relay)];
-        stranger.send(vec![
-            stranger.message(&by_way_of, client, REPLY_TLV, 0),
-            stranger.forged(&by_way_of, client, REPLY_TLV),
-            stranger.message(&by_way_of, client, REQUEST_TLV, 2),
+        attacker.send(vec![
+            attacker.message(&by_way_of, client, REPLY_TLV, 0),
+            attacker.forged(&by_way_of, client, REPLY_TLV),
+            attacker.message(&by_way_of, client, REQUEST_TLV, 2),
         ]);
         until(|| circuits.unmatched() == 3).await;
         incoming.responder.answer(b"the right one").unwrap();
@@ -42,19 +42,19 @@ async fn replies_without_context_or_with_a_forged_one_are_rejected() {
 async fn what_is_no_request_never_reaches_the_handler() {
     let network = Network::start(1).await;
     let service = network.service(|_| panic!("not a request")).await;
-    let stranger = Stranger::connect(50, service.address().unwrap()).await;
+    let attacker = Attacker::connect(50, service.address().unwrap()).await;
     let node = service.node_id();
-    stranger.send(vec![
-        stranger.garbage(),
+    attacker.send(vec![
+        attacker.garbage(),
         // No reply path; the type of a reply; BOLT 12; an unknown type; a path too long; a
         // path we never made; a message to be forwarded.
-        stranger.message(&[], node, REQUEST_TLV, 0),
-        stranger.message(&[], node, REPLY_TLV, 2),
-        stranger.message(&[], node, 64, 2),
-        stranger.message(&[], node, 0x4c41_5235, 2),
-        stranger.message(&[], node, REQUEST_TLV, 9),
-        stranger.forged(&[], node, REQUEST_TLV),
-        stranger.message(&[node], node_id(&network.relays[0]), REQUEST_TLV, 2),
+        attacker.message(&[], node, REQUEST_TLV, 0),
+        attacker.message(&[], node, REPLY_TLV, 2),
+        attacker.message(&[], node, 64, 2),
+        attacker.message(&[], node, 0x4c41_5235, 2),
+        attacker.message(&[], node, REQUEST_TLV, 9),
+        attacker.forged(&[], node, REQUEST_TLV),
+        attacker.message(&[node], node_id(&network.relays[0]), REQUEST_TLV, 2),
     ]);
     until(|| service.counters().rejected == 8).await;
     assert_eq!(service.counters().received, 0);
@@ -69,9 +69,9 @@ async fn a_flood_fills_no_more_than_its_share_and_others_are_served() {
     let network = Network::start(1).await;
     let (service, intake) = network.intake().await;
     let circuits = network.circuits(|_| {}).await;
-    let stranger = Stranger::connect(50, service.address().unwrap()).await;
-    let garbage = stranger.garbage();
-    stranger.pour(move || Some(garbage.clone()));
+    let attacker = Attacker::connect(50, service.address().unwrap()).await;
+    let garbage = attacker.garbage();
+    attacker.pour(move || Some(garbage.clone()));
 
     // Nobody serves: what waits stays at one peer's share while thousands arrive.
     until(|| service.counters().dropped > 2_000).await;

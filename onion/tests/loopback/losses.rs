@@ -9,7 +9,7 @@ use larder_onion::{
     RequestError, Service, ServiceConfig, Undelivered,
 };
 
-use crate::support::{Network, all, contents, echo, node_id, serve, to, until};
+use crate::support::{Network, all, contents, echo, idle, node_id, serve, to, until};
 
 /// Soon sends again, so that losses cost these tests little time.
 fn impatient(config: &mut CircuitsConfig) {
@@ -93,12 +93,7 @@ async fn all_answered_despite(faults: Faults) {
     assert_eq!(done.duplicated > 0, faults.duplicate > 0.0);
     assert_eq!(done.delayed > 0, !faults.delay.is_zero());
     assert_eq!(done.disconnected > 0, faults.disconnect_every.is_some());
-    assert!(
-        circuits
-            .report()
-            .iter()
-            .all(|link| link.pace.in_flight == 0)
-    );
+    assert!(idle(&circuits));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,4 @@ mod losses;
 #[cfg(test)]
 mod round_trips;
 #[cfg(test)]
-mod stranger;
-#[cfg(test)]
 mod support;

@@ -9,7 +9,7 @@ use larder_onion::{
     request_room,
 };
 
-use crate::support::{Network, all, contents, echo, node_id, serve, to, until};
+use crate::support::{Network, all, contents, echo, idle, node_id, serve, to, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_is_answered_through_one_relay() {
@@ -147,12 +147,7 @@ async fn sixty_four_requests_at_once_are_all_answered() {
         }
     }))
     .await;
-    assert!(
-        circuits
-            .report()
-            .iter()
-            .all(|link| link.pace.in_flight == 0)
-    );
+    assert!(idle(&circuits));
 }
 
 #[tokio::test(flavor = "multi_thread")]

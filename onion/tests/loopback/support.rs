@@ -116,6 +116,12 @@ pub(crate) fn contents(n: usize) -> Vec<u8> {
     contents
 }
 
+/// Whether nothing is in flight.
+pub(crate) fn idle(circuits: &Circuits) -> bool {
+    let mut links = circuits.report().into_iter();
+    links.all(|link| link.pace.in_flight == 0)
+}
+
 /// Waits until `what` is so, letting everything else run meanwhile.
 pub(crate) async fn until(what: impl Fn() -> bool) {
     while !what() {

@@ -1,11 +1,10 @@
 //! What an engine does with breakglass cells, one test each.
 
-use larder_credentials::Epoch;
-use larder_credentials::ledger::{Declined, Floor};
+use larder_credentials::ledger::Declined;
 
 use super::Open;
 use super::behaviour::{commit, folder};
-use super::sample::{cell, key};
+use super::sample::{cell, entering, key};
 use super::scene::{Scene, TOKENS};
 use crate::{Change, Effect, Engine, Enter, Outcome, Payment, StoredCell};
 
@@ -215,13 +214,9 @@ pub fn cells_outlive_epochs(open: Open) {
         .unwrap();
     for epoch in 1..4 {
         let next = Enter {
-            floor: Floor {
-                oldest: Epoch(epoch),
-                current: Epoch(epoch),
-            },
             since: NOW,
-            terms: Vec::new(),
             tombstones_before: epoch,
+            ..entering(epoch, epoch)
         };
         engine.enter(next).unwrap().unwrap();
     }
@@ -243,16 +238,7 @@ pub fn cells_outlive_epochs(open: Open) {
 pub fn a_cell_and_what_pays_for_it_take_place_together(open: Open) {
     let folder = folder();
     let engine = open(folder.path());
-    let next = Enter {
-        floor: Floor {
-            oldest: Epoch(1),
-            current: Epoch(1),
-        },
-        since: 0,
-        terms: Vec::new(),
-        tombstones_before: 0,
-    };
-    engine.enter(next).unwrap().unwrap();
+    engine.enter(entering(1, 1)).unwrap().unwrap();
     let scene = Scene::new(1);
     let payment = Payment {
         id: [1; 32],

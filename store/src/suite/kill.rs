@@ -1,9 +1,10 @@
 //! `kill -9` under load.
 //!
-//! A child process keeps inserts and deletes in flight through a [`Committer`], some of them
-//! paid, puts and dooms cells beside them, enters an epoch now and then, and prints a line for each acknowledgement. The parent
-//! kills it after a random number of lines, opens the store, and checks every number up to
-//! the highest that can have been begun: a paid one has its blob and its row, or neither.
+//! The test starts itself again as a child process. The child keeps inserts and deletes in flight
+//! through a [`Committer`], some of them paid, puts and dooms cells beside them, enters an epoch
+//! now and then, and prints a line for each acknowledgement. The parent kills it after a random
+//! number of lines, opens the store, and checks every number up to the highest that can have been
+//! begun: a paid one has its blob and its row, or neither.
 
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Write, stdout};
@@ -13,13 +14,12 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 
-use larder_credentials::ledger::Floor;
-use larder_credentials::{Epoch, Reference};
+use larder_credentials::Reference;
 
 use super::Open;
-use super::sample::{blob, cell, key};
+use super::sample::{blob, cell, entering, key};
 use super::scene::{Scene, TOKENS};
-use crate::{Change, Committer, Effect, Engine, Enter, Limits, Outcome, Payment, Reading};
+use crate::{Change, Committer, Effect, Engine, Limits, Outcome, Payment, Reading};
 
 /// Kills in one test.
 const KILLS: u64 = 20;
@@ -27,6 +27,10 @@ const KILLS: u64 = 20;
 /// Inserts that the child keeps in flight.
 const IN_FLIGHT: u64 = 32;
 
+/// What `engine_suite!` calls the test: how the child asks for it.
+const TEST: &str = "kill_9_loses_nothing_acknowledged";
+
+/// In the environment of the child, and of nobody else.
 const FOLDER: &str = "LARDER_KILL_FOLDER";
 const FIRST: &str = "LARDER_KILL_FIRST";
 
@@ -56,10 +60,9 @@ fn begins_an_epoch(n: u64) -> bool {
 }
 
 /// The process to kill; it ends by being killed, or when its parent is gone.
-pub fn child(open: Open) {
-    let folder = std::env::var(FOLDER).expect("started by its parent");
+fn child(open: Open, folder: &Path) {
     let first: u64 = std::env::var(FIRST).unwrap().parse().unwrap();
-    let engine = open(Path::new(&folder));
+    let engine = open(folder);
     let (acknowledged, acknowledgements) = channel();
     let mut child = Child {
         committer: Committer::start(Arc::clone(&engine), Limits::default()).unwrap(),
@@ -199,22 +202,15 @@ fn enter_next_epoch(engine: &dyn Engine) -> Scene {
         .epochs()
         .unwrap()
         .map_or(0, |now| now.floor.current.0);
-    let next = Enter {
-        floor: Floor {
-            oldest: Epoch(0),
-            current: Epoch(current + 1),
-        },
-        since: 0,
-        terms: Vec::new(),
-        tombstones_before: 0,
-    };
-    engine.enter(next).unwrap().unwrap();
+    engine.enter(entering(0, current + 1)).unwrap().unwrap();
     Scene::new(current + 1)
 }
 
 /// Kills the child 20 times in one store's life and looks for what it acknowledged.
-/// `child_test` names the `#[test]` of this program that calls [`child`].
-pub fn loses_nothing_acknowledged(open: Open, child_test: &str) {
+pub fn kill_9_loses_nothing_acknowledged(open: Open) {
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        return child(open, Path::new(&folder));
+    }
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut lives: Vec<Life> = Vec::new();
     let mut first = 0;
@@ -222,7 +218,7 @@ pub fn loses_nothing_acknowledged(open: Open, child_test: &str) {
     for kill in 0..KILLS {
         // From hardly begun to well under way; unlike any other run's.
         let lines = kill * 11 + u64::from(std::process::id()) % 17;
-        let life = live_and_die(child_test, folder.path(), first, lines);
+        let life = live_and_die(folder.path(), first, lines);
         first = life.begun.end;
         lives.push(life);
         let engine = open(folder.path());
@@ -248,9 +244,9 @@ struct Life {
     doomed: HashSet<u64>,
 }
 
-fn live_and_die(child_test: &str, folder: &Path, first: u64, lines: u64) -> Life {
+fn live_and_die(folder: &Path, first: u64, lines: u64) -> Life {
     let mut child = Command::new(std::env::current_exe().expect("this program's path"))
-        .args([child_test, "--exact", "--ignored", "--nocapture", "--quiet"])
+        .args([TEST, "--exact", "--nocapture", "--quiet"])
         .env(FOLDER, folder)
         .env(FIRST, first.to_string())
         .stdout(Stdio::piped())

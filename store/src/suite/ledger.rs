@@ -1,11 +1,14 @@
 //! Rows, claims, supply and epochs: what an engine makes of effects with entries.
 
+use std::sync::Arc;
+
 use larder_credentials::ledger::{Declined, Floor, Supply};
 use larder_credentials::{ClaimTag, Epoch, Refusal, Reply};
+use tempfile::TempDir;
 
 use super::Open;
-use super::behaviour::folder;
-use super::sample::{blob, key};
+use super::behaviour::{commit, folder};
+use super::sample::{blob, entering, key};
 use super::scene::{EARLIER, PRICE, Ready, Scene, TOKENS};
 use crate::{Change, Effect, Engine, Enter, Epochs, Outcome, Payment, Reading, Stat};
 
@@ -17,26 +20,22 @@ const DAY: u64 = 24 * 60 * 60;
 /// When payments expire.
 const EXPIRES: u64 = 2_000;
 
-fn commit(engine: &dyn Engine, effect: Effect) -> Outcome {
-    let outcomes = engine.commit(vec![effect]).expect("it commits");
-    let [outcome] = &outcomes[..] else {
-        panic!("one effect has {} outcomes", outcomes.len());
-    };
-    outcome.clone()
-}
-
 fn enter(engine: &dyn Engine, epoch: u32, since: u64) -> Epochs {
     let next = Enter {
-        floor: Floor {
-            oldest: Epoch(epoch).oldest_live(EARLIER),
-            current: Epoch(epoch),
-        },
         since,
         terms: epoch.to_le_bytes().to_vec(),
-        tombstones_before: 0,
+        ..entering(Epoch(epoch).oldest_live(EARLIER).0, epoch)
     };
     let entered = engine.enter(next).expect("it enters");
     entered.expect("the epoch is a later one")
+}
+
+/// An engine in epoch 1, where it is stored, and what is issued there.
+fn in_epoch_1(open: Open) -> (TempDir, Arc<dyn Engine>, Scene) {
+    let folder = folder();
+    let engine = open(folder.path());
+    enter(&*engine, 1, NOW);
+    (folder, engine, Scene::new(1))
 }
 
 fn payment(number: u8, tags: &[ClaimTag], paid: bool) -> Payment {
@@ -78,10 +77,7 @@ fn outstanding(engine: &dyn Engine) -> u128 {
 
 /// Blob, row under both references and supply change in one step, and stay.
 pub fn an_entry_and_its_change_take_place_together(open: Open) {
-    let folder = folder();
-    let engine = open(folder.path());
-    let scene = Scene::new(1);
-    enter(&*engine, 1, NOW);
+    let (folder, engine, scene) = in_epoch_1(open);
     let bought = buy(&*engine, &scene, 0);
     assert_eq!(outstanding(&*engine), u128::from(TOKENS));
     let claim = engine.claim(&scene.tag(0)).unwrap().unwrap();
@@ -113,10 +109,7 @@ pub fn an_entry_and_its_change_take_place_together(open: Open) {
 
 /// Whatever keeps a change from taking place keeps its entry from being written.
 pub fn a_change_that_does_not_take_place_costs_nothing(open: Open) {
-    let folder = folder();
-    let engine = open(folder.path());
-    let scene = Scene::new(1);
-    enter(&*engine, 1, NOW);
+    let (_folder, engine, scene) = in_epoch_1(open);
     let bought = buy(&*engine, &scene, 0);
     let spent = scene.spend(&bought.pair, 0);
     let delete = |number, hash_of| Change::Delete {
@@ -153,10 +146,7 @@ pub fn a_change_that_does_not_take_place_costs_nothing(open: Open) {
 /// A pair is spent once, whether the other request came before or in the same batch; what
 /// should have been done with it the second time is not done.
 pub fn a_declined_entry_keeps_its_change_from_taking_place(open: Open) {
-    let folder = folder();
-    let engine = open(folder.path());
-    let scene = Scene::new(1);
-    enter(&*engine, 1, NOW);
+    let (folder, engine, scene) = in_epoch_1(open);
     let bought = buy(&*engine, &scene, 0);
     let [first, rival] = [0, 1].map(|number| scene.spend(&bought.pair, number));
     let retry = first.entry.clone();
@@ -190,10 +180,7 @@ pub fn a_declined_entry_keeps_its_change_from_taking_place(open: Open) {
 
 /// Within a batch, what came before is what counts.
 pub fn a_claim_is_opened_paid_and_used_in_one_batch(open: Open) {
-    let folder = folder();
-    let engine = open(folder.path());
-    let scene = Scene::new(1);
-    enter(&*engine, 1, NOW);
+    let (_folder, engine, scene) = in_epoch_1(open);
     let purchase = scene.purchase(0);
     let buy = || Effect::paid(Change::None, purchase.entry.clone());
     let declined = |refusal| Outcome::Declined(Box::new(Declined::Refused(refusal)));
@@ -270,10 +257,7 @@ pub fn a_payment_opens_claims_once(open: Open) {
 
 /// Whether a serial was spent is its holder's secret: as a tag it is like any other.
 pub fn a_tag_does_not_tell_whether_a_serial_is_spent(open: Open) {
-    let folder = folder();
-    let engine = open(folder.path());
-    let scene = Scene::new(1);
-    enter(&*engine, 1, NOW);
+    let (_folder, engine, scene) = in_epoch_1(open);
     let bought = buy(&*engine, &scene, 0);
     let spent = scene.spend(&bought.pair, 0);
     let entry = Effect::paid(Change::None, spent.entry.clone());
@@ -288,10 +272,7 @@ pub fn a_tag_does_not_tell_whether_a_serial_is_spent(open: Open) {
 /// Tokens that nobody bought show that a credential was forged: issuance stops, also after
 /// reopening, and what was to be done for them is not.
 pub fn tokens_out_of_nothing_halt_issuance(open: Open) {
-    let folder = folder();
-    let engine = open(folder.path());
-    let scene = Scene::new(1);
-    enter(&*engine, 1, NOW);
+    let (folder, engine, scene) = in_epoch_1(open);
     // A good pair, but of a purchase that this store has not seen.
     let forged = scene.spend(&scene.purchase(0).pair, 0);
     let halted = Outcome::Declined(Box::new(Declined::Refused(Refusal::Halted)));
@@ -337,13 +318,8 @@ pub fn epochs_are_entered_once_and_in_order(open: Open) {
     assert_eq!(first, expected);
     for past in [4, 5] {
         let next = Enter {
-            floor: Floor {
-                oldest: Epoch(0),
-                current: Epoch(past),
-            },
             since: NOW,
-            terms: Vec::new(),
-            tombstones_before: 0,
+            ..entering(0, past)
         };
         let past = engine.enter(next).unwrap().unwrap_err();
         assert_eq!(past.reached, Epoch(5));
@@ -351,13 +327,9 @@ pub fn epochs_are_entered_once_and_in_order(open: Open) {
     }
     // A wider window does not open again what was closed.
     let next = Enter {
-        floor: Floor {
-            oldest: Epoch(0),
-            current: Epoch(9),
-        },
         since: NOW + 1,
         terms: vec![7; Enter::MAX_TERMS],
-        tombstones_before: 0,
+        ..entering(0, 9)
     };
     let second = engine.enter(next.clone()).unwrap().unwrap();
     assert_eq!((second.ordinal, second.floor.oldest), (2, Epoch(4)));
@@ -421,13 +393,9 @@ pub fn an_epochs_end_takes_its_rows_and_leaves_the_blobs(open: Open) {
     assert_eq!(commit(&*engine, settle(&early)), Outcome::Settled);
 
     let next = Enter {
-        floor: Floor {
-            oldest: Epoch(2),
-            current: Epoch(3),
-        },
         since: NOW,
-        terms: Vec::new(),
         tombstones_before: 2,
+        ..entering(2, 3)
     };
     engine.enter(next).unwrap().unwrap();
     let check = |engine: &dyn Engine| {
@@ -467,10 +435,7 @@ pub fn an_epochs_end_takes_its_rows_and_leaves_the_blobs(open: Open) {
 /// one waits for its purchase; a used one stays until it expired and its row is gone, so that
 /// its payment is not used twice: not even when one epoch was entered by a wrong clock.
 pub fn a_claim_stays_as_long_as_it_can_matter(open: Open) {
-    let folder = folder();
-    let engine = open(folder.path());
-    let scene = Scene::new(1);
-    enter(&*engine, 1, NOW);
+    let (folder, engine, scene) = in_epoch_1(open);
     buy(&*engine, &scene, 0);
     for (number, paid) in [(1, false), (2, true), (3, false)] {
         let opened = open_claims(payment(number, &[scene.tag(number.into())], paid));

@@ -3,7 +3,7 @@
 //! `larder_store::engine_suite!(open)` makes a `#[test]` of each; `open` is a
 //! `fn(&Path) -> Arc<dyn Engine>` that opens the store in a folder or creates one there,
 //! with at least 16 MiB of room above its floor. Dropping the engine closes it. The macro
-//! goes to the top level of a test crate, for the `kill -9` test starts that crate again.
+//! goes to the top level of a test crate, for the `kill -9` test starts itself again by its name.
 #![expect(
     clippy::missing_panics_doc,
     clippy::expect_used,
@@ -14,17 +14,19 @@
 
 mod behaviour;
 mod cells;
-pub mod kill;
+mod kill;
 mod ledger;
 mod model;
 pub mod sample;
 pub mod scene;
+pub mod sparse;
 
 use std::path::Path;
 use std::sync::Arc;
 
 pub use behaviour::*;
 pub use cells::*;
+pub use kill::kill_9_loses_nothing_acknowledged;
 pub use ledger::*;
 pub use model::every_history_agrees_with_a_map;
 
@@ -67,18 +69,8 @@ macro_rules! engine_suite {
             an_epochs_end_takes_its_rows_and_leaves_the_blobs,
             a_claim_stays_as_long_as_it_can_matter,
             every_history_agrees_with_a_map,
+            kill_9_loses_nothing_acknowledged,
         );
-
-        #[test]
-        fn kill_9_loses_nothing_acknowledged() {
-            $crate::suite::kill::loses_nothing_acknowledged($open, "killed_child");
-        }
-
-        #[test]
-        #[ignore = "a process for kill_9_loses_nothing_acknowledged to kill"]
-        fn killed_child() {
-            $crate::suite::kill::child($open);
-        }
     };
     (@ $open:expr; $($test:ident,)+) => {
         $(

@@ -1,7 +1,11 @@
-//! Keys, blobs and cells to store: the same number gives the same bytes in every process.
+//! What a test stores, and how: the same number gives the same key, blob or cell in every process.
 
+use larder_credentials::Epoch;
+use larder_credentials::ledger::Floor;
 use larder_protocol::{BLOB_LEN, Blob, CELL_BYTES, Cell, Key};
 use sha2::{Digest, Sha256};
+
+use crate::{Enter, Options};
 
 /// The key with this number.
 #[must_use]
@@ -39,4 +43,30 @@ pub fn blob(number: u64) -> Blob {
 pub fn cell(number: u64) -> Cell {
     let blob = blob(number);
     Cell::from_slice(&blob.as_bytes()[..CELL_BYTES]).expect("it has a cell's length")
+}
+
+/// How a test opens a store: small, and however full the disk is.
+#[must_use]
+pub fn options() -> Options {
+    Options {
+        cache_bytes: 4 << 20,
+        free_space_floor: 0,
+        growth_slots: 8,
+        ..Options::default()
+    }
+}
+
+/// The epoch `current`, in which credentials count from `oldest` on; it has no terms and forgets
+/// no tombstone.
+#[must_use]
+pub fn entering(oldest: u32, current: u32) -> Enter {
+    Enter {
+        floor: Floor {
+            oldest: Epoch(oldest),
+            current: Epoch(current),
+        },
+        since: 0,
+        terms: Vec::new(),
+        tombstones_before: 0,
+    }
 }

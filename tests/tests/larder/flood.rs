@@ -4,15 +4,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use larder_attacker::{Attacker, OnionMessage};
 use larder_onion::ServiceConfig;
 use larder_protocol::insert::Insert;
 use larder_protocol::{Call, Key, Nonce, Request, SizeClass, envelope};
 use larder_recovery::{Looked, Written};
-use lightning::ln::msgs::OnionMessage;
 use rand::RngCore;
 use secp256k1::{Keypair, SECP256K1};
 
-use crate::attacker::Attacker;
 use crate::processes::{field, larderd_command, relay, start};
 use crate::wallet::{Client, blob, patient, runtime};
 

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use larder_attacker::Attacker;
 use larder_onion::ServiceConfig;
 use larder_protocol::{BreakglassOpen, Call, Key, Nonce, Request, SizeClass, envelope};
 use larder_recovery::{Looked, Written};
 
-use crate::attacker::Attacker;
 use crate::flood::{CACHE_MIB, GARBAGE, INSERTERS, Valve, WORKERS, WRITES, pour, room_kib};
 use crate::processes::{field, larderd_command, relay, start};
 use crate::wallet::{Client, blob, patient, runtime};

@@ -7,7 +7,6 @@
     reason = "a test panics when it is not so"
 )]
 
-mod attacker;
 mod bare;
 mod by_hand;
 mod by_hand_buying;

@@ -216,14 +216,11 @@ fn whatever_a_stranger_pays_with_is_refused_for_what_it_is_and_changes_nothing()
         let pay = |call: &Call, price| paid(&wallet.pay(&pair, call, price));
         let [one, other] = [insert(&client, 1), insert(&client, 2)];
         let wrong_price = Refusal::WrongPrice { price: INSERT };
-        let abroad = InFlight::purchase(
-            &wallet.root,
-            &foreign(&wallet.terms),
-            &wallet.root.claim_secret(500),
-            DENOMINATION,
-            None,
-        );
-        let abroad = abroad.expect("a purchase");
+        let buys = |terms: &Terms, claim, split| {
+            let claim = wallet.root.claim_secret(claim);
+            let purchase = InFlight::purchase(&wallet.root, terms, &claim, DENOMINATION, split);
+            paid(&purchase.expect("a purchase"))
+        };
         let epoch = wallet.terms.current().0;
         let refused = [
             ("unpaid", one.clone(), Payment::None, wrong_price.clone()),
@@ -279,7 +276,7 @@ fn whatever_a_stranger_pays_with_is_refused_for_what_it_is_and_changes_nothing()
             (
                 "of an epoch that never was",
                 Call::Purchase,
-                paid(&abroad),
+                buys(&foreign(&wallet.terms), 500, None),
                 Refusal::WrongEpoch {
                     current: epoch,
                     oldest: epoch,
@@ -288,33 +285,13 @@ fn whatever_a_stranger_pays_with_is_refused_for_what_it_is_and_changes_nothing()
             (
                 "a claim that nobody knows",
                 Call::Purchase,
-                {
-                    let secret = wallet.root.claim_secret(501);
-                    let unknown = InFlight::purchase(
-                        &wallet.root,
-                        &wallet.terms,
-                        &secret,
-                        DENOMINATION,
-                        None,
-                    );
-                    paid(&unknown.expect("a purchase"))
-                },
+                buys(&wallet.terms, 501, None),
                 Refusal::UnknownClaim,
             ),
             (
                 "a claim that was taken",
                 Call::Purchase,
-                {
-                    let secret = wallet.root.claim_secret(1);
-                    let again = InFlight::purchase(
-                        &wallet.root,
-                        &wallet.terms,
-                        &secret,
-                        DENOMINATION,
-                        Some([1, 999]),
-                    );
-                    paid(&again.expect("a purchase"))
-                },
+                buys(&wallet.terms, 1, Some([1, 999])),
                 Refusal::AlreadyClaimed,
             ),
         ];

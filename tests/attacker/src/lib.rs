@@ -1,16 +1,19 @@
-//! A Lightning node that does as it likes: LDK's own pieces, none of ours.
+//! A Lightning node that sends without waiting for anything: LDK's own pieces, none of ours.
+//!
+//! It keeps to no window and looks at no answer. The next message leaves as soon as the socket
+//! takes it, with LDK's ping after every 32 as the only pause. For tests: it panics when it cannot
+//! connect.
+#![expect(clippy::expect_used, reason = "a test panics when it is not so")]
 
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 
-use bitcoin::secp256k1::{All, PublicKey, Secp256k1};
-use larder_onion::{NodeId, PeerAddress};
+use larder_onion::{NodeId, PeerAddress, REQUEST_TLV};
 use lightning::blinded_path::EmptyNodeIdLookUp;
 use lightning::blinded_path::message::{BlindedMessagePath, MessageContext, MessageForwardNode};
 use lightning::io;
-use lightning::ln::msgs::{
-    BaseMessageHandler, Init, MessageSendEvent, OnionMessage, OnionMessageHandler,
-};
+pub use lightning::ln::msgs::OnionMessage;
+use lightning::ln::msgs::{BaseMessageHandler, Init, MessageSendEvent, OnionMessageHandler};
 use lightning::ln::peer_handler::{
     ErroringMessageHandler, IgnoringMessageHandler, MessageHandler, PeerManager,
 };
@@ -21,6 +24,7 @@ use lightning::types::features::{InitFeatures, NodeFeatures};
 use lightning::util::logger::{Logger, Record};
 use lightning::util::ser::{Writeable, Writer};
 use lightning_net_tokio::SocketDescriptor;
+use secp256k1::{All, PublicKey, Secp256k1};
 use tokio::sync::watch;
 
 type Peers = PeerManager<
@@ -34,26 +38,31 @@ type Peers = PeerManager<
     IgnoringMessageHandler,
 >;
 
-/// The node.
-pub(crate) struct Stranger {
+/// What comes next whenever the socket has room.
+type Source = Box<dyn FnMut() -> Option<OnionMessage> + Send>;
+
+/// A node with one connection, to its victim.
+pub struct Attacker {
     keys: Arc<KeysManager>,
     secp: Secp256k1<All>,
+    victim: NodeId,
     spout: Arc<Spout>,
     peers: Arc<Peers>,
 }
-
-/// What comes next whenever the socket has room.
-type Source = Box<dyn FnMut() -> Option<OnionMessage> + Send>;
 
 struct Spout {
     source: Mutex<Source>,
     connected: watch::Sender<bool>,
 }
 
-impl Stranger {
-    /// A node with this id that is connected to `to`.
-    pub(crate) async fn connect(seed: u8, to: PeerAddress) -> Self {
-        let keys = Arc::new(KeysManager::new(&[seed; 32], 0, 0, true));
+impl Attacker {
+    /// The node with this number, connected to `victim`.
+    ///
+    /// # Panics
+    /// When nobody listens there.
+    pub async fn connect(number: u8, victim: PeerAddress) -> Self {
+        let seed = [number; 32];
+        let keys = Arc::new(KeysManager::new(&seed, 0, 0, true));
         let spout = Arc::new(Spout {
             source: Mutex::new(Box::new(|| None)),
             connected: watch::Sender::new(false),
@@ -65,39 +74,46 @@ impl Stranger {
             custom_message_handler: IgnoringMessageHandler {},
             send_only_message_handler: IgnoringMessageHandler {},
         };
-        let peers = PeerManager::new(handlers, 0, &[seed; 32], Arc::new(Mute), Arc::clone(&keys));
+        let peers = PeerManager::new(handlers, 0, &seed, Arc::new(Mute), Arc::clone(&keys));
         let peers = Arc::new(peers);
-        let stream = TcpStream::connect(to.address).unwrap();
+        let stream = TcpStream::connect(victim.address).expect("it listens");
+        let victim = victim.node_id;
         tokio::spawn(lightning_net_tokio::setup_outbound(
             Arc::clone(&peers),
-            public_key(to.node_id),
+            victim.point(),
             stream,
         ));
         let mut connected = spout.connected.subscribe();
-        connected.wait_for(|connected| *connected).await.unwrap();
-        Stranger {
+        let up = connected.wait_for(|connected| *connected).await;
+        up.expect("the spout lives");
+        Attacker {
             keys,
             secp: Secp256k1::new(),
+            victim,
             spout,
             peers,
         }
     }
 
     /// Sends these messages, in this order.
-    pub(crate) fn send(&self, messages: Vec<OnionMessage>) {
+    pub fn send(&self, messages: Vec<OnionMessage>) {
         let mut messages = messages.into_iter();
         self.pour(move || messages.next());
     }
 
-    /// Sends whatever `source` gives, as fast as the socket takes it.
-    pub(crate) fn pour(&self, source: impl FnMut() -> Option<OnionMessage> + Send + 'static) {
-        *self.spout.source.lock().unwrap() = Box::new(source);
+    /// Sends what `source` gives, as fast as the socket takes it, until it gives nothing.
+    ///
+    /// # Panics
+    /// When the source before has panicked.
+    pub fn pour(&self, source: impl FnMut() -> Option<OnionMessage> + Send + 'static) {
+        *self.spout.source.lock().expect("no panic") = Box::new(source);
         self.peers.process_events();
     }
 
-    /// A message that nobody can open.
-    pub(crate) fn garbage(&self) -> OnionMessage {
-        let point = self.keys.get_node_secret_key().public_key(&self.secp);
+    /// A message of the big class that nobody can open.
+    #[must_use]
+    pub fn garbage(&self) -> OnionMessage {
+        let point = self.node_id();
         OnionMessage {
             blinding_point: point,
             onion_routing_packet: Packet {
@@ -109,42 +125,54 @@ impl Stranger {
         }
     }
 
-    /// A message to `to` by way of `relays`, with a reply path of `reply_hops` nodes that
-    /// begins at `to`, or none.
-    pub(crate) fn message(
+    /// A well-formed request to the victim with these contents, and a path for its answer.
+    #[must_use]
+    pub fn request(&self, contents: Vec<u8>) -> OnionMessage {
+        let contents = Contents {
+            tlv_type: REQUEST_TLV,
+            bytes: contents,
+        };
+        let reply_path = self.path(&[self.victim], self.node_id());
+        let destination = Destination::Node(self.victim.point());
+        self.build(&[], destination, contents, Some(reply_path))
+    }
+
+    /// A message of the big class and of any type to `to` by way of `relays`, with a reply path of
+    /// `reply_hops` nodes that begins at `to`, or none.
+    #[must_use]
+    pub fn message(
         &self,
         relays: &[NodeId],
         to: NodeId,
         tlv_type: u64,
         reply_hops: usize,
     ) -> OnionMessage {
-        let us = self.keys.get_node_secret_key().public_key(&self.secp);
         let reply_path = (reply_hops > 0).then(|| {
             let hops = vec![to; reply_hops - 1];
-            self.path(&hops, us)
+            self.path(&hops, self.node_id())
         });
-        self.build(
-            relays,
-            Destination::Node(public_key(to)),
-            tlv_type,
-            reply_path,
-        )
+        let destination = Destination::Node(to.point());
+        self.build(relays, destination, Contents::any(tlv_type), reply_path)
     }
 
     /// A message along a blinded path that claims to be one of `to`'s own.
-    pub(crate) fn forged(&self, relays: &[NodeId], to: NodeId, tlv_type: u64) -> OnionMessage {
-        let path = self.path(&[], public_key(to));
-        self.build(relays, Destination::BlindedPath(path), tlv_type, None)
+    #[must_use]
+    pub fn forged(&self, relays: &[NodeId], to: NodeId, tlv_type: u64) -> OnionMessage {
+        let path = self.path(&[], to.point());
+        let destination = Destination::BlindedPath(path);
+        self.build(relays, destination, Contents::any(tlv_type), None)
+    }
+
+    fn node_id(&self) -> PublicKey {
+        self.keys.get_node_secret_key().public_key(&self.secp)
     }
 
     fn path(&self, hops: &[NodeId], to: PublicKey) -> BlindedMessagePath {
-        let hops: Vec<MessageForwardNode> = hops
-            .iter()
-            .map(|node| MessageForwardNode {
-                node_id: public_key(*node),
-                short_channel_id: None,
-            })
-            .collect();
+        let hop = |node: &NodeId| MessageForwardNode {
+            node_id: node.point(),
+            short_channel_id: None,
+        };
+        let hops: Vec<MessageForwardNode> = hops.iter().map(hop).collect();
         BlindedMessagePath::new(
             &hops,
             to,
@@ -159,45 +187,49 @@ impl Stranger {
         &self,
         relays: &[NodeId],
         destination: Destination,
-        tlv_type: u64,
+        contents: Contents,
         reply_path: Option<BlindedMessagePath>,
     ) -> OnionMessage {
         let path = OnionMessagePath {
-            intermediate_nodes: relays.iter().copied().map(public_key).collect(),
+            intermediate_nodes: relays.iter().map(NodeId::point).collect(),
             destination,
             first_node_addresses: Vec::new(),
         };
-        let contents = Contents(tlv_type);
         let (keys, lookup) = (&self.keys, &EmptyNodeIdLookUp {});
         create_onion_message(keys, keys, lookup, &self.secp, path, contents, reply_path)
-            .unwrap()
+            .expect("it fits")
             .1
     }
 }
 
-impl Drop for Stranger {
+impl Drop for Attacker {
     fn drop(&mut self) {
         self.peers.disconnect_all_peers();
     }
 }
 
-fn public_key(node: NodeId) -> PublicKey {
-    node.point()
+#[derive(Debug)]
+struct Contents {
+    tlv_type: u64,
+    bytes: Vec<u8>,
 }
 
-/// Big contents of any type.
-#[derive(Debug)]
-struct Contents(u64);
+impl Contents {
+    fn any(tlv_type: u64) -> Self {
+        let bytes = vec![0x5a; 10_000];
+        Contents { tlv_type, bytes }
+    }
+}
 
 impl Writeable for Contents {
     fn write<W: Writer>(&self, writer: &mut W) -> Result<(), io::Error> {
-        writer.write_all(&[0x5a; 10_000])
+        writer.write_all(&self.bytes)
     }
 }
 
 impl OnionMessageContents for Contents {
     fn tlv_type(&self) -> u64 {
-        self.0
+        self.tlv_type
     }
 
     fn msg_type(&self) -> &'static str {
@@ -215,7 +247,7 @@ impl OnionMessageHandler for Spout {
     fn handle_onion_message(&self, _: PublicKey, _: &OnionMessage) {}
 
     fn next_onion_message_for_peer(&self, _: PublicKey) -> Option<OnionMessage> {
-        (self.source.lock().unwrap())()
+        (self.source.lock().expect("no panic"))()
     }
 
     fn timer_tick_occurred(&self) {}

@@ -1,54 +1,17 @@
-//! Backward compatibility: a store that version 2 of the index's format wrote.
-//!
-//! The files under `tests/fixtures/format-2` are never written again. When the format
-//! changes, a new fixture joins them, and this one must still be read, or be refused as
-//! [`larder_store::StoreError::UnknownFormat`].
-#![expect(
-    clippy::unwrap_used,
-    reason = "tests say what they expect by panicking when it is not so"
-)]
+//! Version 2: epochs, rows, claims and a supply beside what version 1 has.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use larder_credentials::ledger::Floor;
 use larder_credentials::{Epoch, OpCode, Reference, References};
 use larder_store::suite::sample::{blob, key};
 use larder_store::suite::scene::{PRICE, Scene, TOKENS};
-use larder_store::{
-    Change, Effect, Engine, Enter, Epochs, Options, Outcome, Payment, Reading, SledEngine, Stat,
-};
+use larder_store::{Change, Effect, Engine, Enter, Epochs, Outcome, Payment, Reading, Stat};
 
-const FILES: [&str; 4] = [
-    "blobs.slots",
-    "index.current",
-    "index-0002/db",
-    "index-0002/conf",
-];
+use crate::{fixture, open, store};
 
 /// When the payments of the fixture expire.
 const EXPIRES: u64 = 5_000;
-
-fn fixture() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format-2")
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to.join("index-0002")).unwrap();
-    for file in FILES {
-        fs::copy(from.join(file), to.join(file)).unwrap();
-    }
-}
-
-fn open(folder: &Path) -> SledEngine {
-    let options = Options {
-        cache_bytes: 4 << 20,
-        free_space_floor: 0,
-        growth_slots: 4,
-        ..Options::default()
-    };
-    SledEngine::open(folder, options).unwrap()
-}
 
 fn insert(n: u64, epoch: u32) -> Change {
     Change::Insert {
@@ -91,9 +54,8 @@ fn enter(epoch: u32) -> Enter {
 
 #[test]
 fn a_store_of_format_2_is_read_and_written_on() {
-    let folder = tempfile::tempdir().unwrap();
-    copy(&fixture(), folder.path());
-    let engine = open(folder.path());
+    let folder = store("format-2", "index-0002");
+    let engine = open(&folder);
     let expected = Epochs {
         floor: enter(12).floor,
         ordinal: 2,
@@ -135,7 +97,7 @@ fn a_store_of_format_2_is_read_and_written_on() {
         (OpCode::PURCHASE, Epoch(11))
     );
     // Its two references lead to one row.
-    let spent = fs::read(fixture().join("references")).unwrap();
+    let spent = fs::read(fixture("format-2").join("references")).unwrap();
     for reference in spent.chunks_exact(32) {
         let row = engine
             .row(&Reference(reference.try_into().unwrap()))
@@ -162,43 +124,9 @@ fn a_store_of_format_2_is_read_and_written_on() {
     assert_eq!(engine.commit(batch).unwrap(), expected);
     assert_eq!(engine.enter(enter(13)).unwrap().unwrap().ordinal, 3);
     drop(engine);
-    let engine = open(folder.path());
+    let engine = open(&folder);
     assert_eq!(engine.read(&key(3)).unwrap(), Reading::Deleted);
     assert_eq!(engine.read(&key(4)).unwrap(), Reading::Found(blob(4)));
     assert!(engine.row(&Reference(scene.tag(0).0)).unwrap().is_none());
     assert!(engine.row(&Reference(scene.tag(1).0)).unwrap().is_some());
-}
-
-#[test]
-#[ignore = "wrote the fixture, once; it refuses to write over one"]
-fn write_the_fixture() {
-    let folder = tempfile::tempdir().unwrap();
-    let engine = open(folder.path());
-    let [before, now] = [11, 12].map(Scene::new);
-    let unpaid = Effect::unpaid;
-    engine.enter(enter(11)).unwrap().unwrap();
-    let bought = before.purchase(0);
-    let batch = vec![
-        payment(&before, 0, true),
-        payment(&before, 1, false),
-        Effect::paid(Change::None, bought.entry.clone()),
-        unpaid(insert(0, 1)),
-        unpaid(insert(1, 0)),
-        unpaid(insert(2, 0)),
-        unpaid(insert(3, 1)),
-        unpaid(delete(0, 1)),
-    ];
-    engine.commit(batch).unwrap();
-    engine.enter(enter(12)).unwrap().unwrap();
-    let spent = now.spend(&bought.pair, 0);
-    let batch = vec![
-        Effect::paid(insert(4, 2), spent.entry.clone()),
-        unpaid(delete(1, 2)),
-    ];
-    engine.commit(batch).unwrap();
-    drop(engine);
-    fs::create_dir(fixture()).unwrap();
-    copy(folder.path(), &fixture());
-    let references: Vec<u8> = spent.references().iter().flat_map(|it| it.0).collect();
-    fs::write(fixture().join("references"), references).unwrap();
 }
