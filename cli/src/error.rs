@@ -72,6 +72,12 @@ pub(crate) enum CliError {
         reasons: String,
         first: Option<Box<CliError>>,
     },
+    /// By what they had acknowledged, and without a proof of it.
+    #[error(
+        "{blobs} blob(s) are missing and no receipt proves it: `larder providers heal` brings back what another \
+         storage node holds"
+    )]
+    Missing { blobs: usize },
     /// A failure that is part of a result, which has been printed.
     #[error("{0}")]
     Told(Box<CliError>),
@@ -99,7 +105,7 @@ impl CliError {
         matches!(self, CliError::Recovery(RecoveryError::Unreachable(_)))
     }
 
-    /// 1 failed, 2 usage, 3 out of tokens, 4 conflict, 5 unreachable.
+    /// 1 failed, 2 usage, 3 out of tokens, 4 conflict, 5 unreachable, 6 missing without a proof.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             CliError::Told(error) => error.exit_code(),
@@ -111,6 +117,7 @@ impl CliError {
             CliError::OutOfTokens { .. } | CliError::NothingTaken(_) => 3,
             CliError::Conflict { .. } | CliError::Overtaken | CliError::ProvidersChanged => 4,
             CliError::Recovery(RecoveryError::Unreachable(_)) => 5,
+            CliError::Missing { .. } => 6,
             _ => 1,
         }
     }

@@ -27,7 +27,16 @@ pub(crate) struct Receipts {
     pub(crate) ledger: Arc<Ledger>,
     /// Signed terms, by their hash.
     terms: BTreeMap<String, String>,
+    /// What it was found to lack; some of it convicts.
     convictions: Vec<WrittenConviction>,
+}
+
+/// What came of asking for all that a storage node has acknowledged.
+#[derive(Clone, Copy)]
+pub(crate) struct Audited {
+    pub(crate) asked: usize,
+    /// Of them, those that were deleted, by what it says.
+    pub(crate) deleted: usize,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -129,32 +138,45 @@ impl Receipts {
         convicts().unwrap_or(false)
     }
 
-    /// Asks the storage node for all that it has acknowledged; returns for how much of it it was asked.
-    pub(crate) async fn audit(&mut self, provider: &Provider) -> Result<usize, CliError> {
-        let keys = self.ledger.keys();
-        for key in &keys {
-            if let Some(conviction) = self.ledger.audit(provider, key).await? {
-                self.note_terms(provider);
-                self.convict(&conviction, provider.server_key());
-            }
-        }
-        Ok(keys.len())
+    /// How many blobs it lacked when it was last asked without a proof of that: what says that they were
+    /// stored is damaged, or was signed so long before that they may have been deleted since.
+    pub(crate) fn missing(&self, server: &ServerKey) -> usize {
+        let convictions = self.convictions.iter();
+        let unproven = convictions.filter(|written| !self.convicts(written, server));
+        // What was deleted since is not missed.
+        let kept = |evidence: Evidence| self.ledger.of(&evidence.finding.key).is_some();
+        unproven
+            .filter(|written| written.stored.read().is_some_and(kept))
+            .count()
     }
 
-    /// One per blob. One that convicts stays: a later one may come too long after the receipt.
-    fn convict(&mut self, conviction: &Conviction, server: &ServerKey) {
-        let written = WrittenConviction {
-            stored: WrittenEvidence::of(&conviction.stored),
-            salt: hex::encode(conviction.salt),
-            missing: WrittenEvidence::of(&conviction.missing),
-        };
-        let of_it = |other: &WrittenConviction| other.stored.key == written.stored.key;
-        let mut known = self.convictions.iter().filter(|other| of_it(other));
-        if known.any(|other| self.convicts(other, server)) {
-            return;
+    /// Asks the storage node for all that it has acknowledged.
+    pub(crate) async fn audit(&mut self, provider: &Provider) -> Result<Audited, CliError> {
+        let keys = self.ledger.keys();
+        for key in &keys {
+            let found = self.ledger.audit(provider, key).await?;
+            if found.is_some() {
+                self.note_terms(provider);
+            }
+            self.judge(key, found.as_ref(), provider.server_key());
         }
-        self.convictions.retain(|other| !of_it(other));
-        self.convictions.push(written);
+        let gone = keys.iter().filter(|key| self.ledger.of(key).is_none());
+        Ok(Audited {
+            asked: keys.len(),
+            deleted: gone.count(),
+        })
+    }
+
+    /// One per blob. One that convicts stays: a later one may come too long after the receipt. One that does not is
+    /// as of the last look.
+    fn judge(&mut self, key: &Key, found: Option<&Conviction>, server: &ServerKey) {
+        let key = hex::encode(key.as_bytes());
+        let known = std::mem::take(&mut self.convictions).into_iter();
+        let (of_it, others): (Vec<_>, Vec<_>) = known.partition(|known| known.stored.key == key);
+        let convicts = of_it.into_iter().find(|known| self.convicts(known, server));
+        self.convictions = others;
+        let found = found.map(WrittenConviction::of);
+        self.convictions.extend(convicts.or(found));
     }
 
     /// Writes it down, with the terms that are still spoken of.
@@ -234,6 +256,14 @@ impl WrittenEvidence {
 }
 
 impl WrittenConviction {
+    fn of(conviction: &Conviction) -> Self {
+        WrittenConviction {
+            stored: WrittenEvidence::of(&conviction.stored),
+            salt: hex::encode(conviction.salt),
+            missing: WrittenEvidence::of(&conviction.missing),
+        }
+    }
+
     fn read(&self) -> Option<Conviction> {
         Some(Conviction {
             stored: self.stored.read()?,

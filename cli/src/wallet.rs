@@ -20,7 +20,9 @@ pub(crate) use folder::Folder;
 pub(crate) use known::Known;
 pub(crate) use name::check_name;
 pub(crate) use online::{Member, Online};
-pub(crate) use provider_list::{version as provider_list_version, write as write_provider_list};
+pub(crate) use provider_list::{
+    is_at as is_provider_list, version as provider_list_version, write as write_provider_list,
+};
 pub(crate) use restores::Restores;
 pub(crate) use session::Session;
 pub(crate) use settings::{Settings, check_providers};

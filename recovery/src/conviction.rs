@@ -132,8 +132,9 @@ impl Ledger {
         self.stored().keys().copied().collect()
     }
 
-    /// Asks the provider for what it has acknowledged under a key. Returns the proof if it does not
-    /// have it any more; the look-up costs what any costs.
+    /// Asks the provider for what it has acknowledged under a key. Returns what it signed then and now if it does not
+    /// have it any more, which [convicts](Conviction::convicts) it unless that is too far apart: then
+    /// the blob is missing, and nothing is proven. The look-up costs what any costs.
     ///
     /// # Errors
     /// [`RecoveryError`].

@@ -19,7 +19,8 @@
 //! | [`purse`] | the tokens that pay for it, and what a crash must not lose |
 //! | [`buying`], [`upkeep`], [`price()`] | getting tokens, keeping them, knowing what they buy |
 //!
-//! Nothing here needs a database, a particular async runtime, or a disk that survives.
+//! Nothing here needs a database, a particular async runtime, or a disk that survives. A wallet that has one may keep there what
+//! a crash would leave behind to be paid for: [`log::unfinished`].
 //!
 //! ```no_run
 //! # use larder_recovery::{Provider, RootKey, Sequence, Transport, Walk};

@@ -30,8 +30,6 @@ pub struct Provider {
     server_key: ServerKey,
     pub(crate) transport: Arc<dyn Transport>,
     terms: RwLock<Terms>,
-    /// The newest terms as they were signed, for the purse to keep.
-    signed: SignedRecord,
     rng: Mutex<StdRng>,
     compact: bool,
     on_evidence: Option<Keep>,
@@ -121,8 +119,7 @@ impl Provider {
         Ok(Provider {
             server_key,
             transport,
-            terms: RwLock::new(Terms::new(record)),
-            signed,
+            terms: RwLock::new(Terms::new(signed, record)),
             rng: Mutex::new(rng),
             compact: false,
             on_evidence: None,
@@ -144,7 +141,7 @@ impl Provider {
         if let Some(known) = purse.terms() {
             may_follow(&known, &self.record())?;
         }
-        purse.learn(&self.signed, &self.record())?;
+        purse.learn(&self.signed_terms(), &self.record())?;
         Ok(Provider {
             purse: Some(purse),
             ..self
@@ -193,10 +190,11 @@ impl Provider {
             .clone()
     }
 
-    /// Its terms as it signed them when it was connected to: with them anyone can check its receipts.
+    /// The same as it signed them: with them anyone can check its receipts.
     #[must_use]
-    pub fn signed_terms(&self) -> &SignedRecord {
-        &self.signed
+    pub fn signed_terms(&self) -> SignedRecord {
+        let terms = self.terms.read().unwrap_or_else(PoisonError::into_inner);
+        terms.signed.clone()
     }
 
     /// Stores a blob, durably, unless there is or was one under this key.
@@ -402,7 +400,7 @@ impl Provider {
         let transport = self.transport.as_ref();
         let (signed, record) = info(&request, &self.server_key, transport, self.compact).await?;
         let mut terms = self.terms.write().unwrap_or_else(PoisonError::into_inner);
-        terms.take(record.clone())?;
+        terms.take(signed.clone(), record.clone())?;
         match &self.purse {
             Some(purse) => purse.learn(&signed, &record),
             None => Ok(()),

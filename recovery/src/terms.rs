@@ -4,7 +4,7 @@
 //! true: those of a live epoch never change, and those of the next are committed to one epoch
 //! ahead. Otherwise a storage node could give each client keys of its own, and know them again.
 
-use larder_protocol::{Record, RecordHash, issuer_commitment};
+use larder_protocol::{Record, RecordHash, SignedRecord, issuer_commitment};
 
 use crate::RecoveryError;
 
@@ -12,15 +12,18 @@ use crate::RecoveryError;
 #[derive(Clone)]
 pub(crate) struct Terms {
     pub(crate) now: Record,
+    /// The same as they were signed.
+    pub(crate) signed: SignedRecord,
     hash: RecordHash,
     before: Option<(Record, RecordHash)>,
 }
 
 impl Terms {
-    pub(crate) fn new(record: Record) -> Self {
+    pub(crate) fn new(signed: SignedRecord, record: Record) -> Self {
         Terms {
             hash: record.hash(),
             now: record,
+            signed,
             before: None,
         }
     }
@@ -40,13 +43,17 @@ impl Terms {
     }
 
     /// Takes newer terms. An answer that was overtaken by a newer one changes nothing.
-    pub(crate) fn take(&mut self, record: Record) -> Result<(), RecoveryError> {
+    pub(crate) fn take(
+        &mut self,
+        signed: SignedRecord,
+        record: Record,
+    ) -> Result<(), RecoveryError> {
         if record.epoch < self.now.epoch {
             return Ok(());
         }
         may_follow(&self.now, &record)?;
         if record.epoch > self.now.epoch {
-            let old = std::mem::replace(self, Terms::new(record));
+            let old = std::mem::replace(self, Terms::new(signed, record));
             self.before = Some((old.now, old.hash));
         }
         Ok(())

@@ -25,7 +25,7 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
     }
     let expect = args.if_version.map_or(Expect::Present, Expect::Version);
     let version = session.write(&mut wallet, &args.name, expect, None).await?;
-    let (bill, warnings) = session.finish(&mut wallet).await?;
+    let (bill, warnings) = session.finish(&mut wallet).await;
     warnings.iter().for_each(|warning| output.say(warning));
     let json = json!({ "name": args.name, "version": version, "warnings": warnings });
     output.result(&bill.on(json), || {

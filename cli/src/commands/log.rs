@@ -2,24 +2,19 @@
 
 use std::fmt::Write;
 
-use larder_recovery::log::history::{Changed, history};
-use rand::SeedableRng;
-use rand::rngs::StdRng;
+use larder_recovery::log::history::{Changed, Committed};
 use serde_json::{Value, json};
 
 use crate::error::CliError;
 use crate::output::{Output, bytes};
-use crate::wallet::{Folder, Session, Wallet};
+use crate::wallet::{Folder, Session, Wallet, is_provider_list};
 
 pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError> {
     let mut wallet = Wallet::open_known(folder)?;
     let session = Session::open(&mut wallet).await?;
-    let hint = Some(session.map.log().generation());
-    let read = history(session.quorum.clone(), &mut StdRng::from_os_rng(), hint).await;
-    let troubles = session.troubles();
+    let (history, troubles) = (session.history.clone(), session.troubles());
     let bill = session.close(&mut wallet).await?;
     troubles.iter().for_each(|trouble| output.say(trouble));
-    let history = read?;
     let ours = |writer| {
         wallet
             .known
@@ -31,13 +26,7 @@ pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError
         Some(writer) if ours(writer) => "this device",
         Some(_) => "another device",
     };
-    let commits = history.commits.iter();
-    let commits: Vec<Value> = commits
-        .map(|commit| {
-            let changes: Vec<Value> = commit.changes.iter().map(json).collect();
-            json!({ "number": commit.number, "changes": changes })
-        })
-        .collect();
+    let commits: Vec<Value> = history.commits.iter().map(json).collect();
     let json = json!({
         "generation": history.generation,
         "commits": commits,
@@ -61,11 +50,24 @@ pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError
     })
 }
 
-fn json(change: &Changed) -> Value {
-    json!({ "name": change.key, "bytes": change.size, "deleted": change.size.is_none() })
+fn json(commit: &Committed) -> Value {
+    // The list of storage nodes is no value of the user's.
+    let (list, values): (Vec<_>, Vec<_>) = commit
+        .changes
+        .iter()
+        .partition(|change| is_provider_list(&change.key));
+    let change = |change: &Changed| json!({ "name": change.key, "bytes": change.size, "deleted": change.size.is_none() });
+    json!({
+        "number": commit.number,
+        "changes": values.into_iter().map(change).collect::<Vec<_>>(),
+        "providers_changed": !list.is_empty(),
+    })
 }
 
 fn line(change: &Changed) -> String {
+    if is_provider_list(&change.key) {
+        return "storage nodes set".to_owned();
+    }
     // Other programs' keys may hold what a terminal would obey.
     let name = change.key.escape_debug();
     match change.size {

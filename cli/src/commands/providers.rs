@@ -311,7 +311,7 @@ async fn change(
     wallet.change_providers(list)?;
     let policy = session.online.policy();
     let providers = session.online.members.len();
-    let (bill, warnings) = session.finish(&mut wallet).await?;
+    let (bill, warnings) = session.finish(&mut wallet).await;
     warnings.iter().for_each(|warning| output.say(warning));
     let json = bill.on(json!({
         "providers": providers,

@@ -51,7 +51,7 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
     bar.finish();
     drop(transports);
     let traffic = session.online.traffic();
-    let (bill, warnings) = session.finish(&mut wallet).await?;
+    let (bill, warnings) = session.finish(&mut wallet).await;
 
     warnings.iter().for_each(|warning| output.say(warning));
     let json = bill.on(json!({

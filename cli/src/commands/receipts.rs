@@ -1,11 +1,13 @@
 //! `larder receipts`: the evidence that is kept, and what it proves.
 //!
 //! For every blob that a storage node acknowledged there is its signature. `verify` checks them all, and asks for each
-//! blob again, in a way that makes an answer that contradicts the signature proof of the loss.
+//! blob again, in a way that makes an answer that contradicts the signature proof of the loss. Where it is no proof, as
+//! long after the signature, the blob is missing all the same, and that is said with an exit code of its own.
 
 use serde_json::{Value, json};
 
 use crate::error::CliError;
+use crate::evidence::Audited;
 use crate::output::{Output, count};
 use crate::wallet::{Folder, Member, Wallet};
 
@@ -38,7 +40,8 @@ fn kept(folder: &Folder, output: &Output) -> Result<(), CliError> {
             kept: receipts.len(),
             proven: receipts.proven(server),
             convictions: receipts.convictions(server),
-            asked: None,
+            missing: receipts.missing(server),
+            audited: None,
             problem: None,
         });
     }
@@ -62,8 +65,10 @@ struct Row {
     kept: usize,
     proven: usize,
     convictions: usize,
-    /// Blobs that it was asked for just now.
-    asked: Option<usize>,
+    /// Blobs that it lacks without a proof of it.
+    missing: usize,
+    /// When it was asked just now.
+    audited: Option<Audited>,
     problem: Option<String>,
 }
 
@@ -71,12 +76,12 @@ impl Row {
     async fn audited(member: &mut Member, number: usize) -> Self {
         let server = member.address.server_key();
         let (kept, proven) = (member.receipts.len(), member.receipts.proven(server));
-        let asked = match &member.connected {
+        let audited = match &member.connected {
             Ok(connection) => member.receipts.audit(&connection.provider).await,
             Err(error) => Err(CliError::Failed(error.to_string())),
         };
-        let (asked, problem) = match asked {
-            Ok(asked) => (Some(asked), None),
+        let (audited, problem) = match audited {
+            Ok(audited) => (Some(audited), None),
             Err(error) => (None, Some(error.to_string())),
         };
         Row {
@@ -84,7 +89,8 @@ impl Row {
             kept,
             proven,
             convictions: member.receipts.convictions(server),
-            asked,
+            missing: member.receipts.missing(server),
+            audited,
             problem,
         }
     }
@@ -94,8 +100,10 @@ impl Row {
             "number": self.number,
             "kept": self.kept,
             "proven": self.proven,
-            "asked": self.asked,
+            "asked": self.audited.map(|audited| audited.asked),
+            "deleted": self.audited.map(|audited| audited.deleted),
             "convictions": self.convictions,
+            "missing": self.missing,
             "problem": self.problem,
         })
     }
@@ -106,13 +114,22 @@ impl Row {
             "storage node {}: {kept} receipt(s), {proven} of which prove to anyone that it stored a blob",
             self.number
         );
-        if let Some(asked) = self.asked {
+        if let Some(Audited { asked, deleted }) = self.audited {
             text += &format!("; asked for {} of them", count(asked as u64));
+            if deleted > 0 {
+                text += &format!("; it says that {} were deleted", count(deleted as u64));
+            }
         }
         text += &match self.convictions {
             0 => "; nothing convicts it".to_owned(),
             lost => format!("; CONVICTED: it lost {lost} blob(s) that it had signed for"),
         };
+        if self.missing > 0 {
+            text += &format!(
+                "; {} blob(s) are missing and no receipt proves it",
+                self.missing
+            );
+        }
         match &self.problem {
             Some(problem) => format!("{text}; {problem}"),
             None => text,
@@ -120,7 +137,7 @@ impl Row {
     }
 }
 
-/// Prints it; a conviction is a failure.
+/// Prints it; a conviction is a failure, and so is what is missing.
 fn told(rows: &[Row], more: &Value, bill: &str, output: &Output) -> Result<(), CliError> {
     let json = crate::output::merged(
         json!({ "providers": rows.iter().map(Row::json).collect::<Vec<_>>() }),
@@ -135,15 +152,17 @@ fn told(rows: &[Row], more: &Value, bill: &str, output: &Output) -> Result<(), C
         .filter(|row| row.convictions > 0)
         .map(|row| row.number.to_string())
         .collect();
+    let missing = rows.iter().map(|row| row.missing).sum();
     let silent = rows.iter().find_map(|row| row.problem.clone());
-    let error = match (convicted.is_empty(), silent) {
-        (true, None) => return output.result(&json, text),
-        (false, _) => format!(
+    let error = match (convicted.is_empty(), missing, silent) {
+        (true, 0, None) => return output.result(&json, text),
+        (false, ..) => CliError::Failed(format!(
             "convicted: storage node(s) {}; bring what is lost back with `larder providers heal`, and \
              replace them",
             convicted.join(", ")
-        ),
-        (true, Some(problem)) => problem,
+        )),
+        (true, 0, Some(problem)) => CliError::Failed(problem),
+        (true, blobs, _) => CliError::Missing { blobs },
     };
-    output.shortfall(json, text, CliError::Failed(error))
+    output.shortfall(json, text, error)
 }

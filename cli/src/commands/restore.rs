@@ -39,9 +39,8 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
     if let Some(to) = &args.to {
         std::fs::create_dir_all(to).map_err(CliError::file("create", to))?;
     }
-    if args.from_start {
-        wallet.known = None;
-    }
+    // What was left behind by sessions that were killed nobody else could tell.
+    let forgotten = wallet.known.take_if(|_| args.from_start);
     let knew = wallet.known.is_some();
     let stages = Stages::new(output.json);
     let mut restores = Restores::new(&wallet, args.walk, stages.clone());
@@ -59,6 +58,10 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
     if !knew {
         // The wallet that was lost may have written a moment ago.
         wallet.known.get_or_insert_default().wrote_at = Some(now());
+    }
+    if let Some(forgotten) = forgotten {
+        let known = wallet.known.get_or_insert_default();
+        known.take_unfinished(forgotten);
     }
     let (commits, members) = (session.map.commits(), session.online.members.len());
     let (traffic, troubles) = (session.online.traffic(), session.troubles());

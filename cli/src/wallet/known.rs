@@ -11,6 +11,7 @@ use larder_protocol::Address;
 use larder_recovery::breakglass::Extent;
 use larder_recovery::log::Writer;
 use larder_recovery::log::map::Map;
+use larder_recovery::log::unfinished::Unfinished;
 use serde::{Deserialize, Serialize};
 
 use super::online::Online;
@@ -31,9 +32,10 @@ pub(crate) struct Known {
     tidied: Option<u64>,
     /// What this device last signed with.
     writer: Option<String>,
-    /// Sessions that may have left chunks behind: those that were killed, and the present one.
+    /// What sessions may have left behind, those that were killed and the present one:
+    /// [`larder_recovery::log::unfinished`] in hexadecimal digits.
     #[serde(default)]
-    writing: Vec<Writing>,
+    unfinished: Vec<String>,
     /// What was stored, for `larder status`.
     pub(crate) values: u64,
     pub(crate) bytes: u64,
@@ -46,14 +48,6 @@ pub(crate) struct Known {
     /// When this device last wrote, in unix seconds.
     #[serde(default)]
     pub(crate) wrote_at: Option<u64>,
-}
-
-/// A session that began to write.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Writing {
-    session: String,
-    /// Bytes of its value.
-    len: u64,
 }
 
 impl Known {
@@ -140,27 +134,28 @@ impl Known {
         self.writer = Some(hex::encode(writer.0));
     }
 
-    /// Notes, before it stores anything, a session that is about to write so many bytes.
-    pub(crate) fn begin(&mut self, session: Writer, len: u64) {
-        let session = hex::encode(session.0);
-        self.writing.push(Writing { session, len });
+    /// Notes what a session is about to store, before it does.
+    pub(crate) fn begin(&mut self, unfinished: Unfinished) {
+        self.unfinished.push(hex::encode(unfinished.to_bytes()));
         self.wrote_at = Some(now());
     }
 
-    /// The sessions before this one that did not end, and what they were about to write, in bytes.
-    pub(crate) fn killed(&self, present: Writer) -> Vec<(Writer, u64)> {
-        let read = |writing: &Writing| {
-            let session = hex::decode(&writing.session).ok()?.try_into().ok()?;
-            Some((Writer(session), writing.len))
-        };
-        let mut killed: Vec<_> = self.writing.iter().filter_map(read).collect();
-        killed.retain(|(session, _)| *session != present);
-        killed
+    /// What the sessions before this one left behind that did not end.
+    pub(crate) fn left_by_others(&self, present: Writer) -> Vec<Unfinished> {
+        let read = |digits: &String| Unfinished::from_bytes(&hex::decode(digits).ok()?);
+        let mut left: Vec<_> = self.unfinished.iter().filter_map(read).collect();
+        left.retain(|unfinished| unfinished.session() != present);
+        left
     }
 
     /// Nothing is left behind any more.
     pub(crate) fn ended(&mut self) {
-        self.writing.clear();
+        self.unfinished.clear();
+    }
+
+    /// Nothing is known but what was left behind, which nobody else could tell.
+    pub(crate) fn take_unfinished(&mut self, forgotten: Known) {
+        self.unfinished.extend(forgotten.unfinished);
     }
 
     /// Whether a session of this device signs like this.
@@ -194,13 +189,21 @@ mod tests {
         let mut known = Known::default();
         known.wrote_as(Writer([7; 16]));
         known.tidied(3);
-        known.begin(Writer([5; 16]), 7);
-        known.begin(Writer([6; 16]), 8);
+        let of = |session: u8| {
+            let bytes = [
+                [session; 16].as_slice(),
+                &[0, 0, 0, 0, 0, 0, 0, 9].repeat(3),
+            ]
+            .concat();
+            Unfinished::from_bytes(&bytes).unwrap()
+        };
+        known.begin(of(5));
+        known.begin(of(6));
         known.save(&path).unwrap();
         let read = Known::load(&path).unwrap().unwrap();
         assert_eq!(read, known);
         assert!(read.is_ours(Writer([7; 16])) && !read.is_ours(Writer([8; 16])));
-        assert_eq!(read.killed(Writer([6; 16])), [(Writer([5; 16]), 7)]);
+        assert_eq!(read.left_by_others(Writer([6; 16])), [of(5)]);
         assert!(read.is_tidy(3) && !read.is_tidy(4));
         std::fs::write(&path, "{").unwrap();
         assert!(Known::load(&path).is_err());

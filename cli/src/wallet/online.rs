@@ -201,15 +201,22 @@ impl Online {
 
     /// Leaves the network, with the receipts written down; returns the bill.
     pub(crate) async fn close(self) -> Result<Bill, CliError> {
+        let (bill, unwritten) = self.leave().await;
+        unwritten.into_iter().next().map_or(Ok(bill), Err)
+    }
+
+    /// The same; returns what could not be written down.
+    pub(crate) async fn leave(self) -> (Bill, Vec<CliError>) {
         for connection in self.connected() {
             // Whoever comes next settles what this one could not.
             let _ = connection.settle().await;
         }
         let bill = self.bill();
+        let mut unwritten = Vec::new();
         for member in self.members {
-            member.end().await?;
+            unwritten.extend(member.end().await.err());
         }
-        Ok(bill)
+        (bill, unwritten)
     }
 }
 
@@ -225,14 +232,18 @@ impl Member {
         }
     }
 
-    async fn end(self) -> Result<(), CliError> {
-        if let Ok(connection) = self.connected {
-            if self.is_ours {
-                self.receipts.save()?;
-            }
-            connection.close().await;
-        }
-        Ok(())
+    async fn end(mut self) -> Result<(), CliError> {
+        let Ok(connection) = self.connected else {
+            return Ok(());
+        };
+        // An epoch may have begun since it was connected to.
+        self.receipts.note_terms(&connection.provider);
+        let saved = match self.is_ours {
+            true => self.receipts.save(),
+            false => Ok(()),
+        };
+        connection.close().await;
+        saved
     }
 }
 

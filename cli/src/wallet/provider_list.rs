@@ -28,6 +28,11 @@ pub(crate) async fn read(map: &Map) -> Result<Option<Vec<Address>>, CliError> {
     }
 }
 
+/// Whether it is what a change of this key changes.
+pub(crate) fn is_at(key: &str) -> bool {
+    key == KEY
+}
+
 /// The version of the list in a map: 0 if there is none.
 pub(crate) async fn version(map: &Map) -> Result<u64, CliError> {
     Ok(map.get(KEY).await?.version)

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use larder_protocol::Address;
 use larder_recovery::RecoveryError;
 use larder_recovery::breakglass::Extent;
+use larder_recovery::log::history::History;
 use larder_recovery::log::map::{self, Commit, CommitError, Expect, Listed, Map, Write};
+use larder_recovery::log::unfinished::Unfinished;
 use larder_recovery::quorum::Quorum;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -30,14 +32,8 @@ const ROUNDS: u32 = 8;
 /// Registers of a generation after which it is rolled up: what some sixteen commands write.
 const ROLL_UP_AT: u64 = 16 * 18;
 
-/// Blobs that nothing names any more after which it is, too.
+/// Blobs of a value that a command replaced or deleted after which it is, too.
 const ROLL_UP_FOR: u64 = 16;
-
-/// What a session draws chunks for at most: its value twice, if another device was faster, and a snapshot.
-const DRAWN: u64 = 3;
-
-/// A snapshot of many small values, bytes.
-const SNAPSHOT: u64 = 65_536;
 
 /// Deletes between two looks at what is left to delete.
 const DELETES: usize = 64;
@@ -47,6 +43,8 @@ pub(crate) struct Session {
     pub(crate) online: Online,
     pub(crate) quorum: Arc<Quorum>,
     pub(crate) map: Map,
+    /// How the map came to be what it was when the session began.
+    pub(crate) history: History,
     /// Blobs of values that were replaced or deleted.
     freed: u64,
 }
@@ -125,7 +123,8 @@ impl Session {
             }
         };
         let quorum = Arc::new(quorum);
-        let map = Map::open(quorum.clone(), &mut StdRng::from_os_rng(), hint).await?;
+        let rng = &mut StdRng::from_os_rng();
+        let (map, history) = Map::open_with_history(quorum.clone(), rng, hint).await?;
         let log = map.log();
         if wallet
             .known
@@ -138,6 +137,7 @@ impl Session {
             online,
             quorum,
             map,
+            history,
             freed: 0,
         })
     }
@@ -182,16 +182,9 @@ impl Session {
             return self.conflict(name, before);
         }
         let len = write.value.as_ref().map_or(0, |value| value.len() as u64);
-        let session = self.map.log().writer();
-        let known = wallet.known.get_or_insert_default();
-        let killed = known.killed(session);
-        known.begin(session, len.max(SNAPSHOT));
-        wallet.save()?;
         for _ in 0..ROUNDS {
+            begin(wallet, self.map.unfinished(1, len))?;
             self.take_over().await?;
-            for (session, len) in &killed {
-                self.map.abandon(*session, DRAWN, *len)?;
-            }
             let before = self.version(name).await?;
             let old = self.value(name);
             let mut writes = vec![write.clone()];
@@ -297,16 +290,15 @@ impl Session {
 
     /// Ends a session that wrote: brings all storage nodes up to date in what it wrote, and shortens a log that has
     /// become long. What is stored is stored, whatever comes of this; so it warns at worst.
-    pub(crate) async fn finish(self, wallet: &mut Wallet) -> Result<(Bill, Vec<String>), CliError> {
+    pub(crate) async fn finish(self, wallet: &mut Wallet) -> (Bill, Vec<String>) {
         let tidied = self.tidy(wallet).await.err();
         let caught_up = match self.online.members.len() {
             1 => None,
-            _ => self.quorum.catch_up().await.err(),
+            _ => self.quorum.catch_up().await.err().map(CliError::from),
         };
         let failed = [tidied, caught_up].into_iter().flatten();
         let mut warnings: Vec<String> = failed
             .map(|error| {
-                let error = CliError::from(error);
                 format!("it is stored; tidying up behind it failed, the next command goes on with it: {error}")
             })
             .collect();
@@ -316,13 +308,22 @@ impl Session {
             .known
             .get_or_insert_default()
             .wrote_as(self.map.log().writer());
-        let bill = self.close(wallet).await?;
-        Ok((bill, warnings))
+        let (bill, unwritten) = self.end(wallet).await;
+        let unwritten = unwritten.iter();
+        warnings.extend(unwritten.map(|error| {
+            format!("it is stored; what this device keeps about it could not be written: {error}")
+        }));
+        (bill, warnings)
     }
 
-    async fn tidy(&self, wallet: &mut Wallet) -> Result<(), RecoveryError> {
+    async fn tidy(&self, wallet: &mut Wallet) -> Result<(), CliError> {
         let log = self.map.log();
+        let known = wallet.known.get_or_insert_default();
+        for unfinished in known.left_by_others(log.writer()) {
+            self.map.abandon(unfinished)?;
+        }
         if log.length() >= ROLL_UP_AT || self.freed >= ROLL_UP_FOR {
+            begin(wallet, self.map.unfinished(1, self.map.snapshot_len()))?;
             self.map.roll_up().await?;
         }
         // This program ends now, so nothing is spread over time; the order is shuffled.
@@ -336,12 +337,18 @@ impl Session {
 
     /// Ends a session, and remembers what it has learned.
     pub(crate) async fn close(self, wallet: &mut Wallet) -> Result<Bill, CliError> {
+        let (bill, unwritten) = self.end(wallet).await;
+        unwritten.into_iter().next().map_or(Ok(bill), Err)
+    }
+
+    /// The same; returns what could not be written down. That one file cannot be keeps no other one back.
+    async fn end(self, wallet: &mut Wallet) -> (Bill, Vec<CliError>) {
         let values = self.values("");
         let known = wallet.known.get_or_insert_default();
         known.learn(&self.map, &self.online);
         known.values = values.len() as u64;
         known.bytes = values.iter().map(|value| value.size).sum();
-        wallet.save()?;
+        let mut unwritten = Vec::from_iter(wallet.save().err());
         let Session {
             online,
             quorum,
@@ -350,6 +357,14 @@ impl Session {
         } = self;
         // They hold the providers.
         drop((map, quorum));
-        online.close().await
+        let (bill, failed) = online.leave().await;
+        unwritten.extend(failed);
+        (bill, unwritten)
     }
+}
+
+/// Has a session that is killed while it stores this be tidied up after.
+fn begin(wallet: &mut Wallet, unfinished: Unfinished) -> Result<(), CliError> {
+    wallet.known.get_or_insert_default().begin(unfinished);
+    wallet.save()
 }

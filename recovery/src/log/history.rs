@@ -7,8 +7,9 @@ use std::sync::Arc;
 use rand::CryptoRng;
 
 use super::cursor::TORN;
+use super::map::Map;
 use super::state::Changes;
-use super::{Log, Registers, Writer};
+use super::{Log, News, Registers, Writer};
 use crate::RecoveryError;
 
 /// What one commit did to one key.
@@ -40,31 +41,40 @@ pub struct History {
     pub last_writer: Option<Writer>,
 }
 
-/// Reads it; the arguments are those of [`Log::open`].
-///
-/// # Errors
-/// [`RecoveryError`].
-pub async fn history(
-    registers: Arc<dyn Registers>,
-    rng: &mut (impl CryptoRng + ?Sized),
-    hint: Option<u64>,
-) -> Result<History, RecoveryError> {
-    let log = Log::open(registers, rng, hint).await?;
-    let news = log.follow().await?;
-    let before = log.records() - news.records.len() as u64;
-    let read = |(record, number): (&Vec<u8>, u64)| {
-        let changes = Changes::read(record)?.changes.into_iter();
-        let changed = changes.map(|change| Changed {
-            size: change.value.as_ref().map(|value| value.size()),
-            key: change.key,
-        });
-        let changes = changed.collect();
-        Some(Committed { number, changes })
-    };
-    let commits = news.records.iter().zip(before + 1..).map(read);
-    Ok(History {
-        generation: log.generation(),
-        commits: commits.collect::<Option<_>>().ok_or(TORN)?,
-        last_writer: log.last_writer(),
-    })
+impl Map {
+    /// Opens the map as [`Map::open`] does, for the same, and says how it came to be what it is.
+    ///
+    /// # Errors
+    /// [`RecoveryError`].
+    pub async fn open_with_history(
+        registers: Arc<dyn Registers>,
+        rng: &mut (impl CryptoRng + ?Sized),
+        hint: Option<u64>,
+    ) -> Result<(Self, History), RecoveryError> {
+        let log = Log::open(registers, rng, hint).await?;
+        let news = log.follow().await?;
+        let history = History::of(&log, &news).ok_or(TORN)?;
+        Ok((Map::of(log, news)?, history))
+    }
+}
+
+impl History {
+    fn of(log: &Log, news: &News) -> Option<Self> {
+        let before = log.records() - news.records.len() as u64;
+        let read = |(record, number): (&Vec<u8>, u64)| {
+            let changes = Changes::read(record)?.changes.into_iter();
+            let changed = changes.map(|change| Changed {
+                size: change.value.as_ref().map(|value| value.size()),
+                key: change.key,
+            });
+            let changes = changed.collect();
+            Some(Committed { number, changes })
+        };
+        let commits = news.records.iter().zip(before + 1..).map(read);
+        Some(History {
+            generation: log.generation(),
+            commits: commits.collect::<Option<_>>()?,
+            last_writer: log.last_writer(),
+        })
+    }
 }

@@ -20,7 +20,8 @@ use rand::CryptoRng;
 
 use super::cursor::TORN;
 use super::state::{Change, Changes, State, Value};
-use super::{Chunks, Log, News, Record, Registers, Ticket, Writer};
+use super::unfinished::Unfinished;
+use super::{Chunks, Log, News, Record, Registers, Ticket};
 use crate::RecoveryError;
 use crate::seal::BODY_MAX;
 
@@ -76,12 +77,19 @@ impl Map {
         rng: &mut (impl CryptoRng + ?Sized),
         hint: Option<u64>,
     ) -> Result<Self, RecoveryError> {
+        let log = Log::open(registers, rng, hint).await?;
+        let news = log.follow().await?;
+        Map::of(log, news)
+    }
+
+    /// What a log has read.
+    pub(super) fn of(log: Log, news: News) -> Result<Self, RecoveryError> {
         let map = Map {
-            log: Log::open(registers, rng, hint).await?,
+            log,
             front: Mutex::default(),
             turn: futures_util::lock::Mutex::new(()),
         };
-        map.refresh().await?;
+        map.learn(news)?;
         Ok(map)
     }
 
@@ -275,12 +283,29 @@ impl Map {
         self.log.confirm().await
     }
 
-    /// Has chunks deleted that a session left behind which was killed, and which nothing names: the first `drawn`
-    /// that it drew, of up to `len` bytes each. [`Log::upkeep`] deletes them.
+    /// What this session may leave behind if it is killed from now on while it stores so many values of up to `len`
+    /// bytes each: to be kept first, and [abandoned](Map::abandon) by the next session. A value takes a place if
+    /// it is longer than 4 KiB, a commit one more if all else in it is longer than an entry, and a roll-up one
+    /// of [`Map::snapshot_len`].
+    #[must_use]
+    pub fn unfinished(&self, values: u64, len: u64) -> Unfinished {
+        self.log.unfinished(values, len)
+    }
+
+    /// Bytes that a roll-up would store, without what is still on its way.
+    #[must_use]
+    pub fn snapshot_len(&self) -> u64 {
+        let front = &mut *self.front();
+        self.absorb(front);
+        self.log.snapshot(&front.durable.write()).0.len() as u64
+    }
+
+    /// Has what a session left behind deleted that is over, such as one that was killed, as far as nothing names it.
+    /// [`Log::upkeep`] does it.
     ///
     /// # Errors
     /// [`RecoveryError::Following`] when this device does not write: what that session had sent may still count.
-    pub fn abandon(&self, session: Writer, drawn: u64, len: u64) -> Result<(), RecoveryError> {
+    pub fn abandon(&self, unfinished: Unfinished) -> Result<(), RecoveryError> {
         let front = self.front();
         if !front.current {
             return Err(RecoveryError::Following);
@@ -292,7 +317,7 @@ impl Map {
                 _ => None,
             })
             .collect();
-        self.log.abandon(session, drawn, len, &named);
+        self.log.abandon(unfinished, &named);
         Ok(())
     }
 

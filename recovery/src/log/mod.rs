@@ -13,6 +13,7 @@
 //! | [`anchor`] | finding the newest anchor without a list |
 //! | `chunk` | what is larger than an entry |
 //! | `garbage` | what a roll-up leaves behind |
+//! | [`unfinished`] | what a session leaves behind that was killed |
 //! | [`progress`] | how far a restore has come |
 //! | [`map`] | versioned keys and values on top |
 //! | [`history`] | what each commit of a map changed |
@@ -56,6 +57,7 @@ pub mod history;
 pub mod map;
 pub mod progress;
 pub mod register;
+pub mod unfinished;
 
 mod chunk;
 mod commit;

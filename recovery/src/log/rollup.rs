@@ -7,9 +7,9 @@
 
 use futures_util::stream::{self, StreamExt};
 
-use super::entry::{Chunks, Link, Manifest, Writer};
+use super::entry::{Chunks, Manifest};
 use super::garbage::Garbage;
-use super::{Log, Role, State, chunk, reader};
+use super::{Log, Role, State, reader};
 use crate::{RecoveryError, Slot};
 
 /// Deletes at once in [`Log::upkeep`].
@@ -67,13 +67,7 @@ impl Log {
         };
         self.drive_until(|state| state.lost(lead).map(Err).or(state.drained()))
             .await?;
-        let body = state();
-        let (body, records) = {
-            let state = self.state();
-            let left = state.cursor.left_behind();
-            let due = [state.due.items(), &left].concat();
-            (reader::write_snapshot(&due, &body), state.cursor.records)
-        };
+        let (body, records) = self.snapshot(&state());
         let snapshot = self.store(&body).await?;
         hold.snapshot = Some(snapshot);
         let mut state = self.state();
@@ -88,26 +82,11 @@ impl Log {
         Ok(())
     }
 
-    /// Has the first `drawn` chunks deleted that a session drew which is over, of up to so many bytes each, but for
-    /// those that the log names, or `named`. Only for who writes: then nothing of that session is still to come.
-    pub(crate) fn abandon(&self, session: Writer, drawn: u64, len: u64, named: &[Chunks]) {
-        let mut state = self.state();
-        let trail = state.cursor.trail.iter().filter_map(|item| match item {
-            Garbage::Chunks(chunks) => Some(chunks.entropy),
-            _ => None,
-        });
-        let named: Vec<_> = named
-            .iter()
-            .map(|chunks| chunks.entropy)
-            .chain(trail)
-            .collect();
-        let drawn = (1..=drawn).map(|n| chunk::entropy(session, n));
-        for entropy in drawn.filter(|entropy| !named.contains(entropy)) {
-            let last = Link::default();
-            state
-                .due
-                .push(Garbage::Chunks(Chunks { entropy, len, last }));
-        }
+    /// A snapshot of this state, with what is due behind it, and how many records it covers.
+    pub(super) fn snapshot(&self, state: &[u8]) -> (Vec<u8>, u64) {
+        let State { cursor, due, .. } = &*self.state();
+        let due = [due.items(), &cursor.left_behind()].concat();
+        (reader::write_snapshot(&due, state), cursor.records)
     }
 
     /// Takes this session's word that all that is due is deleted: an earlier one of this device saw it done, in

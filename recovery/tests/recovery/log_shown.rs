@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use larder_recovery::log::history::{Changed, Committed, history};
+use larder_recovery::log::history::{Changed, Committed};
 use larder_recovery::log::map::{Commit, Expect, Map, Write, blobs};
 use larder_recovery::log::register::Answer;
 use larder_recovery::log::{Look, Put, Registers};
@@ -13,18 +13,18 @@ use rand::rngs::StdRng;
 
 use crate::sea::Sea;
 
-async fn lead(registers: Arc<dyn Registers>, seed: u64) -> Result<Map, RecoveryError> {
+pub(crate) async fn lead(registers: Arc<dyn Registers>, seed: u64) -> Result<Map, RecoveryError> {
     let map = Map::open(registers, &mut StdRng::seed_from_u64(seed), None).await?;
     map.take_over().await?;
     Ok(map)
 }
 
-async fn commit(map: &Map, writes: impl Into<Vec<Write>>) {
+pub(crate) async fn commit(map: &Map, writes: impl Into<Vec<Write>>) {
     let committed = map.commit(Commit::of(writes)).await;
     committed.expect("no condition");
 }
 
-fn put(key: &str, len: usize) -> Write {
+pub(crate) fn put(key: &str, len: usize) -> Write {
     Write::put(key, Expect::Any, vec![7; len])
 }
 
@@ -46,8 +46,19 @@ async fn history_names_every_commit_since_the_newest_anchor_and_who_writes() {
     commit(&other, [Write::delete("a", Expect::Any)]).await;
 
     let rng = &mut StdRng::seed_from_u64(3);
-    let read = history(sea.registers(), rng, None).await;
-    let read = read.expect("an honest one");
+    let before = sea.requests();
+    let read = Map::open_with_history(sea.registers(), rng, None).await;
+    let (shown, read) = read.expect("an honest one");
+    let asked = sea.requests() - before;
+    Map::open(sea.registers(), rng, None)
+        .await
+        .expect("an honest one");
+    assert_eq!(
+        sea.requests() - before,
+        2 * asked,
+        "it costs no look-up more"
+    );
+    assert!(shown.get("b").await.expect("an honest one").version == 1);
     let changes = [
         vec![changed("a", Some(3)), changed("b", Some(20_000))],
         vec![changed("a", None)],
@@ -91,33 +102,6 @@ async fn what_an_earlier_session_saw_deleted_is_neither_looked_at_again_nor_carr
     // The snapshot says what was due when it was written.
     assert!(due(2, false).await);
     assert!(!due(3, true).await);
-}
-
-#[tokio::test]
-async fn what_a_killed_session_left_behind_is_deleted_and_what_the_map_names_is_not() {
-    let sea = Sea::calm();
-    let killed = lead(sea.registers(), 1).await.expect("an honest one");
-    commit(&killed, [put("kept", 3 * BODY_MAX)]).await;
-    let before = sea.full().len();
-    // Its second value is stored, and no commit names it.
-    let chunks = killed.log().store(&vec![8; 4 * BODY_MAX]).await;
-    assert!(chunks.is_ok());
-    assert_eq!(sea.full().len(), before + 4);
-    let session = killed.log().writer();
-    drop(killed);
-
-    let next = Map::open(sea.registers(), &mut StdRng::seed_from_u64(2), None).await;
-    let next = next.expect("an honest one");
-    let refused = next.abandon(session, 3, 4 * BODY_MAX as u64);
-    assert_eq!(refused, Err(RecoveryError::Following));
-    next.take_over().await.expect("an honest one");
-    next.abandon(session, 3, 4 * BODY_MAX as u64)
-        .expect("it writes");
-    while next.log().upkeep(100).await.expect("an honest one") {}
-    // One more is the seal.
-    assert_eq!(sea.full().len(), before + 1);
-    let kept = next.get("kept").await.expect("an honest one").value;
-    assert_eq!(kept, Some(vec![7; 3 * BODY_MAX]));
 }
 
 /// Says of every register that it was deleted, to whoever fills it, and that it is empty, to whoever asks.

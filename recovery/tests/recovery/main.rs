@@ -19,6 +19,7 @@ mod log_map;
 mod log_progress;
 mod log_provider;
 mod log_shown;
+mod log_unfinished;
 mod lss_rules;
 mod paid;
 mod payments;

@@ -66,6 +66,11 @@ async fn terms_may_change_with_the_epoch_and_not_within_one() {
     shelf.next_epoch();
     assert_eq!(provider.lookup(key).await, Ok(Looked::Absent));
     assert_eq!(provider.record().epoch, 1);
+    let signed = provider.signed_terms();
+    assert_eq!(
+        signed.verified(provider.server_key()),
+        Some(&provider.record())
+    );
     shelf.change_terms();
     assert!(matches!(
         provider.lookup(key).await,

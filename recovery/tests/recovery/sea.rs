@@ -31,9 +31,13 @@ struct State {
     messages: Vec<Message>,
     rng: StdRng,
     requests: u64,
-    /// After so many requests the power is cut; whether the last one still took effect.
-    cut: Option<(u64, bool)>,
+    power: Power,
 }
+
+/// What keeps one provider going, or several: after so many requests it is cut; whether the last one still took
+/// effect.
+#[derive(Clone, Default)]
+struct Power(Arc<Mutex<Option<(u64, bool)>>>);
 
 #[derive(Clone)]
 struct Message {
@@ -99,7 +103,7 @@ impl Sea {
             messages: Vec::new(),
             rng: StdRng::seed_from_u64(seed),
             requests: 0,
-            cut: None,
+            power: Power::default(),
         })))
     }
 
@@ -140,13 +144,19 @@ impl Sea {
         self.state().messages.len()
     }
 
+    /// Has the power go together with that of this one, and come back.
+    pub(crate) fn shares_power_with(&self, other: &Sea) {
+        let power = other.state().power.clone();
+        self.state().power = power;
+    }
+
     /// Cuts the power after so many requests, the last of which may take effect.
     pub(crate) fn cut_after(&self, requests: u64, last_counts: bool) {
-        self.state().cut = Some((requests, last_counts));
+        *self.state().power.lock() = Some((requests, last_counts));
     }
 
     pub(crate) fn power_is_back(&self) {
-        self.state().cut = None;
+        *self.state().power.lock() = None;
     }
 
     /// Requests that took effect.
@@ -252,20 +262,30 @@ fn deliver(mailbox: Option<Arc<Mutex<Mailbox>>>, answer: Result<Reply, RecoveryE
     }
 }
 
+impl Power {
+    fn lock(&self) -> MutexGuard<'_, Option<(u64, bool)>> {
+        self.0.lock().expect("no test panics in here")
+    }
+}
+
 impl State {
     fn serve_until_cut(&mut self, slot: Slot, request: &Request) -> Result<Reply, RecoveryError> {
-        match self.cut {
+        let cut = {
+            let mut power = self.power.lock();
+            let cut = *power;
+            *power = cut.map(|(more, last_counts)| match more {
+                0 => (0, false),
+                more => (more - 1, last_counts),
+            });
+            cut
+        };
+        match cut {
             Some((0, false)) => Err(lost_at_sea()),
             Some((0, true)) => {
-                self.cut = Some((0, false));
                 self.serve(slot, request);
                 Err(lost_at_sea())
             }
-            Some((more, last_counts)) => {
-                self.cut = Some((more - 1, last_counts));
-                Ok(self.serve(slot, request))
-            }
-            None => Ok(self.serve(slot, request)),
+            _ => Ok(self.serve(slot, request)),
         }
     }
 
@@ -401,11 +421,11 @@ pub(crate) fn run_with(
 
 /// Runs one task for so many steps, each of which is one message or one poll, and then drops it.
 /// Returns whether it was done.
-pub(crate) fn run_for(sea: &Sea, mut task: Task, steps: u64) -> bool {
+pub(crate) fn run_for(tide: &mut dyn FnMut() -> bool, mut task: Task, steps: u64) -> bool {
     for _ in 0..steps {
         match task.is_ready() {
             true => task.poll(),
-            false => _ = sea.tide(),
+            false => _ = tide(),
         }
     }
     task.future.is_none()

@@ -18,14 +18,18 @@
 //! | transactions are isolated | [`of_two_transactions_with_a_key_in_common_one_conflicts_whatever_the_order`] |
 //! | `listKeyVersions`: no values, newest created first, an update keeps its place, a key that comes back is new; `%` and `_` are wildcards | [`lists_by_prefix_newest_created_first_in_pages_and_updates_keep_their_place`] |
 //! | pages end exactly where the keys do; one of size 0 is empty; a bad token is refused | [`a_page_of_no_keys_is_empty_and_one_more_than_a_page_tells_whether_there_is_another`] |
+//! | a value has at most about 1 GiB | [`a_value_of_more_than_1_gib_is_refused_before_any_of_it_is_stored`] |
+//! | a conditional put whose answer is lost conflicts with itself when it is done again | [`a_conditional_put_whose_answer_is_lost_is_settled_where_vss_has_it_conflict_with_itself`] |
 //! | empty keys and values, keys of 600 characters | [`empty_keys_empty_values_and_keys_of_600_characters_are_allowed`] |
 //!
 //! Not rules of a map: accounts and `store_id` (a prefix), HTTP, authentication, versions below −1.
 
 use futures_util::future::join;
+use larder_recovery::RecoveryError;
 use larder_recovery::log::map::{Commit, CommitError, Count, Expect, Write};
 
-use crate::log_map::{alone, conflict, current, delete, has, put};
+use crate::log_map::{alone, conflict, current, delete, has, lead, put};
+use crate::sea::Sea;
 
 #[tokio::test]
 async fn version_0_inserts_and_nothing_else() {
@@ -265,4 +269,39 @@ async fn a_page_of_no_keys_is_empty_and_one_more_than_a_page_tells_whether_there
     assert_eq!(next[0].key, "a");
     // There is no bad page token: every number is a place.
     assert!(map.list_newest("", Some(0), 9).is_empty());
+}
+
+#[tokio::test]
+async fn a_value_of_more_than_1_gib_is_refused_before_any_of_it_is_stored() {
+    let sea = Sea::calm();
+    let map = lead(&sea, 1).await;
+    let before = sea.requests();
+    let (max, got) = (1 << 30, (1 << 30) + 1);
+    // Nobody writes to it, so it takes no memory.
+    let value = vec![0; got as usize];
+    let refused = map.commit(Commit::of([Write::put("k", Expect::Any, value)]));
+    let too_long = CommitError::Failed(RecoveryError::TooLong { max, got });
+    assert_eq!(refused.await, Err(too_long));
+    assert_eq!(sea.requests(), before);
+    assert_eq!(has(&map, "k").await, (0, None));
+}
+
+#[tokio::test]
+async fn a_conditional_put_whose_answer_is_lost_is_settled_where_vss_has_it_conflict_with_itself() {
+    for arrives in [false, true] {
+        let sea = Sea::calm();
+        let map = lead(&sea, 1).await;
+        sea.cut_after(0, arrives);
+        let lost = put(&map, "k", Expect::Version(0), "a").await;
+        let lost = matches!(
+            lost,
+            Err(CommitError::Failed(RecoveryError::Unreachable(_)))
+        );
+        assert!(lost, "{arrives}");
+        assert_eq!(has(&map, "k").await, (0, None), "nobody knows yet");
+        sea.power_is_back();
+        assert_eq!(map.flush().await, Ok(()));
+        assert_eq!(has(&map, "k").await, (1, Some("a".to_owned())));
+        assert_eq!(put(&map, "k", Expect::Version(1), "b").await, Ok(2));
+    }
 }

@@ -53,7 +53,8 @@ fn a_condition_that_another_device_broke_is_a_conflict_that_names_the_version() 
     assert_eq!(succeed(larder(&one).args(["get", "a"])), "2");
 
     // A version is never used twice, so nothing that came and went meets a condition.
-    succeed(larder(&one).args(["delete", "a", "--if-version", "2"]));
+    let deleted = json_of(&one, &["delete", "a", "--if-version", "2"]);
+    assert_eq!(deleted["version"], 3, "{deleted}");
     let (code, told) = put(&set, &two, "a", "x", &["--if-version", "2"]);
     assert_eq!(code, Some(4));
     assert_eq!(
@@ -106,9 +107,18 @@ fn the_log_names_what_each_commit_changed() {
         changed,
         [(1, "a", Some(1)), (2, "b", Some(2)), (3, "a", None)]
     );
+    // The list of storage nodes, which the first commit of all sets, is nobody's value.
+    let changed = commits.iter().map(|commit| &commit["providers_changed"]);
+    assert!(changed.eq([true, false, false].iter()), "{log}");
+    assert!(!log.to_string().contains("u0000"), "{log}");
     let printed = succeed(larder(&two).arg("log"));
     assert!(printed.contains("deleted a"), "{printed}");
+    assert!(printed.contains("1  storage nodes set"), "{printed}");
     assert!(printed.contains("another device wrote last"), "{printed}");
+    // It is read once. A look ahead may be called off before it is paid for, so not to the token.
+    let spent = |json: &Value| json["tokens_spent"].as_u64().expect("a number");
+    let listed = json_of(&two, &["list"]);
+    assert!(2 * spent(&log) < 3 * spent(&listed), "{log}, {listed}");
 }
 
 #[test]

@@ -3,11 +3,12 @@
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-use crate::by_hand::{Set, folder_names, random};
+use crate::by_hand::{Set, folder_names, json_of, random};
+use crate::by_hand_killed::{Counted, started_until};
 use crate::processes::{larder, run, succeed};
 
 fn complaint(output: &Output) -> (Option<i32>, String) {
@@ -178,4 +179,43 @@ fn an_output_that_nobody_reads_is_no_failure_and_a_full_disk_is_one() {
         assert_eq!(code, Some(1), "{args:?}: {text}");
         assert!(!text.contains("panicked"), "{args:?}: {text}");
     }
+}
+
+#[test]
+fn what_is_stored_is_stored_though_this_device_cannot_write_down_something_about_it() {
+    let set = Counted::start();
+    let wallet = set.path("wallet");
+    succeed(&mut set.put("a", b"small"));
+    let [receipts] = &folder_names(&wallet.join("receipts"))[..] else {
+        panic!("one file per storage node")
+    };
+    let receipts = wallet.join("receipts").join(receipts);
+    let known = wallet.join("known.json");
+    let large = random(5_000_000, 9);
+    for (file, version) in [(&receipts, 2), (&known, 3)] {
+        let mut put = set.put("a", &large);
+        let put = put.arg("--json").stdout(Stdio::piped());
+        // Chunks are under way: it has noted that it writes, and has yet to note what it wrote.
+        let put = started_until(150, &set.relay, put);
+        fs::remove_file(file).expect("it was there");
+        fs::create_dir(file).expect("a folder in its place");
+        let put = put.wait_with_output().expect("it ends");
+        let told: Value = serde_json::from_slice(&put.stdout).expect("one object");
+        let ended = (put.status.code(), &told["version"]);
+        assert_eq!(ended, (Some(0), &version.into()), "{told}");
+        let warnings = told["warnings"].to_string();
+        assert!(warnings.contains("could not be written"), "{warnings}");
+        fs::remove_dir(file).expect("it is empty");
+        // No other note is missing.
+        match file == &known {
+            false => assert_eq!(json_of(&wallet, &["status"])["bytes"], 5_000_000),
+            true => {
+                let kept = &json_of(&wallet, &["receipts"])["providers"][0]["kept"];
+                assert!(kept.as_u64() > Some(300), "{kept}");
+            }
+        }
+    }
+    succeed(set.larder().arg("restore"));
+    let read = run(set.larder().args(["get", "a"]));
+    assert!(read.stdout == large);
 }

@@ -4,40 +4,50 @@
 //! The moments are counted in onion messages that passed the relay, which runs in the test.
 
 use std::fs;
-use std::process::{Command, ExitStatus, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
-use larder_onion::{Relay, RelayConfig};
+use futures_util::future::join_all;
+use larder_onion::{CircuitsConfig, Relay, RelayConfig};
+use larder_protocol::Address;
+use larder_recovery::RootKey;
+use larder_recovery::log::OneProvider;
+use larder_recovery::log::map::{Commit, Expect, Map, Write};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
 
 use crate::by_hand::{folder_names, paid_as, random, voucher};
-use crate::processes::{field, larder, run, succeed};
-use crate::wallet::runtime;
+use crate::processes::{NodeProcess, field, larder, run, succeed};
+use crate::wallet::{Client, runtime};
 
 /// Messages that passed the relay so far.
 pub(crate) fn passed(relay: &Relay) -> u64 {
     relay.received().iter().map(|(_, messages)| messages).sum()
 }
 
-/// Runs a command and kills it after so many more messages, unless it ends before.
-pub(crate) fn killed_after(messages: u64, relay: &Relay, command: &mut Command) -> ExitStatus {
+/// Starts a command and returns after so many more messages, or when it has ended before.
+pub(crate) fn started_until(messages: u64, relay: &Relay, command: &mut Command) -> Child {
     let end = passed(relay) + messages;
     let mut child = command
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
         .spawn()
         .expect("the program was built with this test");
-    loop {
-        if let Some(status) = child.try_wait().expect("a child") {
-            return status;
-        }
-        if passed(relay) >= end {
-            child.kill().expect("a child");
-        }
+    while passed(relay) < end && child.try_wait().expect("a child").is_none() {
         std::thread::sleep(Duration::from_millis(1));
     }
+    child
+}
+
+/// Runs a command and kills it after so many more messages, unless it ends before.
+pub(crate) fn killed_after(messages: u64, relay: &Relay, command: &mut Command) -> ExitStatus {
+    let mut child = started_until(messages, relay, command.stdout(Stdio::null()));
+    child.kill().expect("a child");
+    child.wait().expect("a child")
 }
 
 #[test]
@@ -142,4 +152,108 @@ fn whatever_is_killed_what_was_acknowledged_is_there_and_the_wallet_works() {
     let (_, log) = node.process.terminate();
     let blobs = field(&log, "blobs");
     assert!(blobs < 150, "{blobs} blobs are left");
+}
+
+/// A relay in the test, a storage node that serves for free, and a wallet.
+pub(crate) struct Counted {
+    runtime: Runtime,
+    pub(crate) relay: Relay,
+    pub(crate) node: NodeProcess,
+    pub(crate) folder: TempDir,
+}
+
+impl Counted {
+    pub(crate) fn start() -> Self {
+        let runtime = runtime();
+        let relay = Relay::start(RelayConfig::loopback([9; 32]));
+        let relay = runtime.block_on(relay).expect("a port");
+        let folder = tempfile::tempdir().expect("a folder");
+        let node = paid_as("none", &folder.path().join("node"), relay.address());
+        let set = Counted {
+            runtime,
+            relay,
+            node,
+            folder,
+        };
+        let mut init = set.larder();
+        init.args(["init", "--provider", &set.node.address.to_string()]);
+        succeed(init.args(["--lsp", &set.relay.address().to_string()]));
+        set
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn larder(&self) -> Command {
+        larder(&self.path("wallet"))
+    }
+
+    /// A command that puts this.
+    pub(crate) fn put(&self, name: &str, content: &[u8]) -> Command {
+        fs::write(self.path("file"), content).expect("a file");
+        let mut put = self.larder();
+        put.args(["put", name]).arg(self.path("file"));
+        put
+    }
+
+    /// Ends the storage node; returns how many blobs it holds.
+    fn blobs(self) -> u64 {
+        field(&self.node.process.terminate().1, "blobs")
+    }
+}
+
+/// Commits from a second device, all at once.
+async fn commit_at_once(config: CircuitsConfig, address: &Address, root: &RootKey, values: usize) {
+    let client = Client::connect_without_tokens(config, address).await;
+    let registers = Arc::new(OneProvider::new(root, client.provider.clone()));
+    let map = Map::open(registers, &mut StdRng::seed_from_u64(1), None).await;
+    let map = map.expect("the storage node answers");
+    map.take_over().await.expect("the storage node answers");
+    let commits = (0..values).map(|n| {
+        let write = Write::put(format!("small/{n}"), Expect::Absent, vec![7; 4_000]);
+        map.commit(Commit::of([write]))
+    });
+    for committed in join_all(commits).await {
+        committed.expect("nobody else writes");
+    }
+}
+
+#[test]
+fn a_roll_up_of_a_megabyte_that_is_killed_leaves_no_blob_that_nothing_names() {
+    let set = Counted::start();
+    succeed(&mut set.put("a", b"small"));
+    let root = fs::read_to_string(set.path("wallet").join("root.key")).expect("a root key");
+    let root = root.trim().parse().expect("a root key");
+    let config = CircuitsConfig::new(vec![set.relay.address()]);
+    let address = set.node.address.clone();
+    let commits = commit_at_once(config, &address, &root, 250);
+    set.runtime.block_on(commits);
+
+    // About 180 messages read the map, and 130 store a snapshot of it, if something large is replaced.
+    let large = random(300_000, 7);
+    let mut kills = 0;
+    for messages in (175..=325).step_by(50) {
+        succeed(&mut set.put("a", &large));
+        let ended = killed_after(messages, &set.relay, &mut set.put("a", b"small"));
+        kills += u32::from(!ended.success());
+    }
+    assert!(kills > 2, "{kills} were cut short");
+    succeed(&mut set.put("a", &large));
+    succeed(&mut set.put("a", b"small"));
+    // The snapshot, its anchor, and what was written behind it.
+    let blobs = set.blobs();
+    assert!((62..75).contains(&blobs), "{blobs} blobs are left");
+}
+
+#[test]
+fn a_restore_from_the_start_does_not_forget_what_a_killed_put_left_behind() {
+    let set = Counted::start();
+    succeed(&mut set.put("a", b"small"));
+    let ended = killed_after(150, &set.relay, &mut set.put("b", &random(5_000_000, 8)));
+    assert!(!ended.success());
+    succeed(set.larder().args(["restore", "--from-start"]));
+    succeed(&mut set.put("a", b"again"));
+    let blobs = set.blobs();
+    assert!(blobs < 15, "{blobs} blobs are left");
 }

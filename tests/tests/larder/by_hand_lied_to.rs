@@ -1,5 +1,7 @@
 //! `larder` with a storage node that answers what it likes, under its own good signature.
 
+use std::path::PathBuf;
+
 use larder_onion::{PeerAddress, Service, ServiceConfig};
 use larder_protocol::{
     Address, BlobHash, Call, Done, NodeId, Receipt, Record, Refusal, Reply, Request, SizeClass,
@@ -7,8 +9,11 @@ use larder_protocol::{
 };
 use secp256k1::{Keypair, SECP256K1, SecretKey};
 use serde_json::Value;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
 
-use crate::processes::{larder, relay, run, succeed};
+use crate::by_hand::json_of;
+use crate::processes::{RelayProcess, larder, relay, run, succeed};
 use crate::wallet::runtime;
 
 type Outcome = Result<Done, Refusal>;
@@ -18,10 +23,10 @@ fn keypair(byte: u8) -> Keypair {
     Keypair::from_secret_key(SECP256K1, &secret)
 }
 
-/// A storage node that says whatever `lie` says.
+/// A storage node that says whatever `lie` says, which may change its terms.
 async fn liar(
     lsp: PeerAddress,
-    lie: impl Fn(&Call) -> Outcome + Send + 'static,
+    lie: impl Fn(&Call, &mut Record) -> Outcome + Send + 'static,
 ) -> (Service, Address) {
     let mut config = ServiceConfig::new([8; 32]);
     config.connect_to = vec![lsp];
@@ -29,7 +34,7 @@ async fn liar(
     service.wait_connected().await;
     let node_id: NodeId = service.node_id();
     let (server, signer) = (keypair(1), keypair(2));
-    let record = Record {
+    let mut record = Record {
         server_key: server.public_key().into(),
         receipt_key: signer.public_key().into(),
         node_id,
@@ -49,7 +54,7 @@ async fn liar(
             };
             let outcome = match request.call {
                 Call::Info => Ok(Done::Info(Box::new(record.clone().sign(&server)))),
-                _ => lie(&request.call),
+                _ => lie(&request.call, &mut record),
             };
             let mut reply = Reply::bare(outcome);
             reply.receipt = Reply::finding(&request.subject(), &reply.outcome, stored)
@@ -62,30 +67,49 @@ async fn liar(
     (service, address)
 }
 
-/// Puts twice under one name; returns the exit code and the result of the second put.
-fn put_twice(lie: impl Fn(&Call) -> Outcome + Send + 'static) -> (Option<i32>, Value) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let relay = relay();
-    let runtime = runtime();
-    let (_service, address) = runtime.block_on(liar(relay.peer, lie));
-    let wallet = folder.path().join("wallet");
-    let mut init = larder(&wallet);
-    init.args(["init", "--provider", &address.to_string()])
-        .args(["--lsp", &relay.peer.to_string()]);
-    succeed(&mut init);
-    let put = || run(larder(&wallet).args(["--json", "put", "a", "/dev/null"]));
-    put();
-    let second = put();
-    let json = serde_json::from_slice(&second.stdout).expect("one object");
-    (second.status.code(), json)
+/// A wallet that has nobody else.
+struct LiedTo {
+    folder: TempDir,
+    relay: RelayProcess,
+    _service: Service,
+    _runtime: Runtime,
+}
+
+impl LiedTo {
+    fn by(lie: impl Fn(&Call, &mut Record) -> Outcome + Send + 'static) -> Self {
+        let (relay, runtime) = (relay(), runtime());
+        let (service, address) = runtime.block_on(liar(relay.peer, lie));
+        let set = LiedTo {
+            folder: tempfile::tempdir().expect("a folder"),
+            relay,
+            _service: service,
+            _runtime: runtime,
+        };
+        let mut init = larder(&set.wallet());
+        init.args(["init", "--provider", &address.to_string()])
+            .args(["--lsp", &set.relay.peer.to_string()]);
+        succeed(&mut init);
+        set
+    }
+
+    fn wallet(&self) -> PathBuf {
+        self.folder.path().join("wallet")
+    }
+
+    fn put(&self) -> (Option<i32>, Value) {
+        let put = run(larder(&self.wallet()).args(["--json", "put", "a", "/dev/null"]));
+        let json = serde_json::from_slice(&put.stdout).expect("one object");
+        (put.status.code(), json)
+    }
 }
 
 #[test]
 fn a_put_that_is_told_taken_and_empty_in_turn_ends() {
-    let (code, json) = put_twice(|call| match call {
+    let set = LiedTo::by(|call, _| match call {
         Call::Insert(_) => Err(Refusal::Deleted),
         _ => Err(Refusal::Absent),
     });
+    let (code, json) = set.put();
     assert_eq!(code, Some(1));
     let error = json["error"].as_str().expect("text");
     assert!(error.contains("misbehaves"), "{error}");
@@ -93,11 +117,28 @@ fn a_put_that_is_told_taken_and_empty_in_turn_ends() {
 
 #[test]
 fn a_storage_node_that_shows_less_than_it_acknowledged_is_not_believed() {
-    let (code, json) = put_twice(|call| match call {
+    let set = LiedTo::by(|call, _| match call {
         Call::Insert(_) => Ok(Done::Inserted),
         _ => Err(Refusal::Absent),
     });
+    assert_eq!(set.put().0, Some(0));
+    let (code, json) = set.put();
     assert_eq!(code, Some(1));
     let error = json["error"].as_str().expect("text");
     assert!(error.contains("an older state"), "{error}");
+}
+
+#[test]
+fn receipts_of_an_epoch_that_began_during_a_command_can_be_checked() {
+    let set = LiedTo::by(|call, record| match call {
+        Call::Insert(_) => {
+            record.epoch = 1;
+            Ok(Done::Inserted)
+        }
+        _ => Err(Refusal::Absent),
+    });
+    assert_eq!(set.put().0, Some(0));
+    let kept = &json_of(&set.wallet(), &["receipts"])["providers"][0];
+    // A seal and an entry.
+    assert_eq!((&kept["kept"], &kept["proven"]), (&2.into(), &2.into()));
 }

@@ -31,6 +31,10 @@ fn a_storage_node_that_goes_back_is_convicted_by_its_own_receipts() {
         (&verified["asked"], &verified["convictions"]),
         (&4.into(), &0.into())
     );
+    assert_eq!(
+        (&verified["deleted"], &verified["missing"]),
+        (&0.into(), &0.into())
+    );
 
     // One that was changed proves nothing.
     let [file] = &folder_names(&wallet.join("receipts"))[..] else {
@@ -42,16 +46,46 @@ fn a_storage_node_that_goes_back_is_convicted_by_its_own_receipts() {
     forged["stored"][0]["epoch"] = 7.into();
     fs::write(&file, forged.to_string()).expect("written");
     assert_eq!(json_of(&wallet, &["receipts"])["providers"][0]["proven"], 3);
-    fs::write(&file, written).expect("written");
 
     assert!(node.process.terminate().0.success());
-    fs::remove_dir_all(path("node")).expect("removed");
+    fs::rename(path("node"), path("newer")).expect("moved");
     copy(&path("older"), &path("node"));
+    let node = larderd(&path("node"), &[relay.peer]);
+    // Nor does it prove what is missing, which is said all the same, and again until it is back.
+    for receipt in forged["stored"].as_array_mut().expect("a list") {
+        receipt["epoch"] = 7.into();
+    }
+    fs::write(&file, forged.to_string()).expect("written");
+    for args in [&["receipts", "verify"][..], &["receipts"]] {
+        let missing = run(larder(&wallet).arg("--json").args(args));
+        let json: Value = serde_json::from_slice(&missing.stdout).expect("one object");
+        let row = &json["providers"][0];
+        assert_eq!(missing.status.code(), Some(6), "{json}");
+        assert_eq!(
+            (&row["missing"], &row["convictions"]),
+            (&2.into(), &0.into())
+        );
+        let text = String::from_utf8(run(larder(&wallet).args(args)).stdout).expect("text");
+        let said = "2 blob(s) are missing and no receipt proves it";
+        assert!(text.contains(said), "{text}");
+    }
+    assert!(node.process.terminate().0.success());
+    fs::rename(path("node"), path("lost")).expect("moved");
+    fs::rename(path("newer"), path("node")).expect("moved");
+    let node = larderd(&path("node"), &[relay.peer]);
+    let found = json_of(&wallet, &["receipts", "verify"]);
+    assert_eq!(found["providers"][0]["missing"], 0);
+
+    fs::write(&file, written).expect("written");
+    assert!(node.process.terminate().0.success());
+    fs::remove_dir_all(path("node")).expect("removed");
+    fs::rename(path("lost"), path("node")).expect("moved");
     let _node = larderd(&path("node"), &[relay.peer]);
     let convicted = run(larder(&wallet).args(["--json", "receipts", "verify"]));
     assert_eq!(convicted.status.code(), Some(1));
     let json: Value = serde_json::from_slice(&convicted.stdout).expect("one object");
     assert_eq!(json["providers"][0]["convictions"], 2, "{json}");
+    assert_eq!(json["providers"][0]["missing"], 0, "{json}");
 
     // The proof stays, and who relies on that storage node is told.
     let listed = run(larder(&wallet).args(["--json", "providers"]));

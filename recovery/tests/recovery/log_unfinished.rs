@@ -1,0 +1,131 @@
+//! A session is killed between the chunks of a value and the entry that names them: nothing stays behind.
+
+use larder_recovery::log::map::{Commit, Map, Write};
+use larder_recovery::log::unfinished::Unfinished;
+use larder_recovery::seal::BODY_MAX;
+use larder_recovery::{RecoveryError, Slot};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use crate::log_shown::{commit, lead, put};
+use crate::sea::Sea;
+
+/// What survives a device.
+type File = Vec<[u8; 40]>;
+
+fn keep(file: &mut File, unfinished: Unfinished) {
+    file.push(unfinished.to_bytes());
+}
+
+fn read(file: &File) -> impl Iterator<Item = Unfinished> {
+    let read = |bytes: &[u8; 40]| Unfinished::from_bytes(bytes).expect("it was written");
+    file.iter().map(read)
+}
+
+async fn next(sea: &Sea, seed: u64) -> Map {
+    let led = lead(sea.registers(), seed).await;
+    led.expect("an honest one")
+}
+
+async fn tidy(map: &Map) {
+    while map.log().upkeep(100).await.expect("an honest one") {}
+}
+
+fn unnamed(sea: &Sea, map: &Map) -> Vec<Slot> {
+    let named = map.slots();
+    let mut full = sea.full();
+    full.retain(|slot| !named.contains(slot));
+    full
+}
+
+/// Everything that is stored in chunks: values, a record, a snapshot.
+async fn life(sea: Sea, file: &mut File) -> Result<(), RecoveryError> {
+    let stored = async |map: &Map, writes: Vec<Write>| {
+        let stored = map.commit(Commit::of(writes)).await;
+        stored.map_err(|_| RecoveryError::Following)
+    };
+    let map = lead(sea.registers(), 1).await?;
+    let large = |count: usize| put("large", count * BODY_MAX);
+    keep(file, map.unfinished(2, 4 * BODY_MAX as u64));
+    stored(&map, vec![large(3)]).await?;
+    stored(&map, vec![large(4)]).await?;
+    keep(file, map.unfinished(1, 2 * BODY_MAX as u64));
+    let many = (0..6).map(|n| put(&format!("small/{n}"), 4_000));
+    stored(&map, many.collect()).await?;
+    keep(file, map.unfinished(1, map.snapshot_len()));
+    map.roll_up().await?;
+    while map.log().upkeep(5).await? {}
+    file.clear();
+    Ok(())
+}
+
+#[tokio::test]
+async fn at_whatever_request_a_session_is_killed_the_next_one_leaves_nothing_that_nothing_names() {
+    let whole = Sea::calm();
+    let done = life(whole.clone(), &mut File::new()).await;
+    done.expect("nobody kills it");
+    let mut found = 0;
+    for cut in 0..whole.requests() {
+        for last_counts in [false, true] {
+            let (sea, mut file) = (Sea::calm(), File::new());
+            sea.cut_after(cut, last_counts);
+            assert!(life(sea.clone(), &mut file).await.is_err());
+            sea.power_is_back();
+            let heir = next(&sea, 2).await;
+            // What is due by the log alone.
+            tidy(&heir).await;
+            found += unnamed(&sea, &heir).len();
+            for unfinished in read(&file) {
+                heir.abandon(unfinished).expect("it writes");
+            }
+            tidy(&heir).await;
+            assert_eq!(unnamed(&sea, &heir), [], "{cut}, done: {last_counts}");
+        }
+    }
+    assert!(found > 0, "nothing was ever left behind");
+}
+
+#[tokio::test]
+async fn what_the_map_names_is_not_deleted_with_what_it_does_not() {
+    let sea = Sea::calm();
+    let killed = next(&sea, 1).await;
+    let unfinished = killed.unfinished(2, 4 * BODY_MAX as u64);
+    commit(&killed, [put("kept", 3 * BODY_MAX)]).await;
+    let before = sea.full().len();
+    // Its second value is stored, and no commit names it.
+    let chunks = killed.log().store(&vec![8; 4 * BODY_MAX]).await;
+    assert!(chunks.is_ok());
+    assert_eq!(sea.full().len(), before + 4);
+    drop(killed);
+
+    let next = Map::open(sea.registers(), &mut StdRng::seed_from_u64(2), None).await;
+    let next = next.expect("an honest one");
+    assert_eq!(next.abandon(unfinished), Err(RecoveryError::Following));
+    next.take_over().await.expect("an honest one");
+    next.abandon(unfinished).expect("it writes");
+    tidy(&next).await;
+    // One more is the seal.
+    assert_eq!(sea.full().len(), before + 1);
+    let kept = next.get("kept").await.expect("an honest one").value;
+    assert_eq!(kept, Some(vec![7; 3 * BODY_MAX]));
+}
+
+#[tokio::test]
+async fn what_was_abandoned_is_remembered_over_a_roll_up_and_another_death() {
+    let sea = Sea::calm();
+    let killed = next(&sea, 1).await;
+    let unfinished = [0, 4 * BODY_MAX as u64].map(|len| killed.unfinished(1, len));
+    let chunks = killed.log().store(&vec![8; 4 * BODY_MAX]).await;
+    assert!(chunks.is_ok());
+    drop(killed);
+    let heir = next(&sea, 2).await;
+    for unfinished in unfinished {
+        heir.abandon(unfinished).expect("it writes");
+    }
+    heir.roll_up().await.expect("an honest one");
+    drop(heir);
+    let last = next(&sea, 3).await;
+    assert!(!unnamed(&sea, &last).is_empty());
+    tidy(&last).await;
+    assert_eq!(unnamed(&sea, &last), []);
+}
