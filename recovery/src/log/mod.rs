@@ -255,6 +255,16 @@ impl Log {
         all.flat_map(Garbage::slots).collect()
     }
 
+    /// Those of [`slots`](Log::slots) that nothing is known to be in yet: another device may fill them at any time, so
+    /// who copies the rest once has to come back for these.
+    #[must_use]
+    pub fn ahead(&self) -> Vec<Slot> {
+        let cursor = &self.state().cursor;
+        (0..cursor::WINDOW as u64)
+            .map(|at| cursor.slot(at))
+            .collect()
+    }
+
     /// Reads on, as a device that does not write. A device that writes learns nothing new here.
     ///
     /// # Errors

@@ -23,6 +23,7 @@ mod lss_rules;
 mod paid;
 mod payments;
 mod purchases;
+mod quorum_changes;
 mod quorum_deletes;
 mod quorum_faults;
 mod quorum_histories;
