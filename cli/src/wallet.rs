@@ -20,7 +20,7 @@ pub(crate) use folder::Folder;
 pub(crate) use known::Known;
 pub(crate) use name::check_name;
 pub(crate) use online::{Member, Online};
-pub(crate) use provider_list::{version as provider_list_version, write as write_provider_list};
+pub(crate) use provider_list::{read as read_provider_list, write as write_provider_list};
 pub(crate) use restores::Restores;
 pub(crate) use session::Session;
 pub(crate) use settings::{Settings, check_providers};

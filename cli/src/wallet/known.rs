@@ -3,11 +3,11 @@
 //! All of it can be learned again, with `larder restore`. As long as it is there it is a hint for where the
 //! newest anchor is, and the measure by which a storage node is caught that shows an older state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::Path;
 
-use larder_protocol::Address;
+use larder_protocol::{Address, ServerKey};
 use larder_recovery::breakglass::Extent;
 use larder_recovery::log::Writer;
 use larder_recovery::log::map::Map;
@@ -29,6 +29,12 @@ pub(crate) struct Known {
     epochs: BTreeMap<String, u32>,
     /// The generation whose garbage this device has seen deleted.
     tidied: Option<u64>,
+    /// Storage nodes that have missed some of those deletes, by server key.
+    #[serde(default)]
+    owed: BTreeSet<String>,
+    /// The version of the list of storage nodes whose addresses this device goes by.
+    #[serde(default)]
+    pub(crate) list: u64,
     /// What this device last signed with.
     writer: Option<String>,
     /// Sessions that may have left chunks behind: those that were killed, and the present one.
@@ -54,6 +60,15 @@ struct Writing {
     session: String,
     /// Bytes of its value.
     len: u64,
+}
+
+/// Whom a session has to repeat deletes for that earlier ones have done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owed {
+    Nobody,
+    /// Those that have missed some do not answer now either.
+    Away,
+    Here,
 }
 
 impl Known {
@@ -132,8 +147,40 @@ impl Known {
         self.tidied == Some(generation)
     }
 
-    pub(crate) fn tidied(&mut self, generation: u64) {
+    /// Whether one of these has missed deletes that this device has seen done.
+    pub(crate) fn owed(&self, online: &Online) -> Owed {
+        let owed = |server: &ServerKey| self.owed.contains(&server.to_string());
+        let mut members = online.members.iter();
+        let mut there = online.connected();
+        match members.any(|member| owed(member.address.server_key())) {
+            true if there.any(|connection| owed(connection.provider.server_key())) => Owed::Here,
+            true => Owed::Away,
+            false => Owed::Nobody,
+        }
+    }
+
+    /// A session has deleted all that was to be deleted in this generation, but for what it has put off; these have missed
+    /// some of it. What killed sessions left behind stays noted until nobody has.
+    pub(crate) fn tidied(
+        &mut self,
+        generation: u64,
+        session: Writer,
+        has_put_off: bool,
+        missed: impl IntoIterator<Item = ServerKey>,
+    ) {
         self.tidied = Some(generation);
+        if !has_put_off {
+            self.owed.clear();
+        }
+        let missed = missed.into_iter().map(|server| server.to_string());
+        self.owed.extend(missed);
+        match self.owed.is_empty() {
+            true => self.writing.clear(),
+            false => {
+                let session = hex::encode(session.0);
+                self.writing.retain(|writing| writing.session != session);
+            }
+        }
     }
 
     pub(crate) fn wrote_as(&mut self, writer: Writer) {
@@ -156,11 +203,6 @@ impl Known {
         let mut killed: Vec<_> = self.writing.iter().filter_map(read).collect();
         killed.retain(|(session, _)| *session != present);
         killed
-    }
-
-    /// Nothing is left behind any more.
-    pub(crate) fn ended(&mut self) {
-        self.writing.clear();
     }
 
     /// Whether a session of this device signs like this.
@@ -193,7 +235,7 @@ mod tests {
         assert_eq!(Known::load(&path).unwrap(), None);
         let mut known = Known::default();
         known.wrote_as(Writer([7; 16]));
-        known.tidied(3);
+        known.tidied(3, Writer([4; 16]), false, []);
         known.begin(Writer([5; 16]), 7);
         known.begin(Writer([6; 16]), 8);
         known.save(&path).unwrap();

@@ -6,14 +6,16 @@
 
 use std::sync::Arc;
 
-use larder_protocol::Address;
+use larder_protocol::{Address, ServerKey};
 use larder_recovery::RecoveryError;
 use larder_recovery::breakglass::Extent;
+use larder_recovery::log::Writer;
 use larder_recovery::log::map::{self, Commit, CommitError, Expect, Listed, Map, Write};
 use larder_recovery::quorum::Quorum;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+use super::known::Owed;
 use super::name::is_name;
 use super::online::Online;
 use super::restores::Restores;
@@ -47,6 +49,12 @@ pub(crate) struct Session {
     pub(crate) online: Online,
     pub(crate) quorum: Arc<Quorum>,
     pub(crate) map: Map,
+    /// The version of the list of storage nodes that this session goes by.
+    list: u64,
+    /// Sessions of this device that were killed, and what they were about to write, in bytes.
+    killed: Vec<(Writer, u64)>,
+    /// Whether deletes are left to a later session, as nobody answers who has missed them.
+    has_put_off: bool,
     /// Blobs of values that were replaced or deleted.
     freed: u64,
 }
@@ -73,21 +81,20 @@ impl Session {
         let mut list = wallet.settings.providers.clone();
         let mut online = None;
         for _ in 0..ROUNDS {
-            let session =
+            let mut session =
                 Session::read(wallet, &list, online.take(), restores.as_deref_mut()).await?;
-            match provider_list::read(&session.map).await? {
-                Some(named) if !provider_list::is_same(&named, &list) => {
-                    list = named;
+            if let Some(named) = provider_list::read(&session.map).await? {
+                let reached = named.reached(&session.online, wallet.known.as_ref());
+                if reached != list {
+                    list = reached;
                     online = Some(session.online);
+                    continue;
                 }
-                _ => {
-                    if let Some(known) = &wallet.known {
-                        session.map.log().reaches(known.records)?;
-                    }
-                    wallet.change_providers(list)?;
-                    return Ok(session);
-                }
+                session.list = named.version;
             }
+            session.shows_all(wallet)?;
+            wallet.change_providers(list)?;
+            return Ok(session);
         }
         Err(CliError::Failed(
             "the storage nodes name others again and again: another device is changing them"
@@ -101,7 +108,17 @@ impl Session {
         list: &[Address],
         before: Option<Online>,
     ) -> Result<Self, CliError> {
-        Session::read(wallet, list, before, None).await
+        let session = Session::read(wallet, list, before, None).await?;
+        session.shows_all(wallet)?;
+        Ok(session)
+    }
+
+    /// Refuses a state that is older than what this device has seen.
+    fn shows_all(&self, wallet: &Wallet) -> Result<(), CliError> {
+        match &wallet.known {
+            Some(known) => Ok(self.map.log().reaches(known.records)?),
+            None => Ok(()),
+        }
     }
 
     async fn read(
@@ -126,18 +143,26 @@ impl Session {
         };
         let quorum = Arc::new(quorum);
         let map = Map::open(quorum.clone(), &mut StdRng::from_os_rng(), hint).await?;
-        let log = map.log();
-        if wallet
-            .known
-            .as_ref()
-            .is_some_and(|known| known.is_tidy(log.generation()))
+        let mut has_put_off = false;
+        if let Some(known) = &wallet.known
+            && known.is_tidy(map.log().generation())
         {
-            log.assume_tidy();
+            match known.owed(&online) {
+                Owed::Nobody => map.log().assume_tidy(),
+                Owed::Away => {
+                    map.log().put_off();
+                    has_put_off = true;
+                }
+                Owed::Here => {}
+            }
         }
         Ok(Session {
             online,
             quorum,
             map,
+            list: wallet.known.as_ref().map_or(0, |known| known.list),
+            killed: Vec::new(),
+            has_put_off,
             freed: 0,
         })
     }
@@ -182,22 +207,21 @@ impl Session {
             return self.conflict(name, before);
         }
         let len = write.value.as_ref().map_or(0, |value| value.len() as u64);
-        let session = self.map.log().writer();
-        let known = wallet.known.get_or_insert_default();
-        let killed = known.killed(session);
-        known.begin(session, len.max(SNAPSHOT));
-        wallet.save()?;
+        self.begin(wallet, len)?;
         for _ in 0..ROUNDS {
-            self.take_over().await?;
-            for (session, len) in &killed {
-                self.map.abandon(*session, DRAWN, *len)?;
-            }
+            // They may have been changed since the session began.
+            self.take_over(&[&self.list()]).await?;
             let before = self.version(name).await?;
             let old = self.value(name);
             let mut writes = vec![write.clone()];
-            if provider_list::read(&self.map).await?.is_none() {
-                let list = self.list();
-                writes.push(provider_list::write(&list, Expect::Absent));
+            let list = self.list();
+            match provider_list::read(&self.map).await? {
+                None => writes.push(provider_list::write(&list, Expect::Absent)),
+                // One has moved, as this device knows and no other one has written meanwhile.
+                Some(named) if named.list != list && named.version == self.list => {
+                    writes.push(provider_list::write(&list, Expect::Version(named.version)));
+                }
+                Some(_) => {}
             }
             match self.map.commit(Commit::of(writes)).await {
                 Ok(_) => {}
@@ -232,11 +256,27 @@ impl Session {
         })
     }
 
-    /// Reads on to the end and writes from now on.
-    pub(crate) async fn take_over(&self) -> Result<(), CliError> {
+    /// Notes, before it stores anything, that this session is about to write so many bytes: if it is killed, the
+    /// next one deletes what it leaves behind.
+    pub(crate) fn begin(&mut self, wallet: &mut Wallet, len: u64) -> Result<(), CliError> {
+        let session = self.map.log().writer();
+        let known = wallet.known.get_or_insert_default();
+        if !self.has_put_off {
+            self.killed = known.killed(session);
+        }
+        known.begin(session, len.max(SNAPSHOT));
+        wallet.save()
+    }
+
+    /// Reads on to the end and writes from now on, if the map names one of these lists of storage nodes. What was left
+    /// behind by sessions that were killed is due.
+    pub(crate) async fn take_over(&self, lists: &[&[Address]]) -> Result<(), CliError> {
         self.map.take_over().await?;
-        // They may have been changed since the session began.
-        self.require(&self.list()).await
+        self.require(lists).await?;
+        for (session, len) in &self.killed {
+            self.map.abandon(*session, DRAWN, *len)?;
+        }
+        Ok(())
     }
 
     /// The version that a name has, or had when it was deleted.
@@ -247,10 +287,13 @@ impl Session {
         })
     }
 
-    /// Refuses to go on when the map names other storage nodes than these.
-    pub(crate) async fn require(&self, list: &[Address]) -> Result<(), CliError> {
-        let named = provider_list::read(&self.map).await?;
-        match named.is_none_or(|named| provider_list::is_same(&named, list)) {
+    /// Refuses to go on when the map names other storage nodes than one of these lists.
+    pub(crate) async fn require(&self, lists: &[&[Address]]) -> Result<(), CliError> {
+        let Some(named) = provider_list::read(&self.map).await? else {
+            return Ok(());
+        };
+        let mut lists = lists.iter();
+        match lists.any(|list| provider_list::is_same(&named.list, list)) {
             true => Ok(()),
             false => Err(CliError::ProvidersChanged),
         }
@@ -298,11 +341,19 @@ impl Session {
     /// Ends a session that wrote: brings all storage nodes up to date in what it wrote, and shortens a log that has
     /// become long. What is stored is stored, whatever comes of this; so it warns at worst.
     pub(crate) async fn finish(self, wallet: &mut Wallet) -> Result<(Bill, Vec<String>), CliError> {
-        let tidied = self.tidy(wallet).await.err();
+        let tidied = self.tidy().await.err();
         let caught_up = match self.online.members.len() {
             1 => None,
             _ => self.quorum.catch_up().await.err(),
         };
+        let known = wallet.known.get_or_insert_default();
+        known.wrote_as(self.map.log().writer());
+        known.wrote_at = Some(now());
+        if let (None, None) = (&tidied, &caught_up) {
+            let log = self.map.log();
+            let missed = self.missed_deletes();
+            known.tidied(log.generation(), log.writer(), self.has_put_off, missed);
+        }
         let failed = [tidied, caught_up].into_iter().flatten();
         let mut warnings: Vec<String> = failed
             .map(|error| {
@@ -312,32 +363,34 @@ impl Session {
             .collect();
         warnings.extend(self.troubles());
         warnings.extend(self.unrestorable());
-        wallet
-            .known
-            .get_or_insert_default()
-            .wrote_as(self.map.log().writer());
         let bill = self.close(wallet).await?;
         Ok((bill, warnings))
     }
 
-    async fn tidy(&self, wallet: &mut Wallet) -> Result<(), RecoveryError> {
+    /// Those that have to be told again what was deleted.
+    fn missed_deletes(&self) -> impl Iterator<Item = ServerKey> {
+        let members = self.online.members.iter().zip(self.quorum.undeleted());
+        let missed = members.filter(|(_, undeleted)| *undeleted > 0);
+        missed.map(|(member, _)| *member.address.server_key())
+    }
+
+    async fn tidy(&self) -> Result<(), RecoveryError> {
         let log = self.map.log();
         if log.length() >= ROLL_UP_AT || self.freed >= ROLL_UP_FOR {
             self.map.roll_up().await?;
         }
         // This program ends now, so nothing is spread over time; the order is shuffled.
         while log.upkeep(DELETES).await? {}
-        let known = wallet.known.get_or_insert_default();
-        known.tidied(log.generation());
-        known.ended();
-        known.wrote_at = Some(now());
         Ok(())
     }
 
     /// Ends a session, and remembers what it has learned.
     pub(crate) async fn close(self, wallet: &mut Wallet) -> Result<Bill, CliError> {
         let values = self.values("");
+        let named = provider_list::read(&self.map).await?;
+        let named = named.filter(|named| named.list == self.list());
         let known = wallet.known.get_or_insert_default();
+        known.list = named.map_or(self.list, |named| named.version);
         known.learn(&self.map, &self.online);
         known.values = values.len() as u64;
         known.bytes = values.iter().map(|value| value.size).sum();

@@ -89,7 +89,7 @@ use writer::Tail;
 pub(crate) use entry::take;
 pub use entry::{Chunks, Link, Writer};
 pub use reader::News;
-pub use register::{Look, OneProvider, Put, Registers};
+pub use register::{Look, OneProvider, Put, ReadOnly, Registers};
 pub(crate) use replay::{Replay, replay};
 
 /// What tells a writer that another one has taken over.

@@ -71,7 +71,7 @@ impl Log {
         let (body, records) = {
             let state = self.state();
             let left = state.cursor.left_behind();
-            let due = [state.due.items(), &left].concat();
+            let due = [state.due.all(), left].concat();
             (reader::write_snapshot(&due, &body), state.cursor.records)
         };
         let snapshot = self.store(&body).await?;
@@ -114,6 +114,12 @@ impl Log {
     /// this generation, and need not look again.
     pub fn assume_tidy(&self) {
         self.state().due.clear();
+    }
+
+    /// Leaves all that is due so far to a later session, as when a provider that has missed those deletes does not answer
+    /// yet. A roll-up hands it on.
+    pub fn put_off(&self) {
+        self.state().due.put_off();
     }
 
     /// Deletes up to so many of the registers that roll-ups left behind, and returns whether any are left.

@@ -77,6 +77,13 @@ impl Quorum {
         missed.collect()
     }
 
+    /// Deletes that each provider, in their order, has not acknowledged to this session.
+    #[must_use]
+    pub fn undeleted(&self) -> Vec<usize> {
+        let undeleted = self.members.iter().map(|member| member.undeleted().len());
+        undeleted.collect()
+    }
+
     /// Brings every provider up to date in what it has not acknowledged to this session, deletes included. What it
     /// missed before, or lost, is in [`Map::slots`](crate::log::map::Map::slots): [heal](Quorum::heal) those.
     ///
