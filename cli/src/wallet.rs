@@ -9,6 +9,7 @@ mod provider_list;
 mod restores;
 mod session;
 mod settings;
+mod stagger;
 mod start;
 
 use std::fs::File;

@@ -194,7 +194,15 @@ impl Quorum {
     }
 
     async fn erase(&self, place: Slot) -> Result<Removed, RecoveryError> {
-        let deletes = self.members.iter().map(|member| member.delete(place));
+        let pauses = self.stagger.pauses(self.members.len());
+        let deletes = self
+            .members
+            .iter()
+            .zip(pauses)
+            .map(|(member, pause)| async move {
+                pause.await;
+                member.delete(place).await
+            });
         let removed = join_all(deletes).await;
         let reached = removed.iter().flatten();
         let all = [Removed::Now, Removed::Before];

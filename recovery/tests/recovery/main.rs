@@ -28,6 +28,7 @@ mod quorum_deletes;
 mod quorum_faults;
 mod quorum_histories;
 mod quorum_of_one;
+mod quorum_stagger;
 mod reach;
 mod reach_key;
 mod receipts;
