@@ -176,7 +176,7 @@ async fn change(
         .heal(slots.iter().copied())
         .await?;
 
-    let mut session = Session::over(&wallet, &list, Some(online)).await?;
+    let session = Session::over(&wallet, &list, Some(online)).await?;
     session.require(&lists).await?;
     session.begin(&mut wallet, 0)?;
     session.take_over(&lists).await?;

@@ -229,6 +229,22 @@ mod tests {
     }
 
     #[test]
+    fn what_killed_sessions_left_behind_stays_noted_until_nobody_has_missed_its_deletes() {
+        let generator = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
+        let server: ServerKey = generator.parse().unwrap();
+        let [killed, present, next] = [5, 6, 7].map(|byte| Writer([byte; 16]));
+        let mut known = Known::default();
+        known.begin(killed, 7);
+        known.begin(present, 8);
+        known.tidied(3, present, false, [server]);
+        assert_eq!(known.killed(next), [(killed, 7)]);
+        known.tidied(3, next, true, []);
+        assert_eq!(known.killed(next), [(killed, 7)]);
+        known.tidied(3, next, false, []);
+        assert_eq!(known.killed(next), []);
+    }
+
+    #[test]
     fn what_is_known_reads_back_and_what_is_not_is_none() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("known.json");

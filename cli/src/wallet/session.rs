@@ -9,7 +9,6 @@ use std::sync::Arc;
 use larder_protocol::{Address, ServerKey};
 use larder_recovery::RecoveryError;
 use larder_recovery::breakglass::Extent;
-use larder_recovery::log::Writer;
 use larder_recovery::log::map::{self, Commit, CommitError, Expect, Listed, Map, Write};
 use larder_recovery::quorum::Quorum;
 use rand::SeedableRng;
@@ -51,8 +50,6 @@ pub(crate) struct Session {
     pub(crate) map: Map,
     /// The version of the list of storage nodes that this session goes by.
     list: u64,
-    /// Sessions of this device that were killed, and what they were about to write, in bytes.
-    killed: Vec<(Writer, u64)>,
     /// Whether deletes are left to a later session, as nobody answers who has missed them.
     has_put_off: bool,
     /// Blobs of values that were replaced or deleted.
@@ -161,7 +158,6 @@ impl Session {
             quorum,
             map,
             list: wallet.known.as_ref().map_or(0, |known| known.list),
-            killed: Vec::new(),
             has_put_off,
             freed: 0,
         })
@@ -258,25 +254,16 @@ impl Session {
 
     /// Notes, before it stores anything, that this session is about to write so many bytes: if it is killed, the
     /// next one deletes what it leaves behind.
-    pub(crate) fn begin(&mut self, wallet: &mut Wallet, len: u64) -> Result<(), CliError> {
-        let session = self.map.log().writer();
+    pub(crate) fn begin(&self, wallet: &mut Wallet, len: u64) -> Result<(), CliError> {
         let known = wallet.known.get_or_insert_default();
-        if !self.has_put_off {
-            self.killed = known.killed(session);
-        }
-        known.begin(session, len.max(SNAPSHOT));
+        known.begin(self.map.log().writer(), len.max(SNAPSHOT));
         wallet.save()
     }
 
-    /// Reads on to the end and writes from now on, if the map names one of these lists of storage nodes. What was left
-    /// behind by sessions that were killed is due.
+    /// Reads on to the end and writes from now on, if the map names one of these lists of storage nodes.
     pub(crate) async fn take_over(&self, lists: &[&[Address]]) -> Result<(), CliError> {
         self.map.take_over().await?;
-        self.require(lists).await?;
-        for (session, len) in &self.killed {
-            self.map.abandon(*session, DRAWN, *len)?;
-        }
-        Ok(())
+        self.require(lists).await
     }
 
     /// The version that a name has, or had when it was deleted.
@@ -292,8 +279,10 @@ impl Session {
         let Some(named) = provider_list::read(&self.map).await? else {
             return Ok(());
         };
-        let mut lists = lists.iter();
-        match lists.any(|list| provider_list::is_same(&named.list, list)) {
+        match lists
+            .iter()
+            .any(|list| provider_list::is_same(&named.list, list))
+        {
             true => Ok(()),
             false => Err(CliError::ProvidersChanged),
         }
@@ -341,7 +330,7 @@ impl Session {
     /// Ends a session that wrote: brings all storage nodes up to date in what it wrote, and shortens a log that has
     /// become long. What is stored is stored, whatever comes of this; so it warns at worst.
     pub(crate) async fn finish(self, wallet: &mut Wallet) -> Result<(Bill, Vec<String>), CliError> {
-        let tidied = self.tidy().await.err();
+        let tidied = self.tidy(wallet).await.err();
         let caught_up = match self.online.members.len() {
             1 => None,
             _ => self.quorum.catch_up().await.err(),
@@ -374,8 +363,13 @@ impl Session {
         missed.map(|(member, _)| *member.address.server_key())
     }
 
-    async fn tidy(&self) -> Result<(), RecoveryError> {
+    async fn tidy(&self, wallet: &mut Wallet) -> Result<(), RecoveryError> {
         let log = self.map.log();
+        let known = wallet.known.get_or_insert_default();
+        let killed = known.killed(log.writer()).into_iter();
+        for (session, len) in killed.filter(|_| !self.has_put_off) {
+            self.map.abandon(session, DRAWN, len)?;
+        }
         if log.length() >= ROLL_UP_AT || self.freed >= ROLL_UP_FOR {
             self.map.roll_up().await?;
         }
@@ -387,7 +381,7 @@ impl Session {
     /// Ends a session, and remembers what it has learned.
     pub(crate) async fn close(self, wallet: &mut Wallet) -> Result<Bill, CliError> {
         let values = self.values("");
-        let named = provider_list::read(&self.map).await?;
+        let named = provider_list::read(&self.map).await.ok().flatten();
         let named = named.filter(|named| named.list == self.list());
         let known = wallet.known.get_or_insert_default();
         known.list = named.map_or(self.list, |named| named.version);
