@@ -47,8 +47,7 @@ impl Quorum {
     pub fn joined_by(&self, provider: Arc<dyn Registers>) -> Result<Self, NoOverlap> {
         let mut members = self.members.clone();
         members.push(Arc::new(Member::new(provider)));
-        let policy = Policy::majority(members.len());
-        Quorum::of(members, policy)
+        self.with(members)
     }
 
     /// The list without the provider at this place, by majority.
@@ -58,9 +57,16 @@ impl Quorum {
     pub fn left_by(&self, provider: usize) -> Result<Self, NoOverlap> {
         let rest = self.members.iter().enumerate();
         let rest = rest.filter(|(index, _)| *index != provider);
-        let members: Vec<_> = rest.map(|(_, member)| member.clone()).collect();
+        self.with(rest.map(|(_, member)| member.clone()).collect())
+    }
+
+    fn with(&self, members: Vec<Arc<Member>>) -> Result<Self, NoOverlap> {
         let policy = Policy::majority(members.len());
-        Quorum::of(members, policy)
+        let stagger = self.stagger.clone();
+        Ok(Quorum {
+            stagger,
+            ..Quorum::of(members, policy)?
+        })
     }
 
     /// What was last wrong with each provider, in their order.

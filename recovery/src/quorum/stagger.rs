@@ -3,6 +3,8 @@
 //! Two providers that put their records together would find the same operation at the same instant with both. So each but
 //! one may be made to wait a little. Who measures the time is the caller's affair, so that a test needs none.
 
+use std::sync::Arc;
+
 use futures_util::future::{BoxFuture, ready};
 
 /// What is waited for before a request leaves.
@@ -11,12 +13,12 @@ pub type Pause = BoxFuture<'static, ()>;
 type Draw = dyn Fn(usize) -> Vec<Pause> + Send + Sync;
 
 /// Draws pauses, anew for every operation.
-#[derive(Default)]
-pub(super) struct Stagger(Option<Box<Draw>>);
+#[derive(Clone, Default)]
+pub(super) struct Stagger(Option<Arc<Draw>>);
 
 impl Stagger {
     pub(super) fn new(draw: impl Fn(usize) -> Vec<Pause> + Send + Sync + 'static) -> Self {
-        Stagger(Some(Box::new(draw)))
+        Stagger(Some(Arc::new(draw)))
     }
 
     /// One pause per provider, in their order.
