@@ -9,6 +9,7 @@ mod provider_list;
 mod restores;
 mod session;
 mod settings;
+mod stagger;
 mod start;
 
 use std::fs::File;
@@ -21,7 +22,7 @@ pub(crate) use known::Known;
 pub(crate) use name::check_name;
 pub(crate) use online::{Member, Online};
 pub(crate) use provider_list::{
-    is_at as is_provider_list, version as provider_list_version, write as write_provider_list,
+    is_at as is_provider_list, read as read_provider_list, write as write_provider_list,
 };
 pub(crate) use restores::Restores;
 pub(crate) use session::Session;

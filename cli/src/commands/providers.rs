@@ -2,25 +2,22 @@
 //!
 //! What more than half of them hold is stored. A change is one at a time: a majority before it and one after it have
 //! a storage node in common, so devices that have not heard of it yet share one history with those that have.
+//! A change that is killed is done again from the beginning: where it was over already, that changes nothing.
+
+mod listing;
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use larder_protocol::Address;
+use larder_recovery::Slot;
 use larder_recovery::log::map::{Commit, CommitError, Expect};
-use larder_recovery::log::{Log, OneProvider};
-use larder_recovery::quorum::{Healed, Policy, Quorum};
-use larder_recovery::{RecoveryError, RootKey, Slot};
-use rand::SeedableRng;
-use rand::rngs::StdRng;
-use serde_json::{Value, json};
+use larder_recovery::quorum::{Healed, Policy};
+use serde_json::json;
 
-use crate::connection::Connection;
 use crate::error::CliError;
 use crate::output::{Output, count};
 use crate::wallet::{
-    Folder, Member, Online, Session, Wallet, check_providers, provider_list_version,
-    write_provider_list,
+    Folder, Online, Session, Wallet, check_providers, read_provider_list, write_provider_list,
 };
 
 #[derive(clap::Args)]
@@ -48,131 +45,10 @@ enum What {
 
 pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), CliError> {
     match args.what {
-        None => list(folder, output).await,
+        None => listing::run(folder, output).await,
         Some(What::Heal) => heal(folder, output).await,
-        Some(What::Add { address }) => {
-            let mut wallet = Wallet::open_known(folder)?;
-            let session = Session::open(&mut wallet).await?;
-            let before = session.list();
-            let mut list = before.clone();
-            let same = |old: &&mut Address| old.server_key() == address.server_key();
-            match list.iter_mut().find(same) {
-                Some(old) => *old = address,
-                None => list.push(address),
-            }
-            change(wallet, session, &before, list, output).await
-        }
+        Some(What::Add { address }) => add(folder, address, output).await,
         Some(What::Retire { number }) => retire(folder, number, output).await,
-    }
-}
-
-async fn list(folder: &Folder, output: &Output) -> Result<(), CliError> {
-    let mut wallet = Wallet::open(folder)?;
-    let (online, all, problem) = match Session::open(&mut wallet).await {
-        Ok(session) => {
-            let log = session.map.log();
-            let all = (log.records(), log.generation());
-            let Session { online, .. } = session;
-            (online, Some(all), None)
-        }
-        Err(error) => (wallet.connect().await?, None, Some(error)),
-    };
-    let mut rows = Vec::new();
-    for (member, number) in online.members.iter().zip(1..) {
-        rows.push(Row::of(&wallet.root, member, number, all).await);
-    }
-    let policy = online.policy();
-    let bill = online.close().await?;
-    let json = bill.on(json!({
-        "providers": rows.iter().map(Row::json).collect::<Vec<_>>(),
-        "acknowledge": policy.acknowledge,
-        "recover": policy.recover,
-    }));
-    let text = || {
-        let lines: Vec<String> = rows.iter().map(Row::text).collect();
-        format!("{}\n{}", lines.join("\n"), explained(policy, rows.len()))
-    };
-    match problem {
-        None => output.result(&json, text),
-        Some(error) => output.shortfall(json, text, error),
-    }
-}
-
-/// How one of them is.
-struct Row {
-    number: usize,
-    address: String,
-    milliseconds: Option<u64>,
-    /// Commits that it does not show.
-    behind: Option<u64>,
-    convictions: usize,
-    problem: Option<String>,
-}
-
-impl Row {
-    /// `all` are the commits that all of them show together, and their generation.
-    async fn of(root: &RootKey, member: &Member, number: usize, all: Option<(u64, u64)>) -> Self {
-        let mut row = Row {
-            number,
-            address: member.address.to_string(),
-            milliseconds: None,
-            behind: None,
-            convictions: member.receipts.convictions(member.address.server_key()),
-            problem: None,
-        };
-        match &member.connected {
-            Ok(connection) => {
-                row.milliseconds = Some(member.took.as_millis() as u64);
-                let hint = all.map(|(_, generation)| generation);
-                match (all, alone(root, connection, hint).await) {
-                    (Some((all, _)), Ok(commits)) => row.behind = Some(all.saturating_sub(commits)),
-                    (None, Ok(_)) => {}
-                    (_, Err(error)) => row.problem = Some(CliError::from(error).to_string()),
-                }
-            }
-            Err(error) => row.problem = Some(error.to_string()),
-        }
-        row
-    }
-
-    fn json(&self) -> Value {
-        json!({
-            "number": self.number,
-            "address": self.address,
-            "reachable": self.milliseconds.is_some(),
-            "connected_in_ms": self.milliseconds,
-            "behind": self.behind,
-            "convictions": self.convictions,
-            "problem": self.problem,
-        })
-    }
-
-    fn text(&self) -> String {
-        let mut said = Vec::new();
-        if let Some(milliseconds) = self.milliseconds {
-            said.push(format!("answers ({milliseconds} ms to connect)"));
-        }
-        match self.behind {
-            Some(0) => said.push("has everything".to_owned()),
-            Some(behind) => said.push(format!(
-                "is behind by {} commit(s): `larder providers heal`",
-                count(behind)
-            )),
-            None => {}
-        }
-        if self.convictions > 0 {
-            said.push(format!(
-                "CONVICTED: lost {} blob(s) that it had signed for, see `larder receipts`",
-                self.convictions
-            ));
-        }
-        said.extend(self.problem.clone());
-        format!(
-            "{:>3}  {}\n     {}",
-            self.number,
-            self.address,
-            said.join("; ")
-        )
     }
 }
 
@@ -186,21 +62,6 @@ fn explained(policy: Policy, providers: usize) -> String {
         "what {acknowledge} of {providers} hold is stored, and {recover} have to answer; {spare} may be \
          down or lost"
     )
-}
-
-/// How many commits one storage node shows on its own. A roll-up that is half-written there is completed, as by any
-/// reader.
-async fn alone(
-    root: &RootKey,
-    connection: &Connection,
-    hint: Option<u64>,
-) -> Result<u64, RecoveryError> {
-    let registers = Arc::new(OneProvider::new(root, connection.provider.clone()));
-    let quorum = Quorum::new([registers as Arc<_>], Policy::majority(1));
-    let quorum = quorum.map_err(|_| RecoveryError::Misbehaved("one is no majority of one"))?;
-    let log = Log::open(Arc::new(quorum), &mut StdRng::from_os_rng(), hint).await?;
-    log.follow().await?;
-    Ok(log.records())
 }
 
 async fn heal(folder: &Folder, output: &Output) -> Result<(), CliError> {
@@ -238,30 +99,60 @@ fn copied(healed: &Healed) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+async fn add(folder: &Folder, address: Address, output: &Output) -> Result<(), CliError> {
+    let mut wallet = Wallet::open_known(folder)?;
+    let before = wallet.settings.providers.clone();
+    if let Some(list) = moved(&before, &address) {
+        // It may answer at the new address only.
+        let session = Session::over(&wallet, &list, None).await?;
+        return change(wallet, session, &before, list, output).await;
+    }
+    let session = Session::open(&mut wallet).await?;
+    let before = session.list();
+    let list = moved(&before, &address).unwrap_or_else(|| {
+        let joined = before.iter().cloned().chain([address]);
+        joined.collect()
+    });
+    change(wallet, session, &before, list, output).await
+}
+
+/// The list with the new address of one that is in it.
+fn moved(list: &[Address], address: &Address) -> Option<Vec<Address>> {
+    let mut list = list.to_vec();
+    let mut same = list.iter_mut();
+    let old = same.find(|old| old.server_key() == address.server_key())?;
+    old.clone_from(address);
+    Some(list)
+}
+
 async fn retire(folder: &Folder, number: usize, output: &Output) -> Result<(), CliError> {
     let mut wallet = Wallet::open_known(folder)?;
     let at = wallet.numbered(Some(number))?;
     let before = wallet.settings.providers.clone();
-    let mut list = before.clone();
-    list.remove(at);
+    let without = |list: &[Address]| -> Vec<Address> {
+        let stays = |address: &&Address| address.server_key() != before[at].server_key();
+        list.iter().filter(stays).cloned().collect()
+    };
+    let mut list = without(&before);
     if list.is_empty() {
         return Err(CliError::Usage(
             "it is the only one: add another first".to_owned(),
         ));
     }
     let session = match Session::open(&mut wallet).await {
-        // Without the one that retires the others may be too few for the old list, or it may be what one
-        // cannot read with; they are enough for the new one.
-        Err(CliError::TooFew { .. } | CliError::Recovery(RecoveryError::Misbehaved(_))) => {
-            Session::over(&wallet, &list, None).await?
+        Ok(session) => {
+            list = without(&session.list());
+            session
         }
-        session => session?,
+        // It may be due to the one that retires, which is gone, or lies, or asks for what nobody wants to pay. If it is
+        // not, the others fail alike.
+        Err(_) => Session::over(&wallet, &list, None).await?,
     };
     change(wallet, session, &before, list, output).await
 }
 
-/// Goes over to another list, one step from the one that the map names: whoever is in it has everything before any
-/// device hears of it.
+/// Goes over to another list, one step from the one that the map names, unless it names that already: whoever is in it
+/// has everything before any device hears of it.
 async fn change(
     mut wallet: Wallet,
     session: Session,
@@ -271,9 +162,11 @@ async fn change(
 ) -> Result<(), CliError> {
     check_providers(&list)?;
     // A device that has missed a change must not write.
-    session.require(before).await?;
+    let lists = [before, &list];
+    session.require(&lists).await?;
     output.say("bringing all of them up to date");
-    let slots: HashSet<Slot> = session.map.slots().into_iter().collect();
+    let slots = session.map.slots();
+    let ahead: HashSet<Slot> = session.map.log().ahead().into_iter().collect();
     let Session { online, .. } = session;
     let (folder, settings) = (&wallet.folder, &wallet.settings);
     let mut online = Online::connect(folder, settings, &list, Some(online), true).await?;
@@ -284,15 +177,17 @@ async fn change(
         .await?;
 
     let session = Session::over(&wallet, &list, Some(online)).await?;
-    session.require(before).await?;
-    session.map.take_over().await?;
-    session.require(before).await?;
-    let version = provider_list_version(&session.map).await?;
+    session.require(&lists).await?;
+    session.take_over(&lists).await?;
+    let named = read_provider_list(&session.map).await?;
+    let version = named.map_or(0, |named| named.version);
     // What other devices wrote meanwhile.
+    let over: HashSet<Slot> = slots.into_iter().collect();
+    let over: HashSet<_> = over.difference(&ahead).collect();
     let rest = session.map.slots().into_iter();
     let rest = session
         .quorum
-        .heal(rest.filter(|slot| !slots.contains(slot)))
+        .heal(rest.filter(|slot| !over.contains(slot)))
         .await?;
     healed.left += rest.left;
     let sums = healed.copied.iter_mut().zip(rest.copied);
@@ -303,6 +198,8 @@ async fn change(
         return Err(error);
     }
     let write = write_provider_list(&list, Expect::Version(version));
+    let len = write.value.as_ref().map_or(0, |value| value.len() as u64);
+    session.begin(&mut wallet, session.map.unfinished(1, len))?;
     match session.map.commit(Commit::of([write])).await {
         Ok(_) => {}
         Err(CommitError::Failed(error)) => return Err(error.into()),

@@ -3,11 +3,11 @@
 //! All of it can be learned again, with `larder restore`. As long as it is there it is a hint for where the
 //! newest anchor is, and the measure by which a storage node is caught that shows an older state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::Path;
 
-use larder_protocol::Address;
+use larder_protocol::{Address, ServerKey};
 use larder_recovery::breakglass::Extent;
 use larder_recovery::log::Writer;
 use larder_recovery::log::map::Map;
@@ -30,6 +30,12 @@ pub(crate) struct Known {
     epochs: BTreeMap<String, u32>,
     /// The generation whose garbage this device has seen deleted.
     tidied: Option<u64>,
+    /// Storage nodes that have missed some of those deletes, by server key.
+    #[serde(default)]
+    owed: BTreeSet<String>,
+    /// The version of the list of storage nodes whose addresses this device goes by.
+    #[serde(default)]
+    pub(crate) list: u64,
     /// What this device last signed with.
     writer: Option<String>,
     /// What sessions may have left behind, those that were killed and the present one:
@@ -48,6 +54,15 @@ pub(crate) struct Known {
     /// When this device last wrote, in unix seconds.
     #[serde(default)]
     pub(crate) wrote_at: Option<u64>,
+}
+
+/// Whom a session has to repeat deletes for that earlier ones have done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owed {
+    Nobody,
+    /// Those that have missed some do not answer now either.
+    Away,
+    Here,
 }
 
 impl Known {
@@ -126,8 +141,42 @@ impl Known {
         self.tidied == Some(generation)
     }
 
-    pub(crate) fn tidied(&mut self, generation: u64) {
+    /// Whether one of these has missed deletes that this device has seen done.
+    pub(crate) fn owed(&self, online: &Online) -> Owed {
+        let owed = |server: &ServerKey| self.owed.contains(&server.to_string());
+        let mut members = online.members.iter();
+        let mut there = online.connected();
+        match members.any(|member| owed(member.address.server_key())) {
+            true if there.any(|connection| owed(connection.provider.server_key())) => Owed::Here,
+            true => Owed::Away,
+            false => Owed::Nobody,
+        }
+    }
+
+    /// A session has deleted all that was to be deleted in this generation, but for what it has put off; these have missed
+    /// some of it. What killed sessions left behind stays noted until nobody has.
+    pub(crate) fn tidied(
+        &mut self,
+        generation: u64,
+        session: Writer,
+        has_put_off: bool,
+        missed: impl IntoIterator<Item = ServerKey>,
+    ) {
         self.tidied = Some(generation);
+        if !has_put_off {
+            self.owed.clear();
+        }
+        let missed = missed.into_iter().map(|server| server.to_string());
+        self.owed.extend(missed);
+        match self.owed.is_empty() {
+            true => self.unfinished.clear(),
+            false => {
+                let of_another = |digits: &String| {
+                    read_note(digits).is_some_and(|unfinished| unfinished.session() != session)
+                };
+                self.unfinished.retain(of_another);
+            }
+        }
     }
 
     pub(crate) fn wrote_as(&mut self, writer: Writer) {
@@ -142,20 +191,16 @@ impl Known {
 
     /// What the sessions before this one left behind that did not end.
     pub(crate) fn left_by_others(&self, present: Writer) -> Vec<Unfinished> {
-        let read = |digits: &String| Unfinished::from_bytes(&hex::decode(digits).ok()?);
-        let mut left: Vec<_> = self.unfinished.iter().filter_map(read).collect();
+        let notes = self.unfinished.iter();
+        let mut left: Vec<_> = notes.filter_map(|digits| read_note(digits)).collect();
         left.retain(|unfinished| unfinished.session() != present);
         left
     }
 
-    /// Nothing is left behind any more.
-    pub(crate) fn ended(&mut self) {
-        self.unfinished.clear();
-    }
-
-    /// Nothing is known but what was left behind, which nobody else could tell.
+    /// Nothing is known but what was left behind, and by whom deletes were missed, which nobody else could tell.
     pub(crate) fn take_unfinished(&mut self, forgotten: Known) {
         self.unfinished.extend(forgotten.unfinished);
+        self.owed.extend(forgotten.owed);
     }
 
     /// Whether a session of this device signs like this.
@@ -164,9 +209,19 @@ impl Known {
     }
 }
 
+fn read_note(digits: &str) -> Option<Unfinished> {
+    Unfinished::from_bytes(&hex::decode(digits).ok()?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn unfinished(session: u8) -> Unfinished {
+        let numbers = [0, 0, 0, 0, 0, 0, 0, 9].repeat(3);
+        let bytes = [[session; 16].as_slice(), &numbers].concat();
+        Unfinished::from_bytes(&bytes).unwrap()
+    }
 
     #[test]
     fn that_there_is_no_anchor_yet_is_known_for_an_epoch_where_the_root_key_was_drawn() {
@@ -182,28 +237,36 @@ mod tests {
     }
 
     #[test]
+    fn what_killed_sessions_left_behind_stays_noted_until_nobody_has_missed_its_deletes() {
+        let generator = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
+        let server: ServerKey = generator.parse().unwrap();
+        let (killed, present, next) = (unfinished(5), unfinished(6), Writer([7; 16]));
+        let mut known = Known::default();
+        known.begin(killed);
+        known.begin(present);
+        known.tidied(3, present.session(), false, [server]);
+        assert_eq!(known.left_by_others(next), [killed]);
+        known.tidied(3, next, true, []);
+        assert_eq!(known.left_by_others(next), [killed]);
+        known.tidied(3, next, false, []);
+        assert_eq!(known.left_by_others(next), []);
+    }
+
+    #[test]
     fn what_is_known_reads_back_and_what_is_not_is_none() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("known.json");
         assert_eq!(Known::load(&path).unwrap(), None);
         let mut known = Known::default();
         known.wrote_as(Writer([7; 16]));
-        known.tidied(3);
-        let of = |session: u8| {
-            let bytes = [
-                [session; 16].as_slice(),
-                &[0, 0, 0, 0, 0, 0, 0, 9].repeat(3),
-            ]
-            .concat();
-            Unfinished::from_bytes(&bytes).unwrap()
-        };
-        known.begin(of(5));
-        known.begin(of(6));
+        known.tidied(3, Writer([4; 16]), false, []);
+        known.begin(unfinished(5));
+        known.begin(unfinished(6));
         known.save(&path).unwrap();
         let read = Known::load(&path).unwrap().unwrap();
         assert_eq!(read, known);
         assert!(read.is_ours(Writer([7; 16])) && !read.is_ours(Writer([8; 16])));
-        assert_eq!(read.left_by_others(Writer([6; 16])), [of(5)]);
+        assert_eq!(read.left_by_others(Writer([6; 16])), [unfinished(5)]);
         assert!(read.is_tidy(3) && !read.is_tidy(4));
         std::fs::write(&path, "{").unwrap();
         assert!(Known::load(&path).is_err());

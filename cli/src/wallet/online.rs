@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::guarded::Guarded;
+use super::stagger::pauses;
 use super::{Folder, Settings};
 use crate::connection::{Bill, Connection};
 use crate::error::CliError;
@@ -179,7 +180,9 @@ impl Online {
                 Err(error) => Guarded::away(as_recovery(error)),
             })
         });
-        Quorum::new(registers, self.policy()).map_err(|error| CliError::Failed(error.to_string()))
+        let quorum = Quorum::new(registers, self.policy());
+        let quorum = quorum.map_err(|error| CliError::Failed(error.to_string()))?;
+        Ok(quorum.staggered(pauses))
     }
 
     /// What all of it has cost so far.

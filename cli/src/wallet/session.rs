@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use larder_protocol::Address;
+use larder_protocol::{Address, ServerKey};
 use larder_recovery::RecoveryError;
 use larder_recovery::breakglass::Extent;
 use larder_recovery::log::history::History;
@@ -16,6 +16,7 @@ use larder_recovery::quorum::Quorum;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+use super::known::Owed;
 use super::name::is_name;
 use super::online::Online;
 use super::restores::Restores;
@@ -45,6 +46,10 @@ pub(crate) struct Session {
     pub(crate) map: Map,
     /// How the map came to be what it was when the session began.
     pub(crate) history: History,
+    /// The version of the list of storage nodes that this session goes by.
+    list: u64,
+    /// Whether deletes are left to a later session, as nobody answers who has missed them.
+    has_put_off: bool,
     /// Blobs of values that were replaced or deleted.
     freed: u64,
 }
@@ -71,21 +76,20 @@ impl Session {
         let mut list = wallet.settings.providers.clone();
         let mut online = None;
         for _ in 0..ROUNDS {
-            let session =
+            let mut session =
                 Session::read(wallet, &list, online.take(), restores.as_deref_mut()).await?;
-            match provider_list::read(&session.map).await? {
-                Some(named) if !provider_list::is_same(&named, &list) => {
-                    list = named;
+            if let Some(named) = provider_list::read(&session.map).await? {
+                let reached = named.reached(&session.online, wallet.known.as_ref());
+                if reached != list {
+                    list = reached;
                     online = Some(session.online);
+                    continue;
                 }
-                _ => {
-                    if let Some(known) = &wallet.known {
-                        session.map.log().reaches(known.records)?;
-                    }
-                    wallet.change_providers(list)?;
-                    return Ok(session);
-                }
+                session.list = named.version;
             }
+            session.shows_all(wallet)?;
+            wallet.change_providers(list)?;
+            return Ok(session);
         }
         Err(CliError::Failed(
             "the storage nodes name others again and again: another device is changing them"
@@ -99,7 +103,17 @@ impl Session {
         list: &[Address],
         before: Option<Online>,
     ) -> Result<Self, CliError> {
-        Session::read(wallet, list, before, None).await
+        let session = Session::read(wallet, list, before, None).await?;
+        session.shows_all(wallet)?;
+        Ok(session)
+    }
+
+    /// Refuses a state that is older than what this device has seen.
+    fn shows_all(&self, wallet: &Wallet) -> Result<(), CliError> {
+        match &wallet.known {
+            Some(known) => Ok(self.map.log().reaches(known.records)?),
+            None => Ok(()),
+        }
     }
 
     async fn read(
@@ -125,19 +139,26 @@ impl Session {
         let quorum = Arc::new(quorum);
         let rng = &mut StdRng::from_os_rng();
         let (map, history) = Map::open_with_history(quorum.clone(), rng, hint).await?;
-        let log = map.log();
-        if wallet
-            .known
-            .as_ref()
-            .is_some_and(|known| known.is_tidy(log.generation()))
+        let mut has_put_off = false;
+        if let Some(known) = &wallet.known
+            && known.is_tidy(map.log().generation())
         {
-            log.assume_tidy();
+            match known.owed(&online) {
+                Owed::Nobody => map.log().assume_tidy(),
+                Owed::Away => {
+                    map.log().put_off();
+                    has_put_off = true;
+                }
+                Owed::Here => {}
+            }
         }
         Ok(Session {
             online,
             quorum,
             map,
             history,
+            list: wallet.known.as_ref().map_or(0, |known| known.list),
+            has_put_off,
             freed: 0,
         })
     }
@@ -183,14 +204,20 @@ impl Session {
         }
         let len = write.value.as_ref().map_or(0, |value| value.len() as u64);
         for _ in 0..ROUNDS {
-            begin(wallet, self.map.unfinished(1, len))?;
-            self.take_over().await?;
+            self.begin(wallet, self.map.unfinished(1, len))?;
+            // They may have been changed since the session began.
+            self.take_over(&[&self.list()]).await?;
             let before = self.version(name).await?;
             let old = self.value(name);
             let mut writes = vec![write.clone()];
-            if provider_list::read(&self.map).await?.is_none() {
-                let list = self.list();
-                writes.push(provider_list::write(&list, Expect::Absent));
+            let list = self.list();
+            match provider_list::read(&self.map).await? {
+                None => writes.push(provider_list::write(&list, Expect::Absent)),
+                // One has moved, as this device knows and no other one has written meanwhile.
+                Some(named) if named.list != list && named.version == self.list => {
+                    writes.push(provider_list::write(&list, Expect::Version(named.version)));
+                }
+                Some(_) => {}
             }
             match self.map.commit(Commit::of(writes)).await {
                 Ok(_) => {}
@@ -225,11 +252,21 @@ impl Session {
         })
     }
 
-    /// Reads on to the end and writes from now on.
-    pub(crate) async fn take_over(&self) -> Result<(), CliError> {
+    /// Notes what this session is about to store, before it does: if it is killed, the next one deletes what it leaves
+    /// behind.
+    pub(crate) fn begin(
+        &self,
+        wallet: &mut Wallet,
+        unfinished: Unfinished,
+    ) -> Result<(), CliError> {
+        wallet.known.get_or_insert_default().begin(unfinished);
+        wallet.save()
+    }
+
+    /// Reads on to the end and writes from now on, if the map names one of these lists of storage nodes.
+    pub(crate) async fn take_over(&self, lists: &[&[Address]]) -> Result<(), CliError> {
         self.map.take_over().await?;
-        // They may have been changed since the session began.
-        self.require(&self.list()).await
+        self.require(lists).await
     }
 
     /// The version that a name has, or had when it was deleted.
@@ -240,10 +277,15 @@ impl Session {
         })
     }
 
-    /// Refuses to go on when the map names other storage nodes than these.
-    pub(crate) async fn require(&self, list: &[Address]) -> Result<(), CliError> {
-        let named = provider_list::read(&self.map).await?;
-        match named.is_none_or(|named| provider_list::is_same(&named, list)) {
+    /// Refuses to go on when the map names other storage nodes than one of these lists.
+    pub(crate) async fn require(&self, lists: &[&[Address]]) -> Result<(), CliError> {
+        let Some(named) = provider_list::read(&self.map).await? else {
+            return Ok(());
+        };
+        match lists
+            .iter()
+            .any(|list| provider_list::is_same(&named.list, list))
+        {
             true => Ok(()),
             false => Err(CliError::ProvidersChanged),
         }
@@ -296,6 +338,14 @@ impl Session {
             1 => None,
             _ => self.quorum.catch_up().await.err().map(CliError::from),
         };
+        let known = wallet.known.get_or_insert_default();
+        known.wrote_as(self.map.log().writer());
+        known.wrote_at = Some(now());
+        if let (None, None) = (&tidied, &caught_up) {
+            let log = self.map.log();
+            let missed = self.missed_deletes();
+            known.tidied(log.generation(), log.writer(), self.has_put_off, missed);
+        }
         let failed = [tidied, caught_up].into_iter().flatten();
         let mut warnings: Vec<String> = failed
             .map(|error| {
@@ -304,10 +354,6 @@ impl Session {
             .collect();
         warnings.extend(self.troubles());
         warnings.extend(self.unrestorable());
-        wallet
-            .known
-            .get_or_insert_default()
-            .wrote_as(self.map.log().writer());
         let (bill, unwritten) = self.end(wallet).await;
         let unwritten = unwritten.iter();
         warnings.extend(unwritten.map(|error| {
@@ -316,22 +362,27 @@ impl Session {
         (bill, warnings)
     }
 
+    /// Those that have to be told again what was deleted.
+    fn missed_deletes(&self) -> impl Iterator<Item = ServerKey> {
+        let members = self.online.members.iter().zip(self.quorum.undeleted());
+        let missed = members.filter(|(_, undeleted)| *undeleted > 0);
+        missed.map(|(member, _)| *member.address.server_key())
+    }
+
     async fn tidy(&self, wallet: &mut Wallet) -> Result<(), CliError> {
         let log = self.map.log();
-        let known = wallet.known.get_or_insert_default();
-        for unfinished in known.left_by_others(log.writer()) {
-            self.map.abandon(unfinished)?;
+        if !self.has_put_off {
+            let known = wallet.known.get_or_insert_default();
+            for unfinished in known.left_by_others(log.writer()) {
+                self.map.abandon(unfinished)?;
+            }
         }
         if log.length() >= ROLL_UP_AT || self.freed >= ROLL_UP_FOR {
-            begin(wallet, self.map.unfinished(1, self.map.snapshot_len()))?;
+            self.begin(wallet, self.map.unfinished(1, self.map.snapshot_len()))?;
             self.map.roll_up().await?;
         }
         // This program ends now, so nothing is spread over time; the order is shuffled.
         while log.upkeep(DELETES).await? {}
-        let known = wallet.known.get_or_insert_default();
-        known.tidied(log.generation());
-        known.ended();
-        known.wrote_at = Some(now());
         Ok(())
     }
 
@@ -344,7 +395,10 @@ impl Session {
     /// The same; returns what could not be written down. That one file cannot be keeps no other one back.
     async fn end(self, wallet: &mut Wallet) -> (Bill, Vec<CliError>) {
         let values = self.values("");
+        let named = provider_list::read(&self.map).await.ok().flatten();
+        let named = named.filter(|named| named.list == self.list());
         let known = wallet.known.get_or_insert_default();
+        known.list = named.map_or(self.list, |named| named.version);
         known.learn(&self.map, &self.online);
         known.values = values.len() as u64;
         known.bytes = values.iter().map(|value| value.size).sum();
@@ -361,10 +415,4 @@ impl Session {
         unwritten.extend(failed);
         (bill, unwritten)
     }
-}
-
-/// Has a session that is killed while it stores this be tidied up after.
-fn begin(wallet: &mut Wallet, unfinished: Unfinished) -> Result<(), CliError> {
-    wallet.known.get_or_insert_default().begin(unfinished);
-    wallet.save()
 }

@@ -66,11 +66,14 @@ pub async fn newest(
             }
         }
     }
-    // Another device may roll up while this one looks; it will not do so every time.
-    for _ in 0..16 {
+    // Another device may roll up while this one looks; it will not do so every time. One that was deleted is passed by
+    // from then on, as there is a newer one with a higher bit where it has none.
+    let mut overtaken = Vec::new();
+    while overtaken.len() < 16 {
         match search(registers).await? {
             Search::Done(found) => return Ok(found),
-            Search::Overtaken => {}
+            Search::Overtaken(at) if overtaken.contains(&at) => break,
+            Search::Overtaken(at) => overtaken.push(at),
         }
     }
     Err(RecoveryError::Misbehaved(
@@ -80,7 +83,8 @@ pub async fn newest(
 
 enum Search {
     Done(Option<(u64, Contents)>),
-    Overtaken,
+    /// This one was deleted meanwhile.
+    Overtaken(u64),
 }
 
 async fn search(registers: &dyn Registers) -> Result<Search, RecoveryError> {
@@ -91,7 +95,7 @@ async fn search(registers: &dyn Registers) -> Result<Search, RecoveryError> {
         .find(|(_, look)| *look != Look::Absent)
     {
         Some((index, Look::Found(contents))) => (index, contents),
-        Some(_) => return Ok(Search::Overtaken),
+        Some((index, _)) => return Ok(Search::Overtaken(index)),
         None => return Ok(Search::Done(None)),
     };
     for bit in (0..index.trailing_zeros()).rev() {
@@ -99,7 +103,7 @@ async fn search(registers: &dyn Registers) -> Result<Search, RecoveryError> {
         match lookup(registers, candidate).await? {
             Look::Found(found) => (index, contents) = (candidate, found),
             Look::Absent => {}
-            _ => return Ok(Search::Overtaken),
+            _ => return Ok(Search::Overtaken(candidate)),
         }
     }
     Ok(Search::Done(Some((index, contents))))

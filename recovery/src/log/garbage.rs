@@ -101,6 +101,8 @@ pub(crate) struct Due {
     slots: Vec<Slot>,
     /// Handed out and not reported back.
     out: usize,
+    /// Left for another session.
+    put_off: Vec<Garbage>,
     rng: StdRng,
 }
 
@@ -111,6 +113,7 @@ impl Due {
             shuffled: 0,
             slots: Vec::new(),
             out: 0,
+            put_off: Vec::new(),
             rng: StdRng::from_seed(seed),
         }
     }
@@ -128,8 +131,15 @@ impl Due {
         self.shuffled = 0;
     }
 
-    pub(crate) fn items(&self) -> &[Garbage] {
-        &self.items
+    /// None of it is handed out by this session.
+    pub(crate) fn put_off(&mut self) {
+        self.put_off.append(&mut self.items);
+        self.clear();
+    }
+
+    /// What the next snapshot has to name.
+    pub(crate) fn all(&self) -> Vec<Garbage> {
+        [self.put_off.as_slice(), &self.items].concat()
     }
 
     /// The next slots to delete.

@@ -91,7 +91,7 @@ use writer::Tail;
 pub(crate) use entry::take;
 pub use entry::{Chunks, Link, Writer};
 pub use reader::News;
-pub use register::{Look, OneProvider, Put, Registers};
+pub use register::{Look, OneProvider, Put, ReadOnly, Registers};
 pub(crate) use replay::{Replay, replay};
 
 /// What tells a writer that another one has taken over.
@@ -255,6 +255,16 @@ impl Log {
         let anchors = anchor::kept(cursor.generation).map(Garbage::Anchor);
         let all = cursor.trail.iter().copied().chain([here]).chain(anchors);
         all.flat_map(Garbage::slots).collect()
+    }
+
+    /// Those of [`slots`](Log::slots) that nothing is known to be in yet: another device may fill them at any time, so
+    /// who copies the rest once has to come back for these.
+    #[must_use]
+    pub fn ahead(&self) -> Vec<Slot> {
+        let cursor = &self.state().cursor;
+        (0..cursor::WINDOW as u64)
+            .map(|at| cursor.slot(at))
+            .collect()
     }
 
     /// Reads on, as a device that does not write. A device that writes learns nothing new here.

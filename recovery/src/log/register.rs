@@ -60,6 +60,39 @@ pub enum Look {
     Foreign,
 }
 
+/// Registers that are looked at and never changed: for who must leave no mark. What would change one ends with
+/// [`RecoveryError::Following`], as when a roll-up lacks its anchor there.
+pub struct ReadOnly(Arc<dyn Registers>);
+
+impl ReadOnly {
+    /// These.
+    #[must_use]
+    pub fn new(registers: Arc<dyn Registers>) -> Self {
+        ReadOnly(registers)
+    }
+}
+
+impl Registers for ReadOnly {
+    fn insert<'a>(&'a self, slot: Slot, contents: &'a Contents) -> Answer<'a, Put> {
+        Box::pin(async move {
+            match self.0.lookup(slot).await? {
+                Look::Found(found) if found == *contents => Ok(Put::Already),
+                Look::Found(_) | Look::Foreign => Ok(Put::Occupied),
+                Look::Deleted => Ok(Put::Tombstoned),
+                Look::Absent => Err(RecoveryError::Following),
+            }
+        })
+    }
+
+    fn lookup(&self, slot: Slot) -> Answer<'_, Look> {
+        self.0.lookup(slot)
+    }
+
+    fn delete(&self, _: Slot) -> Answer<'_, Removed> {
+        Box::pin(async { Err(RecoveryError::Following) })
+    }
+}
+
 /// The registers that a root key has with one provider.
 pub struct OneProvider {
     provider: Arc<Provider>,

@@ -85,7 +85,7 @@ impl Log {
     /// A snapshot of this state, with what is due behind it, and how many records it covers.
     pub(super) fn snapshot(&self, state: &[u8]) -> (Vec<u8>, u64) {
         let State { cursor, due, .. } = &*self.state();
-        let due = [due.items(), &cursor.left_behind()].concat();
+        let due = [due.all(), cursor.left_behind()].concat();
         (reader::write_snapshot(&due, state), cursor.records)
     }
 
@@ -93,6 +93,12 @@ impl Log {
     /// this generation, and need not look again.
     pub fn assume_tidy(&self) {
         self.state().due.clear();
+    }
+
+    /// Leaves all that is due so far to a later session, as when a provider that has missed those deletes does not answer
+    /// yet. A roll-up hands it on.
+    pub fn put_off(&self) {
+        self.state().due.put_off();
     }
 
     /// Deletes up to so many of the registers that roll-ups left behind, and returns whether any are left.

@@ -47,8 +47,7 @@ impl Quorum {
     pub fn joined_by(&self, provider: Arc<dyn Registers>) -> Result<Self, NoOverlap> {
         let mut members = self.members.clone();
         members.push(Arc::new(Member::new(provider)));
-        let policy = Policy::majority(members.len());
-        Quorum::of(members, policy)
+        self.with(members)
     }
 
     /// The list without the provider at this place, by majority.
@@ -58,9 +57,16 @@ impl Quorum {
     pub fn left_by(&self, provider: usize) -> Result<Self, NoOverlap> {
         let rest = self.members.iter().enumerate();
         let rest = rest.filter(|(index, _)| *index != provider);
-        let members: Vec<_> = rest.map(|(_, member)| member.clone()).collect();
+        self.with(rest.map(|(_, member)| member.clone()).collect())
+    }
+
+    fn with(&self, members: Vec<Arc<Member>>) -> Result<Self, NoOverlap> {
         let policy = Policy::majority(members.len());
-        Quorum::of(members, policy)
+        let stagger = self.stagger.clone();
+        Ok(Quorum {
+            stagger,
+            ..Quorum::of(members, policy)?
+        })
     }
 
     /// What was last wrong with each provider, in their order.
@@ -75,6 +81,13 @@ impl Quorum {
     pub fn missed(&self) -> Vec<usize> {
         let missed = self.members.iter().map(|member| member.missed().len());
         missed.collect()
+    }
+
+    /// Deletes that each provider, in their order, has not acknowledged to this session.
+    #[must_use]
+    pub fn undeleted(&self) -> Vec<usize> {
+        let undeleted = self.members.iter().map(|member| member.undeleted().len());
+        undeleted.collect()
     }
 
     /// Brings every provider up to date in what it has not acknowledged to this session, deletes included. What it
@@ -187,7 +200,15 @@ impl Quorum {
     }
 
     async fn erase(&self, place: Slot) -> Result<Removed, RecoveryError> {
-        let deletes = self.members.iter().map(|member| member.delete(place));
+        let pauses = self.stagger.pauses(self.members.len());
+        let deletes = self
+            .members
+            .iter()
+            .zip(pauses)
+            .map(|(member, pause)| async move {
+                pause.await;
+                member.delete(place).await
+            });
         let removed = join_all(deletes).await;
         let reached = removed.iter().flatten();
         let all = [Removed::Now, Removed::Before];

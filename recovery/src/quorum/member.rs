@@ -118,13 +118,17 @@ impl Member {
 
     /// Deletes what others have deleted; returns all of it, whether it is deleted here now or not.
     pub(super) async fn catch_up_deletes(&self) -> Vec<Slot> {
-        let places: Vec<Slot> = self.notes().undeleted.iter().copied().collect();
+        let places = self.undeleted();
         for place in &places {
             if self.bury(*place).await.is_ok() {
                 self.deleted(*place);
             }
         }
         places
+    }
+
+    pub(super) fn undeleted(&self) -> Vec<Slot> {
+        self.notes().undeleted.iter().copied().collect()
     }
 
     pub(super) fn missed(&self) -> Vec<Slot> {

@@ -7,6 +7,7 @@
 //! | `answers` | what several answers add up to |
 //! | `heal` | bringing a provider up to date; joining and leaving |
 //! | `late` | a provider that is down when a restore begins |
+//! | `stagger` | not asking all at the same instant |
 //!
 //! # What it promises
 //!
@@ -43,6 +44,7 @@ mod heal;
 mod late;
 mod member;
 mod round;
+mod stagger;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -57,10 +59,12 @@ use crate::{RecoveryError, Removed, Slot};
 use answers::Answers;
 use member::{Held, Member};
 use round::{choice, is_owned, void};
+use stagger::Stagger;
 
 pub use heal::Healed;
 pub use late::LateProvider;
 pub(crate) use round::ballot;
+pub use stagger::Pause;
 
 /// Writes that go on in the background; those beyond are left to [`Quorum::catch_up`].
 const LAGGARDS: usize = 64;
@@ -118,6 +122,7 @@ impl Policy {
 pub struct Quorum {
     members: Vec<Arc<Member>>,
     policy: Policy,
+    stagger: Stagger,
     laggards: Mutex<FuturesUnordered<Reply>>,
 }
 
@@ -147,8 +152,17 @@ impl Quorum {
         Ok(Quorum {
             members,
             policy,
+            stagger: Stagger::default(),
             laggards: Mutex::default(),
         })
+    }
+
+    /// Has what goes to all providers at once leave after pauses, which are drawn anew for every operation: one per provider,
+    /// in their order. An operation takes as much longer as the pauses of those that it needs.
+    #[must_use]
+    pub fn staggered(self, draw: impl Fn(usize) -> Vec<Pause> + Send + Sync + 'static) -> Self {
+        let stagger = Stagger::new(draw);
+        Quorum { stagger, ..self }
     }
 
     /// Decides a register, beginning with a vote for `vote`; `proposal` is what is proposed from then on,
@@ -185,10 +199,12 @@ impl Quorum {
     async fn vote(&self, slot: Slot, round: u64, vote: &Arc<Contents>) -> Answers {
         let place = ballot(slot, round);
         let mut replies: FuturesUnordered<Reply> = FuturesUnordered::new();
-        for (index, member) in self.members.iter().cloned().enumerate() {
+        let pauses = self.stagger.pauses(self.members.len());
+        for ((index, member), pause) in self.members.iter().cloned().enumerate().zip(pauses) {
             let vote = vote.clone();
             member.missing(slot);
             replies.push(Box::pin(async move {
+                pause.await;
                 let held = member.put(place, &vote).await;
                 if held.is_ok() {
                     member.has(slot);
@@ -228,9 +244,15 @@ impl Quorum {
 
     fn looks(&self, place: Slot) -> FuturesUnordered<Reply> {
         let members = self.members.iter().cloned().enumerate();
-        let looks = members.map(|(index, member)| -> Reply {
-            Box::pin(async move { (index, member.look(place).await) })
-        });
+        let pauses = self.stagger.pauses(self.members.len());
+        let looks = members
+            .zip(pauses)
+            .map(|((index, member), pause)| -> Reply {
+                Box::pin(async move {
+                    pause.await;
+                    (index, member.look(place).await)
+                })
+            });
         looks.collect()
     }
 

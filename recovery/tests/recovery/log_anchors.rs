@@ -1,8 +1,8 @@
 //! Finding the newest anchor, ten million roll-ups later.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use larder_protocol::BlobHash;
 use larder_recovery::log::anchor::{anchor_slot, kept, newest, retired};
@@ -35,15 +35,11 @@ impl Anchors {
     }
 }
 
-impl Registers for Anchors {
-    fn insert<'a>(&'a self, _: Slot, _: &'a Contents) -> Answer<'a, Put> {
-        panic!("a search writes nothing")
-    }
-
-    fn lookup(&self, slot: Slot) -> Answer<'_, Look> {
+impl Anchors {
+    fn look(&self, slot: Slot) -> Look {
         assert_eq!(slot, anchor_slot(slot.index));
         self.lookups.fetch_add(1, Ordering::Relaxed);
-        let look = match slot.index {
+        match slot.index {
             index if self.there.contains(&index) => Look::Found(Contents {
                 kind: Kind::Anchor,
                 writer: [0; 16],
@@ -52,8 +48,17 @@ impl Registers for Anchors {
             }),
             index if index > self.newest || self.forgets => Look::Absent,
             _ => Look::Deleted,
-        };
-        Box::pin(async move { Ok(look) })
+        }
+    }
+}
+
+impl Registers for Anchors {
+    fn insert<'a>(&'a self, _: Slot, _: &'a Contents) -> Answer<'a, Put> {
+        panic!("a search writes nothing")
+    }
+
+    fn lookup(&self, slot: Slot) -> Answer<'_, Look> {
+        Box::pin(async move { Ok(self.look(slot)) })
     }
 
     fn delete(&self, _: Slot) -> Answer<'_, Removed> {
@@ -135,6 +140,58 @@ async fn anchors_that_were_never_deleted_lead_nobody_astray() {
             anchors.roll_up(|index| index.wrapping_mul(0x9e37_79b9) % of < some);
             find(&anchors, None).await;
         }
+    }
+}
+
+#[tokio::test]
+async fn an_anchor_that_is_deleted_for_nothing_is_looked_for_twice() {
+    let anchors = Anchors {
+        newest: 6,
+        ..Anchors::default()
+    };
+    let found = newest(&anchors, None).await;
+    assert!(matches!(found, Err(RecoveryError::Misbehaved(_))));
+    assert_eq!(anchors.lookups.load(Ordering::Relaxed), 2 * 40);
+}
+
+/// Another device rolls up while one looks, up to so many times in all.
+struct Race(Mutex<(Anchors, StdRng, u32)>);
+
+impl Registers for Race {
+    fn insert<'a>(&'a self, _: Slot, _: &'a Contents) -> Answer<'a, Put> {
+        panic!("a search writes nothing")
+    }
+
+    fn lookup(&self, slot: Slot) -> Answer<'_, Look> {
+        Box::pin(async move {
+            let (anchors, rng, left) = &mut *self.0.lock().expect("no test panics in here");
+            while *left > 0 && rng.random_ratio(1, 8) {
+                *left -= 1;
+                anchors.roll_up(|_| false);
+            }
+            Ok(anchors.look(slot))
+        })
+    }
+
+    fn delete(&self, _: Slot) -> Answer<'_, Removed> {
+        panic!("a search deletes nothing")
+    }
+}
+
+#[tokio::test]
+async fn a_search_that_roll_ups_overtake_calls_nobody_a_liar() {
+    for seed in 0..3_000 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut anchors = Anchors::default();
+        for _ in 0..rng.random_range(0..40) {
+            anchors.roll_up(|_| false);
+        }
+        let (before, roll_ups) = (anchors.newest, rng.random_range(0..15));
+        let race = Race(Mutex::new((anchors, rng, roll_ups)));
+        let found = newest(&race, None).await.expect("an honest one answers");
+        let found = found.map_or(0, |(index, _)| index);
+        let newest = race.0.lock().expect("no test panics in here").0.newest;
+        assert!((before..=newest).contains(&found), "{seed}");
     }
 }
 

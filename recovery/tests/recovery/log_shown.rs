@@ -5,7 +5,7 @@ use std::sync::Arc;
 use larder_recovery::log::history::{Changed, Committed};
 use larder_recovery::log::map::{Commit, Expect, Map, Write, blobs};
 use larder_recovery::log::register::Answer;
-use larder_recovery::log::{Look, Put, Registers};
+use larder_recovery::log::{Log, Look, Put, ReadOnly, Registers};
 use larder_recovery::seal::{BODY_MAX, Contents};
 use larder_recovery::{RecoveryError, Removed, Slot};
 use rand::SeedableRng;
@@ -102,6 +102,54 @@ async fn what_an_earlier_session_saw_deleted_is_neither_looked_at_again_nor_carr
     // The snapshot says what was due when it was written.
     assert!(due(2, false).await);
     assert!(!due(3, true).await);
+}
+
+#[tokio::test]
+async fn what_is_put_off_is_due_again_after_the_next_roll_up() {
+    let sea = Sea::calm();
+    let map = lead(sea.registers(), 1).await.expect("an honest one");
+    commit(&map, [put("a", 3 * BODY_MAX)]).await;
+    commit(&map, [put("a", 1)]).await;
+    map.roll_up().await.expect("an honest one");
+    let next = lead(sea.registers(), 2).await.expect("an honest one");
+    next.log().put_off();
+    next.roll_up().await.expect("an honest one");
+    while next.log().upkeep(100).await.expect("an honest one") {}
+    let left = sea.full().len();
+    let last = lead(sea.registers(), 3).await.expect("an honest one");
+    while last.log().upkeep(100).await.expect("an honest one") {}
+    // It has put a seal there itself. The chunks of the value went, with the entries of the first generation.
+    assert!(
+        sea.full().len() <= left + 1 - 3,
+        "{left} {}",
+        sea.full().len()
+    );
+}
+
+#[tokio::test]
+async fn a_reader_that_leaves_no_mark_stops_where_a_roll_up_lacks_its_anchor() {
+    let mut stopped = 0;
+    for cut in 0..4 {
+        let sea = Sea::calm();
+        let map = lead(sea.registers(), 1).await.expect("an honest one");
+        commit(&map, [put("a", 1)]).await;
+        sea.cut_after(cut, false);
+        let rolled_up = map.roll_up().await.is_ok();
+        sea.power_is_back();
+        let before = sea.full();
+        let registers = Arc::new(ReadOnly::new(sea.registers()));
+        let log = Log::open(registers, &mut StdRng::seed_from_u64(2), None).await;
+        let log = log.expect("an honest one");
+        if let Err(error) = log.follow().await {
+            assert_eq!((error, rolled_up), (RecoveryError::Following, false));
+            stopped += 1;
+        }
+        assert_eq!((log.records(), sea.full().len()), (1, before.len()));
+        // Any other reader completes it.
+        let map = Map::open(sea.registers(), &mut StdRng::seed_from_u64(3), None).await;
+        assert!(map.is_ok());
+    }
+    assert_eq!(stopped, 1);
 }
 
 /// Says of every register that it was deleted, to whoever fills it, and that it is empty, to whoever asks.

@@ -1,6 +1,9 @@
 //! `larder` with a storage node that answers what it likes, under its own good signature.
 
+use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use larder_onion::{PeerAddress, Service, ServiceConfig};
 use larder_protocol::{
@@ -12,8 +15,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::by_hand::json_of;
-use crate::processes::{RelayProcess, larder, relay, run, succeed};
+use crate::by_hand::{folder_names, json_of, random};
+use crate::by_hand_providers::Several;
+use crate::processes::{RelayProcess, larder, larderd, relay, run, succeed};
 use crate::wallet::runtime;
 
 type Outcome = Result<Done, Refusal>;
@@ -113,6 +117,40 @@ fn a_put_that_is_told_taken_and_empty_in_turn_ends() {
     assert_eq!(code, Some(1));
     let error = json["error"].as_str().expect("text");
     assert!(error.contains("misbehaves"), "{error}");
+}
+
+#[test]
+fn one_of_three_that_begins_to_say_that_all_was_deleted_is_retired_and_takes_nothing_with_it() {
+    let several = Several::start(2, larderd);
+    let runtime = runtime();
+    let lies = Arc::new(AtomicBool::new(false));
+    let is_lying = lies.clone();
+    let lie = move |call: &Call, _: &mut Record| match call {
+        _ if is_lying.load(Ordering::Relaxed) => Err(Refusal::Deleted),
+        Call::Insert(_) => Ok(Done::Inserted),
+        _ => Err(Refusal::Absent),
+    };
+    let (_service, liar) = runtime.block_on(liar(several.relay.peer, lie));
+    let wallet = several.path("wallet");
+    several.init(&wallet, &[0, 1], &["--provider", &liar.to_string()]);
+    several.put(&wallet, "small", b"small");
+    several.put(&wallet, "large", &random(200_000, 4));
+
+    lies.store(true, Ordering::Relaxed);
+    let stopped = run(larder(&wallet).args(["put", "other", "/dev/null"]));
+    assert_eq!(stopped.status.code(), Some(1), "{stopped:?}");
+    let retired = json_of(&wallet, &["providers", "retire", "3"]);
+    assert_eq!(retired["providers"], 2, "{retired}");
+    several.put(&wallet, "other", b"other");
+
+    let new = several.path("new");
+    let root = wallet.join("root.key");
+    let root = ["--root-file", root.to_str().expect("text")];
+    several.init(&new, &[1], &root);
+    let all = several.path("all");
+    json_of(&new, &["restore", "--to", all.to_str().expect("text")]);
+    assert_eq!(folder_names(&all), ["large", "other", "small"]);
+    assert!(fs::read(all.join("large")).expect("restored") == random(200_000, 4));
 }
 
 #[test]

@@ -3,25 +3,23 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use larder_onion::PeerAddress;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::by_hand::{json_of, random};
 use crate::processes::{
-    NodeProcess, RelayProcess, larder, larderd, paid_larderd, relay, run, succeed,
+    NodeProcess, RelayProcess, field, larder, larderd, paid_larderd, relay, run, succeed,
 };
 
 pub(crate) struct Several {
     pub(crate) folder: TempDir,
     pub(crate) relay: RelayProcess,
-    nodes: Vec<Option<NodeProcess>>,
+    pub(crate) nodes: Vec<Option<NodeProcess>>,
 }
 
 impl Several {
-    pub(crate) fn start(
-        nodes: usize,
-        start: fn(&Path, &[larder_onion::PeerAddress]) -> NodeProcess,
-    ) -> Self {
+    pub(crate) fn start(nodes: usize, start: fn(&Path, &[PeerAddress]) -> NodeProcess) -> Self {
         let (folder, relay) = (tempfile::tempdir().expect("a folder"), relay());
         let nodes = (0..nodes).map(|at| {
             Some(start(
@@ -62,6 +60,17 @@ impl Several {
         self.nodes[at].take().expect("running").process.kill();
     }
 
+    /// Starts one again that was killed, perhaps behind another relay.
+    pub(crate) fn start_again(&mut self, at: usize, lsp: PeerAddress) {
+        self.nodes[at] = Some(larderd(&self.path(&format!("node-{at}")), &[lsp]));
+    }
+
+    /// Ends one; returns how many blobs it holds.
+    pub(crate) fn blobs(&mut self, at: usize) -> u64 {
+        let node = self.nodes[at].take().expect("running");
+        field(&node.process.terminate().1, "blobs")
+    }
+
     pub(crate) fn put(&self, wallet: &Path, name: &str, content: &[u8]) -> Value {
         let file = self.path("file");
         fs::write(&file, content).expect("a file");
@@ -70,7 +79,7 @@ impl Several {
 }
 
 /// How far each of them is behind; `None` when it does not answer.
-fn behind(wallet: &Path) -> Vec<Option<u64>> {
+pub(crate) fn behind(wallet: &Path) -> Vec<Option<u64>> {
     let listed = json_of(wallet, &["providers"]);
     let rows = listed["providers"].as_array().expect("a list");
     rows.iter().map(|row| row["behind"].as_u64()).collect()
@@ -95,7 +104,7 @@ fn one_of_three_may_be_down_and_is_brought_up_to_date_when_it_is_back() {
     assert_eq!(succeed(larder(&wallet).args(["get", "a"])), "before");
     assert_eq!(behind(&wallet), [Some(0), None, Some(0)]);
 
-    several.nodes[1] = Some(larderd(&several.path("node-1"), &[several.relay.peer]));
+    several.start_again(1, several.relay.peer);
     assert_eq!(behind(&wallet), [Some(0), Some(1), Some(0)]);
     let healed = json_of(&wallet, &["providers", "heal"]);
     assert_eq!(healed["left"], 0);
@@ -118,6 +127,32 @@ fn one_of_three_may_be_down_and_is_brought_up_to_date_when_it_is_back() {
     assert_eq!(failed.status.code(), Some(5));
     let error = String::from_utf8_lossy(&failed.stdout).into_owned();
     assert!(error.contains("2 are needed"), "{error}");
+}
+
+#[test]
+fn what_was_deleted_while_one_was_down_is_deleted_there_when_it_is_back() {
+    let mut several = Several::start(3, larderd);
+    let wallet = several.path("wallet");
+    several.init(&wallet, &[0, 1, 2], &[]);
+    several.put(&wallet, "a", &random(600_000, 1));
+    several.kill(1);
+    // This rolls up, and deletes what it leaves behind. So does a later command, when that is no longer due.
+    several.put(&wallet, "a", b"small");
+    several.put(&wallet, "b", &random(300_000, 2));
+    several.put(&wallet, "b", b"small");
+    several.start_again(1, several.relay.peer);
+    several.put(&wallet, "c", b"small");
+
+    // It lacks what came meanwhile, and has deleted what was before: nobody calls that a lie.
+    let listed = json_of(&wallet, &["providers"])["providers"][1].clone();
+    assert_eq!(listed["problem"], Value::Null, "{listed}");
+    assert!(listed["behind"].as_u64() > Some(0), "{listed}");
+    let healed = json_of(&wallet, &["providers", "heal"]);
+    assert_eq!(healed["left"], 0, "{healed}");
+    assert_eq!(behind(&wallet), [Some(0); 3]);
+    // 600 kB are 37 blobs.
+    let blobs = several.blobs(1);
+    assert!(blobs < 30, "{blobs} blobs are left");
 }
 
 #[test]

@@ -145,6 +145,12 @@ pub(crate) fn relay() -> RelayProcess {
     relay_of(larder(Path::new("unused")).arg("relay"))
 }
 
+/// One that is connected to another one.
+pub(crate) fn relay_beside(other: PeerAddress) -> RelayProcess {
+    let mut command = larder(Path::new("unused"));
+    relay_of(command.args(["relay", "--connect", &other.to_string()]))
+}
+
 pub(crate) fn faulty_relay(args: &[&str]) -> RelayProcess {
     relay_of(Command::new(FAULTY_RELAY).args(args))
 }

@@ -1,0 +1,142 @@
+//! The storage nodes change: a change is killed, a device has not heard of it, one of them moves.
+
+use std::fs;
+use std::path::Path;
+
+use larder_onion::{Relay, RelayConfig};
+use serde_json::Value;
+
+use crate::by_hand::{json_of, random};
+use crate::by_hand_killed::{killed_after, passed};
+use crate::by_hand_providers::{Several, behind};
+use crate::processes::{field, larder, larderd, relay_beside, succeed};
+use crate::wallet::runtime;
+
+#[test]
+fn a_change_that_is_killed_anywhere_is_done_again_and_nothing_is_left_of_what_was_killed() {
+    let runtime = runtime();
+    let relay = runtime
+        .block_on(Relay::start(RelayConfig::loopback([7; 32])))
+        .expect("a port");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let nodes = ["one", "two"].map(|name| larderd(&path(name), &[relay.address()]));
+    let [first, second] = nodes.each_ref().map(|node| node.address.to_string());
+    let wallet = path("wallet");
+    let mut init = larder(&wallet);
+    init.args(["init", "--provider", &first]);
+    succeed(init.args(["--lsp", &relay.address().to_string()]));
+    let file = path("file");
+    let put = |name: &str, content: &[u8]| {
+        fs::write(&file, content).expect("a file");
+        let mut put = larder(&wallet);
+        put.args(["put", name]).arg(&file);
+        put
+    };
+    succeed(&mut put("small", b"small"));
+    // Two megabytes are 123 blobs, most of which are stored, and nothing names them.
+    let ended = killed_after(250, &relay, &mut put("large", &random(2_000_000, 1)));
+    assert!(!ended.success());
+
+    let add = || {
+        let mut add = larder(&wallet);
+        add.args(["providers", "add", &second]);
+        add
+    };
+    // How many messages it takes is seen at the end; it takes more each time, as each leaves a seal behind.
+    let mut kills = 0;
+    for messages in [15, 60, 100, 130, 160, 190, 220, 250] {
+        kills += u32::from(!killed_after(messages, &relay, &mut add()).success());
+        assert_eq!(succeed(larder(&wallet).args(["get", "small"])), "small");
+    }
+    assert!(kills > 2, "{kills} were cut short");
+    let before = passed(&relay);
+    succeed(&mut add());
+    let took = passed(&relay) - before;
+    assert_eq!(behind(&wallet), [Some(0); 2]);
+    let blobs = nodes.map(|node| field(&node.process.terminate().1, "blobs"));
+    assert!(blobs.iter().all(|blobs| *blobs < 60), "{blobs:?}, {took}");
+}
+
+#[test]
+fn a_device_that_has_not_heard_that_a_lost_one_was_retired_retires_it_too() {
+    let mut several = Several::start(2, larderd);
+    let [one, two] = ["one", "two"].map(|name| several.path(name));
+    several.init(&one, &[0, 1], &[]);
+    several.put(&one, "a", b"1");
+    let root = one.join("root.key");
+    let root = root.to_str().expect("text");
+    several.init(&two, &[0, 1], &["--root-file", root]);
+    succeed(larder(&two).arg("restore"));
+
+    several.kill(0);
+    let retire = ["--timeout", "3", "providers", "retire", "1"];
+    json_of(&one, &retire);
+    several.put(&one, "b", b"2");
+    let retired = json_of(&two, &retire);
+    assert_eq!(retired["providers"], 1, "{retired}");
+    assert_eq!(succeed(larder(&two).args(["get", "b"])), "2");
+    several.put(&two, "c", b"3");
+    assert_eq!(succeed(larder(&one).args(["get", "c"])), "3");
+}
+
+fn addresses(wallet: &Path) -> Vec<Value> {
+    let listed = json_of(wallet, &["--timeout", "3", "providers"]);
+    let rows = listed["providers"].as_array().expect("a list");
+    rows.iter().map(|row| row["address"].clone()).collect()
+}
+
+#[test]
+fn where_one_has_moved_to_every_device_learns_from_any_that_knows() {
+    let mut several = Several::start(3, larderd);
+    let [one, two, new] = ["one", "two", "new"].map(|name| several.path(name));
+    several.init(&one, &[0, 1, 2], &[]);
+    several.put(&one, "a", b"1");
+    let root = one.join("root.key");
+    let root = root.to_str().expect("text");
+    several.init(&two, &[0, 1, 2], &["--root-file", root]);
+    succeed(larder(&two).arg("restore"));
+
+    // One is told.
+    let old = several.address(1);
+    several.kill(1);
+    let elsewhere = relay_beside(several.relay.peer);
+    several.start_again(1, elsewhere.peer);
+    let moved = several.address(1);
+    assert_ne!(old, moved);
+    json_of(&one, &["--timeout", "3", "providers", "add", &moved]);
+    for device in [&one, &two] {
+        assert_eq!(addresses(device)[1], *moved);
+        assert_eq!(behind(device), [Some(0); 3]);
+    }
+
+    // It moves again. A new device is told, whose next write tells the others.
+    several.kill(1);
+    several.start_again(1, several.relay.peer);
+    assert_eq!(several.address(1), old);
+    several.init(&new, &[1], &["--root-file", root]);
+    succeed(larder(&new).args(["--timeout", "3", "restore"]));
+    assert_eq!(addresses(&one)[1], *moved);
+    several.put(&new, "b", b"2");
+    for device in [&new, &one, &two] {
+        assert_eq!(addresses(device)[1], *old);
+        assert_eq!(behind(device), [Some(0); 3]);
+    }
+    // Whoever has the older address of the two does not bring it back.
+    several.put(&two, "c", b"3");
+    assert_eq!(addresses(&one)[1], *old);
+}
+
+#[test]
+fn the_only_one_is_found_where_it_has_moved_to() {
+    let mut several = Several::start(1, larderd);
+    let wallet = several.path("wallet");
+    several.init(&wallet, &[0], &[]);
+    several.put(&wallet, "a", b"1");
+    several.kill(0);
+    let elsewhere = relay_beside(several.relay.peer);
+    several.start_again(0, elsewhere.peer);
+    let moved = several.address(0);
+    json_of(&wallet, &["--timeout", "3", "providers", "add", &moved]);
+    assert_eq!(succeed(larder(&wallet).args(["get", "a"])), "1");
+}
