@@ -110,10 +110,8 @@ impl Session {
 
     /// Refuses a state that is older than what this device has seen.
     fn shows_all(&self, wallet: &Wallet) -> Result<(), CliError> {
-        match &wallet.known {
-            Some(known) => Ok(self.map.log().reaches(known.records)?),
-            None => Ok(()),
-        }
+        let seen = wallet.known.as_ref().map_or(0, |known| known.records);
+        Ok(self.map.log().reaches(seen)?)
     }
 
     async fn read(
