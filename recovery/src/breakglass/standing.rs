@@ -32,6 +32,9 @@ const AROUND: u64 = 64 + 32;
 /// Fees that a restore may need besides, for taking the reserve and gathering.
 const FEES: u64 = 4;
 
+/// A reserve may hold so many times what it has to before a smaller one takes its place.
+const LARGE: u64 = 4;
+
 /// Sequences, or numbers of pages, that are tried when others of this wallet are there.
 const TRIES: u32 = 16;
 
@@ -150,6 +153,7 @@ impl Provider {
     ) -> Result<Standing, RecoveryError> {
         let purse = self.purse.as_ref().ok_or(RecoveryError::NoPurse)?;
         let upkeep = self.upkeep(now).await?;
+        purse.look_over_page(extent.cost(&self.record()))?;
         let mut standing = Standing {
             restorable: self.restorable(extent)?,
             wrote: None,
@@ -192,31 +196,40 @@ impl Provider {
         what: Wrote,
         extent: &Extent,
     ) -> Result<u64, RecoveryError> {
-        match what {
-            Wrote::Drop => self.drop_pages(purse).await.map(|()| 0),
-            // Not what becomes the reserve, which is in the cell. Without one no cell names the page.
-            Wrote::Page => match self.set_aside(purse, extent).await? {
-                Ok(_) => self.write_page(purse, extent).await.map(|()| 0),
-                Err(missing) => Ok(missing),
-            },
-            Wrote::Cell => match self.set_aside(purse, extent).await? {
-                Ok(reserve) => self.write_cell(purse, reserve, extent).await.map(|()| 0),
-                Err(missing) => Ok(missing),
-            },
+        if what == Wrote::Drop {
+            return self.drop_pages(purse).await.map(|()| 0);
         }
+        let reserve = match self.set_aside(purse, what, extent).await? {
+            Ok(reserve) => reserve,
+            Err(missing) => return Ok(missing),
+        };
+        match what {
+            Wrote::Cell => self.write_cell(purse, reserve, extent).await?,
+            // Not what becomes the reserve, which is in the cell. Without one no cell names the page.
+            _ => self.write_page(purse, extent).await?,
+        }
+        Ok(0)
     }
 
     /// The reserve, or how many tokens are missing for one.
     async fn set_aside(
         &self,
         purse: &Purse,
+        what: Wrote,
         extent: &Extent,
     ) -> Result<Result<[Held; 2], u64>, RecoveryError> {
         let once = extent.cost(&self.record());
+        // What the newest page left out for the next cell is in that: in neither it would not be found.
+        let left_out = what == Wrote::Cell && purse.with_cells(|cells| cells.next_page().is_some());
         let mut missing = 0;
         for times in (1..=TIMES).rev() {
+            let tokens = once.saturating_mul(times);
+            let enough = match left_out {
+                true => once..=u64::MAX,
+                false => tokens..=tokens.saturating_mul(LARGE),
+            };
             loop {
-                match purse.set_aside(once.saturating_mul(times), self.nonce())? {
+                match purse.set_aside(tokens, &enough, self.nonce())? {
                     Aside::Pair(reserve) => return Ok(Ok(*reserve)),
                     Aside::Exchange(mut lease) => drop(self.prepare(purse, &mut lease).await?),
                     Aside::Short(tokens) => {

@@ -113,6 +113,13 @@ impl Cells {
         stored.next().map(|(number, _)| *number)
     }
 
+    /// The page that the next cell names and this one does not.
+    pub(crate) fn next_page(&self) -> Option<(u64, BlobHash)> {
+        let named = self.written.map_or(0, |written| written.page);
+        let next = self.newest_page().filter(|page| *page > named)?;
+        self.pages.get(&next).map(|(hash, _)| (next, *hash))
+    }
+
     /// The highest number that a page was given.
     pub(crate) fn last_page(&self) -> u64 {
         let named = self.written.map_or(0, |written| written.page);

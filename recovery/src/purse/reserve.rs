@@ -2,7 +2,11 @@
 //!
 //! The reserve is a pair that pays for nothing. It comes of credentials that nobody has seen, and only
 //! reissues touch it, so that whoever walks its rows after a loss passes no operation. A larger one
-//! is a new one: it becomes the reserve when a cell says so, and the old one goes back.
+//! is a new one: it becomes the reserve when a cell says so, and the old one goes back. Until then both
+//! are kept, and the page of that cell lists the old one: whichever cell a restore opens, no token is
+//! in none.
+
+use std::ops::RangeInclusive;
 
 use larder_credentials::{Epoch, RangeWidth};
 use larder_protocol::{BlobHash, Call, Nonce};
@@ -15,9 +19,6 @@ use super::{Inner, Purse, slot};
 use crate::breakglass::CREDENTIALS_MAX;
 use crate::schedule::hmac_sha256;
 use crate::{Purpose, RecoveryError, Schedule};
-
-/// The reserve may hold so many times what it has to before a smaller one takes its place.
-const LARGE: u64 = 4;
 
 /// How far a reserve is from being set aside.
 pub(crate) enum Aside<'p> {
@@ -35,35 +36,29 @@ impl Purse {
         look(&self.lock().book.cells)
     }
 
-    /// Sets a reserve of so many tokens aside, of the current epoch.
-    pub(crate) fn set_aside(&self, tokens: u64, nonce: Nonce) -> Result<Aside<'_>, RecoveryError> {
+    /// Sets a reserve of so many tokens aside, of the current epoch. One that is there already does when
+    /// what it holds is `enough`.
+    pub(crate) fn set_aside(
+        &self,
+        tokens: u64,
+        enough: &RangeInclusive<u64>,
+        nonce: Nonce,
+    ) -> Result<Aside<'_>, RecoveryError> {
         let mut inner = self.lock();
         let terms = inner.terms()?;
         let (current, fee) = (terms.credentials.current(), terms.tariff.prices.transfer);
-        let enough = tokens..=tokens.saturating_mul(LARGE);
         for mark in [Mark::Next, Mark::Reserve] {
             if let Some(two) = inner.kept(mark, current)
                 && enough.contains(&sum(&inner.book.idle, two))
             {
-                return Ok(Aside::Pair(Box::new(inner.pair(two))));
+                return inner.is_next(two);
             }
         }
         // The put of the cell, and a transfer in front of it.
         let spare = terms.tariff.prices.breakglass.saturating_add(fee);
         let choice = choose(&inner.book.idle, current, [tokens, spare], fee);
         let (two, first) = match choice {
-            Choice::These(two) => {
-                // One that was begun for another size goes back.
-                let old = inner.serials(|held| held.mark == Mark::Next);
-                let serials = two.map(|at| inner.book.idle[at].serial).to_vec();
-                if !old.is_empty() {
-                    let (mark, serials) = (Mark::Listed, old);
-                    inner.change(Change::Marked { mark, serials })?;
-                }
-                let mark = Mark::Next;
-                inner.change(Change::Marked { mark, serials })?;
-                return Ok(Aside::Pair(Box::new(inner.pair(two))));
-            }
+            Choice::These(two) => return inner.is_next(two),
             Choice::Divide(two, first) => (two, first),
             Choice::Short(missing) => return Ok(Aside::Short(missing)),
         };
@@ -76,18 +71,41 @@ impl Purse {
         Ok(Aside::Exchange(self.lease(&mut inner, id, request)))
     }
 
-    /// Has everything that is neither in flight nor known nor part of a reserve pay only after a
-    /// transfer from now on, and returns it for a page to list.
+    /// Has everything that is neither in flight nor known nor kept pay only after a transfer from now on,
+    /// and returns it for a page to list. A reserve that another one is to take the place of is on it,
+    /// too, and stays kept until then.
     pub(crate) fn list(&self) -> Result<Vec<Held>, RecoveryError> {
         let mut inner = self.lock();
-        let listable = |held: &&Held| held.shown.is_none() && !held.mark.is_kept();
-        let mut listed: Vec<Held> = inner.book.idle.iter().filter(listable).cloned().collect();
+        let idle = &inner.book.idle;
+        let replaced = idle.iter().any(|held| held.mark == Mark::Next);
+        let listable = |held: &&Held| match held.mark {
+            Mark::Free | Mark::Listed => held.shown.is_none(),
+            Mark::Reserve => replaced,
+            Mark::Next => false,
+        };
+        let mut listed: Vec<Held> = idle.iter().filter(listable).cloned().collect();
         listed.sort_by_key(|held| std::cmp::Reverse(held.amount));
         listed.truncate(CREDENTIALS_MAX);
-        let serials = listed.iter().map(|held| held.serial).collect();
+        let unkept = listed.iter().filter(|held| !held.mark.is_kept());
+        let serials = unkept.map(|held| held.serial).collect();
         let mark = Mark::Listed;
         inner.change(Change::Marked { mark, serials })?;
         Ok(listed)
+    }
+
+    /// A page for the next cell leaves out what that is to hold. When this does not pay for a restore any
+    /// more, which takes so many tokens, that page is of no use.
+    pub(crate) fn look_over_page(&self, tokens: u64) -> Result<(), RecoveryError> {
+        let mut inner = self.lock();
+        let held = [Mark::Next, Mark::Reserve].map(|mark| inner.tokens(mark));
+        let left_out = held.into_iter().find(|held| *held > 0);
+        match inner.book.cells.next_page() {
+            Some((number, hash)) if left_out.unwrap_or(0) < tokens => {
+                let fate = Fate::Begun;
+                inner.change(Change::Page { number, hash, fate })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Writes down what became of a page.
@@ -164,13 +182,28 @@ impl Inner {
         Some([kept.next()?.0, kept.next()?.0])
     }
 
-    fn pair(&self, two: [usize; 2]) -> [Held; 2] {
-        two.map(|at| self.book.idle[at].clone())
+    fn tokens(&self, mark: Mark) -> u64 {
+        let all = self.book.idle.iter().filter(|held| held.mark == mark);
+        all.map(|held| held.amount).sum()
     }
 
-    fn serials(&self, wanted: impl Fn(&Held) -> bool) -> Vec<larder_credentials::Reference> {
-        let all = self.book.idle.iter().filter(|held| wanted(held));
-        all.map(|held| held.serial).collect()
+    /// The next cell holds these two. What was to be in it before may be in one that was never heard of
+    /// again, so it is kept until another one is stored.
+    fn is_next(&mut self, two: [usize; 2]) -> Result<Aside<'static>, RecoveryError> {
+        let pair = two.map(|at| self.book.idle[at].clone());
+        let serials = pair.each_ref().map(|held| held.serial);
+        let others = self.book.idle.iter().filter(|held| held.mark == Mark::Next);
+        let others = others.map(|held| held.serial);
+        let others: Vec<_> = others.filter(|serial| !serials.contains(serial)).collect();
+        for (mark, serials) in [(Mark::Reserve, others), (Mark::Next, serials.to_vec())] {
+            if serials
+                .iter()
+                .any(|serial| self.book.cells.mark(serial) != mark)
+            {
+                self.change(Change::Marked { mark, serials })?;
+            }
+        }
+        Ok(Aside::Pair(Box::new(pair)))
     }
 }
 

@@ -81,15 +81,31 @@ impl Wallet {
     }
 
     async fn stay(&self) -> breakglass::Standing {
-        let extent = self.extent();
-        let standing = self.provider.stay_restorable(self.now, &extent);
+        self.stay_as(&self.extent()).await
+    }
+
+    /// As a wallet of another size.
+    async fn stay_as(&self, extent: &Extent) -> breakglass::Standing {
+        let standing = self.provider.stay_restorable(self.now, extent);
         standing.await.expect("honest")
+    }
+
+    /// What a restore takes so many look-ups of.
+    fn of(&self, lookups: u64) -> Extent {
+        Extent {
+            lookups,
+            ..self.extent()
+        }
     }
 
     /// Does what is due until this has been written.
     async fn until(&mut self, wanted: Wrote) {
+        self.until_as(wanted, &self.extent()).await;
+    }
+
+    async fn until_as(&mut self, wanted: Wrote, extent: &Extent) {
         for _ in 0..200 {
-            let standing = self.stay().await;
+            let standing = self.stay_as(extent).await;
             assert_eq!(standing.missing, 0);
             if standing.wrote == Some(wanted) {
                 return;
@@ -445,14 +461,7 @@ async fn out_of_tokens_it_says_how_many_and_goes_on_with_what_it_has() {
         lookups: 9,
         ..wallet.extent()
     };
-    loop {
-        let standing = wallet.provider.stay_restorable(wallet.now, &extent);
-        let standing = standing.await.expect("honest");
-        if standing.wrote == Some(Wrote::Cell) {
-            break;
-        }
-        wallet.now = wallet.now.max(standing.next);
-    }
+    wallet.until_as(Wrote::Cell, &extent).await;
     wallet.put(40).await;
     while wallet.provider.lookup(pair(1).0).await.is_ok() {}
     let (shelf, keys) = wallet.lose();
@@ -578,20 +587,9 @@ async fn a_cell_is_not_written_behind_a_write_unless_the_wallet_never_rests() {
 #[tokio::test]
 async fn a_wallet_that_grows_sets_a_larger_reserve_aside_and_uses_the_old_one() {
     let mut wallet = Wallet::new(6, 2).await;
-    let small = Extent {
-        lookups: 20,
-        ..wallet.extent()
-    };
     let mut reserve = Vec::new();
-    for extent in [small, wallet.extent()] {
-        loop {
-            let standing = wallet.provider.stay_restorable(wallet.now, &extent);
-            let standing = standing.await.expect("honest");
-            if standing.wrote == Some(Wrote::Cell) {
-                break;
-            }
-            wallet.now = wallet.now.max(standing.next);
-        }
+    for extent in [wallet.of(20), wallet.extent()] {
+        wallet.until_as(Wrote::Cell, &extent).await;
         let holdings = wallet.provider.purse().expect("one was given").holdings();
         reserve.push(holdings.reserve);
         wallet.shelf.next_epoch();
@@ -608,6 +606,31 @@ async fn a_wallet_that_grows_sets_a_larger_reserve_aside_and_uses_the_old_one() 
     let (shelf, keys) = wallet.lose();
     let (_, restore) = nothing_left(&shelf).await;
     has_all(&read(&restore).await.expect("the reserve pays"), keys).await;
+}
+
+/// Walks after a total loss. What it does not find of the tokens that there are.
+async fn not_found(wallet: Wallet) -> u64 {
+    let (shelf, _) = wallet.lose();
+    let (provider, restore) = nothing_left(&shelf).await;
+    restore.walking().tokens().await.expect("the cell pays");
+    lost(&shelf, &provider)
+}
+
+#[tokio::test]
+async fn whenever_a_wallet_grows_no_token_is_in_neither_its_cell_nor_its_page() {
+    // How large it is at its first cell, its second page and its second cell.
+    for sizes in [[20, 60, 60], [20, 20, 60], [20, 60, 90], [60, 20, 60]] {
+        let mut wallet = Wallet::new(8, 2).await;
+        let [first, page, cell] = sizes.map(|lookups| wallet.of(lookups));
+        wallet.until_as(Wrote::Cell, &first).await;
+        wallet.shelf.next_epoch();
+        wallet.now += u64::from(EPOCH_SECONDS);
+        wallet.until_as(Wrote::Page, &page).await;
+        wallet.until_as(Wrote::Cell, &cell).await;
+        let restorable = wallet.provider.restorable(&cell).expect("a purse");
+        assert!(restorable.is_now(), "{sizes:?}");
+        assert_eq!(not_found(wallet).await, 0, "{sizes:?}");
+    }
 }
 
 #[tokio::test]
