@@ -10,8 +10,8 @@
 //!
 //! A cell is not written behind a write to the primary store, but after a pause that is drawn anew each
 //! time; a wallet that never rests writes it anyway an eighth of an epoch late. So neither what the
-//! cell store holds nor when it was written ties it to anything else. Before the first cell, and after a
-//! restore, all of it is due at once, with the same pauses.
+//! cell store holds nor when it was written ties it to anything else. Before the first cell, after a
+//! restore, and when a whole epoch went by without one, all of it is due at once, with the same pauses.
 //!
 //! The reserve pays for twice what a restore takes, at least; when the tokens do not suffice, for once.
 
@@ -340,46 +340,50 @@ impl Provider {
     /// What is to be written, in order; nothing during a restore.
     fn due(&self, purse: &Purse, now: u64) -> Vec<Due> {
         let epochs = purse.epochs().filter(|_| purse.restoring().is_none());
-        let Some(((current, _), seen)) = epochs.zip(purse.epoch_seen()) else {
+        let Some(((epoch_now, _), seen)) = epochs.zip(purse.epoch_seen()) else {
             return Vec::new();
         };
         let epoch = u64::from(self.record().epoch_seconds);
-        let (first, old, page, cell) = purse.with_cells(|cells| {
+        let current = u64::from(epoch_now.0);
+        let cells = purse.with_cells(|cells| {
             let cell = cells.written.filter(|written| written.tokens > 0);
             // What the page of a wallet that was lost lists has been taken.
             let taken = cells.written.filter(|written| written.tokens == 0);
-            let taken = taken.map_or(0, |written| written.page);
-            let is_of = |number: u64| number >> 16 >= u64::from(current.0);
+            let page = cells
+                .newest_page()
+                .filter(|page| taken.is_none_or(|taken| *page > taken.page));
             (
-                cell.is_none(),
+                cell.map(|cell| cell.sequence >> 16),
+                page.map(|page| page >> 16),
                 !cells.old_pages().is_empty(),
-                !cells
-                    .newest_page()
-                    .is_some_and(|page| page > taken && is_of(page)),
-                !cell.is_some_and(|cell| is_of(cell.sequence)),
             )
         });
-        let within = |label: &[u8], from: u64, span: u64| match first {
+        let (cell, page, old) = cells;
+        // A wallet that runs at the same time of each epoch only may miss what is drawn for ever.
+        let overdue = cell.is_none_or(|cell| cell + 1 < current);
+        let within = |label: &[u8], from: u64, span: u64| match overdue {
             true => now,
-            false => seen + from + purse.draw(label, current) % (span + 1),
+            false => seen + from + purse.draw(label, epoch_now) % (span + 1),
         };
         let mut due = Vec::new();
         // In an epoch behind that of the cell that replaced what names them.
-        if old && cell && !first {
+        let is_due = cell.is_none_or(|cell| cell < current);
+        if old && is_due && cell.is_some() {
             let at = within(b"drop", 0, epoch / 4);
             due.push(Due {
                 at,
                 what: Wrote::Drop,
             });
         }
-        if page {
+        // And a cell that waited for the end of its pause takes the page of the epoch before.
+        if page.is_none_or(|page| page + u64::from(overdue) < current) {
             let at = within(b"page", epoch / 4, epoch / 4);
             due.push(Due {
                 at,
                 what: Wrote::Page,
             });
         }
-        if cell {
+        if is_due {
             let at = within(b"cell", epoch / 2, epoch * 3 / 8);
             let pause = self.draw() % (epoch / 32 + 1) + 1;
             let at = purse.rest(now, at, pause, epoch / 8);

@@ -12,6 +12,7 @@ use larder_credentials::{Epoch, RangeWidth};
 use larder_protocol::{BlobHash, Call, Nonce};
 
 use super::cells::{Cells, Change, Fate, Written};
+use super::choice::evenly;
 use super::epochs::first_number;
 use super::held::{Held, Mark};
 use super::requests::Lease;
@@ -47,6 +48,10 @@ impl Purse {
         let mut inner = self.lock();
         let terms = inner.terms()?;
         let (current, fee) = (terms.credentials.current(), terms.tariff.prices.transfer);
+        // A cell that is late does not wait until its reserve is moved.
+        if let Some(two) = inner.older(current, |mark| mark.is_kept()) {
+            return inner.moved(self, two, nonce);
+        }
         for mark in [Mark::Next, Mark::Reserve] {
             if let Some(two) = inner.kept(mark, current)
                 && enough.contains(&sum(&inner.book.idle, two))
@@ -60,7 +65,12 @@ impl Purse {
         let (two, first) = match choice {
             Choice::These(two) => return inner.is_next(two),
             Choice::Divide(two, first) => (two, first),
-            Choice::Short(missing) => return Ok(Aside::Short(missing)),
+            Choice::Short(missing) => {
+                return match inner.older(current, |mark| !mark.is_kept()) {
+                    Some(two) => inner.moved(self, two, nonce),
+                    None => Ok(Aside::Short(missing)),
+                };
+            }
         };
         let divide = |left: u64| {
             let first = first.max(left.saturating_sub(RangeWidth::Bits32.largest()));
@@ -180,6 +190,28 @@ impl Inner {
         let all = self.book.idle.iter().enumerate();
         let mut kept = all.filter(|(_, held)| held.mark == mark && held.epoch == epoch);
         Some([kept.next()?.0, kept.next()?.0])
+    }
+
+    /// Two of one epoch before this one, alike in what they are for, if there are any.
+    fn older(&self, current: Epoch, wanted: impl Fn(Mark) -> bool) -> Option<[usize; 2]> {
+        let idle = &self.book.idle;
+        let old = (0..idle.len()).filter(|&at| idle[at].epoch < current && wanted(idle[at].mark));
+        let old: Vec<usize> = old.collect();
+        pairs(&old).find(|[first, second]| {
+            let (first, second) = (&idle[*first], &idle[*second]);
+            let alike = first.mark == second.mark || !first.mark.is_kept();
+            alike && first.epoch == second.epoch && first.goes_with(second)
+        })
+    }
+
+    fn moved<'p>(
+        &mut self,
+        purse: &'p Purse,
+        two: [usize; 2],
+        nonce: Nonce,
+    ) -> Result<Aside<'p>, RecoveryError> {
+        let (id, request) = self.spend(purse, two, &Call::Reissue, nonce, evenly)?;
+        Ok(Aside::Exchange(purse.lease(self, id, request)))
     }
 
     fn tokens(&self, mark: Mark) -> u64 {

@@ -9,6 +9,8 @@
 )]
 
 mod breakglass;
+mod breakglass_crashes;
+mod breakglass_standing;
 mod crashes;
 mod journals;
 mod keys;
@@ -19,6 +21,7 @@ mod log_map;
 mod log_progress;
 mod log_provider;
 mod log_shown;
+mod loss;
 mod lss_rules;
 mod paid;
 mod payments;
