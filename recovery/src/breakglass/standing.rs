@@ -260,6 +260,7 @@ impl Provider {
         };
         let schedule = purse.schedule();
         let secret = schedule.secret(&cell::slot());
+        purse.begun(contents.page)?;
         for _ in 0..TRIES {
             let sealed = cell::seal(schedule, sequence, &contents);
             match self.put_cell(secret.keypair(), sequence, sealed).await? {

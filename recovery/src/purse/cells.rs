@@ -13,8 +13,9 @@
 //! | 3 | `Restored` | – |
 //! | 4 | `Written` | a cell's sequence 8, epoch 4, tokens 8, page 8 |
 //! | 5 | `Page` | number 8, hash of the blob 32, 0 begun, 1 stored or 2 deleted 1 |
+//! | 6 | `Begun` | page 8 that a cell names which may be stored from now on |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use larder_credentials::{Epoch, Reference};
 use larder_protocol::{BlobHash, Call};
@@ -34,6 +35,8 @@ pub(crate) enum Change {
     Paged(Option<Box<Page>>),
     /// The restore is over.
     Restored,
+    /// A cell that names this page is on its way, and nobody may ever hear whether it was stored.
+    Begun { page: u64 },
     /// A cell was written: the reserve is what was to be.
     Written(Written),
     /// What became of a page.
@@ -94,6 +97,8 @@ pub(crate) struct Cells {
     /// Those that are set aside for something.
     marks: BTreeMap<Reference, Mark>,
     pub(crate) written: Option<Written>,
+    /// Pages of cells that were begun since: one of these may be the one that is stored.
+    begun: BTreeSet<u64>,
     /// Pages that are there or may be, by number.
     pub(crate) pages: BTreeMap<u64, (BlobHash, Fate)>,
     pub(crate) restoring: Option<Restoring>,
@@ -127,12 +132,13 @@ impl Cells {
         named.max(last)
     }
 
-    /// Pages that neither the cell names nor the next one will.
+    /// Pages that no cell names that may be stored, and the next one will not.
     pub(crate) fn old_pages(&self) -> Vec<(u64, BlobHash)> {
         let needed = [self.written.map(|written| written.page), self.newest_page()];
+        let is_needed = |number| needed.contains(&Some(number)) || self.begun.contains(&number);
         let pages = self.pages.iter();
         pages
-            .filter(|(number, _)| !needed.contains(&Some(**number)))
+            .filter(|(number, _)| !is_needed(**number))
             .map(|(number, (hash, _))| (*number, *hash))
             .collect()
     }
@@ -161,8 +167,10 @@ impl Cells {
                     });
                 }
             }
+            Change::Begun { page } => drop(self.begun.insert(page)),
             Change::Written(written) => {
                 self.written = Some(written);
+                self.begun.clear();
                 if self.marks.values().any(|mark| *mark == Mark::Next) {
                     for mark in self.marks.values_mut() {
                         *mark = match mark {
@@ -211,6 +219,7 @@ impl Cells {
             changes.extend(page.clone().map(Change::Paged));
         }
         changes.extend(self.written.map(Change::Written));
+        changes.extend(self.begun.iter().map(|&page| Change::Begun { page }));
         for (&number, &(hash, fate)) in &self.pages {
             changes.push(Change::Page { number, hash, fate });
         }
@@ -256,6 +265,10 @@ impl Change {
                 to.extend_from_slice(&hash.0);
                 to.push(*fate as u8);
             }
+            Change::Begun { page } => {
+                to.push(6);
+                to.extend_from_slice(&page.to_be_bytes());
+            }
         }
     }
 
@@ -294,6 +307,9 @@ impl Change {
                     _ => return None,
                 },
             },
+            6 => Change::Begun {
+                page: fields.u64()?,
+            },
             _ => return None,
         })
     }
@@ -309,7 +325,7 @@ mod tests {
     proptest! {
         #[test]
         fn bytes_are_a_change_in_one_form_only_or_none(
-            code in 0..7_u8,
+            code in 0..8_u8,
             rest in proptest::collection::vec(0..4_u8, 0..60),
         ) {
             let entry = [&[17, code], &rest[..]].concat();
@@ -367,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_old_when_neither_the_cell_names_it_nor_the_next_one_will() {
+    fn a_page_is_old_when_no_cell_names_it_that_may_be_stored_or_comes_next() {
         let mut cells = Cells::default();
         cells.apply(Change::Written(WRITTEN));
         let hash = BlobHash([0; 32]);
@@ -389,6 +405,9 @@ mod tests {
         };
         assert_eq!((cells.newest_page(), cells.last_page()), (Some(4), 5));
         assert_eq!(old(&cells), [1, 2, 5]);
+        cells.apply(Change::Begun { page: 2 });
+        assert_eq!(old(&cells), [1, 5]);
+        cells.apply(Change::Written(WRITTEN));
         let deleted = Fate::Deleted;
         let mut gone = |number| {
             cells.apply(Change::Page {
@@ -422,6 +441,7 @@ mod tests {
             Change::Opened(opened),
             Change::Paged(None),
             Change::Written(WRITTEN),
+            Change::Begun { page: 9 },
             page,
         ] {
             cells.apply(change);
@@ -434,6 +454,6 @@ mod tests {
         assert_eq!((again.written, again.pages.len()), (Some(WRITTEN), 1));
         let restoring = again.restoring.map(|it| (it.opened, it.page.is_some()));
         assert_eq!(restoring, Some((opened, true)));
-        assert_eq!(again.hint, cells.hint);
+        assert_eq!((again.hint, again.begun), (cells.hint, cells.begun));
     }
 }

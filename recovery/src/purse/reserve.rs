@@ -128,6 +128,11 @@ impl Purse {
         self.lock().change(Change::Page { number, hash, fate })
     }
 
+    /// Writes down that a cell which names this page may be stored from now on.
+    pub(crate) fn begun(&self, page: u64) -> Result<(), RecoveryError> {
+        self.lock().change(Change::Begun { page })
+    }
+
     /// Writes down that a cell is stored.
     pub(crate) fn written(&self, written: Written) -> Result<(), RecoveryError> {
         self.lock().change(Change::Written(written))

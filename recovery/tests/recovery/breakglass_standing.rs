@@ -5,10 +5,15 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 use larder_protocol::Op;
 use larder_recovery::breakglass::{Extent, Wrote};
-use larder_recovery::{Looked, MemoryJournal, RecoveryError};
+use larder_recovery::{Holdings, Looked, MemoryJournal, RecoveryError};
 
 use crate::loss::{START, Wallet, buy, has_all, not_found, nothing_left, read};
-use crate::paid::{EARLIER, EPOCH_SECONDS, INSERT, LOOKUP, PUT, PaidShelf, open, pair};
+use crate::paid::{EARLIER, EPOCH_SECONDS, INSERT, LOOKUP, PUT, PaidShelf, open, pair, tokens};
+
+fn holdings(wallet: &Wallet) -> Holdings {
+    let purse = wallet.provider.purse();
+    purse.expect("one was given").holdings()
+}
 
 #[tokio::test]
 async fn a_cell_is_written_once_an_epoch_at_other_times_each_and_old_pages_go() {
@@ -107,7 +112,7 @@ async fn a_wallet_that_grows_sets_a_larger_reserve_aside_and_uses_the_old_one() 
     let mut reserve = Vec::new();
     for extent in [wallet.of(20), wallet.extent()] {
         wallet.until_as(Wrote::Cell, &extent).await;
-        let holdings = wallet.provider.purse().expect("one was given").holdings();
+        let holdings = holdings(&wallet);
         reserve.push(holdings.reserve);
         wallet.shelf.next_epoch();
         wallet.now += u64::from(EPOCH_SECONDS);
@@ -117,7 +122,7 @@ async fn a_wallet_that_grows_sets_a_larger_reserve_aside_and_uses_the_old_one() 
     assert!(reserve[1] >= 2 * extent.lookups * LOOKUP);
     // Everything but the new one is spent.
     while wallet.provider.lookup(pair(1).0).await.is_ok() {}
-    let holdings = wallet.provider.purse().expect("one was given").holdings();
+    let holdings = holdings(&wallet);
     assert_eq!(holdings.reserve, reserve[1]);
     assert!(holdings.tokens - holdings.reserve < LOOKUP + 2);
     let (shelf, keys) = wallet.lose();
@@ -140,6 +145,43 @@ async fn whenever_a_wallet_grows_no_token_is_in_neither_its_cell_nor_its_page() 
         assert!(restorable.is_now(), "{sizes:?}");
         assert_eq!(not_found(wallet).await, 0, "{sizes:?}");
     }
+}
+
+#[tokio::test]
+async fn a_cell_that_may_be_stored_keeps_its_page_and_its_reserve() {
+    let mut wallet = Wallet::new(5, 2).await;
+    let small = wallet.of(20);
+    wallet.until_as(Wrote::Cell, &small).await;
+    let first = wallet.shelf.cells();
+    wallet.shelf.next_epoch();
+    wallet.now += u64::from(EPOCH_SECONDS);
+    wallet.until_as(Wrote::Page, &small).await;
+    // It is stored, and the wallet never hears of that.
+    wallet.shelf.loses_answers_to(Some(Op::BreakglassPut));
+    while wallet.shelf.cells() == first {
+        let standing = wallet.provider.stay_restorable(wallet.now, &small);
+        if let Ok(standing) = standing.await {
+            wallet.now = wallet.now.max(standing.next);
+        }
+    }
+    wallet.shelf.loses_answers_to(None);
+    // It has grown by the next epoch, and drops what is old once it has another page.
+    wallet.shelf.next_epoch();
+    wallet.now += u64::from(EPOCH_SECONDS);
+    wallet.until(Wrote::Page).await;
+    assert_ne!(wallet.stay().await.wrote, Some(Wrote::Cell));
+    // It spends what it can.
+    for (key, blob) in (0..150).map(pair) {
+        if wallet.provider.insert(key, blob).await.is_err() {
+            break;
+        }
+    }
+    assert_eq!(holdings(&wallet).suffice_for(INSERT), 0);
+    let (shelf, _) = wallet.lose();
+    let (provider, restore) = nothing_left(&shelf).await;
+    restore.tokens().await.expect("the reserve is kept");
+    assert!(tokens(&provider) > 0);
+    assert_eq!(restore.providers(), [shelf.address()], "the page is there");
 }
 
 #[tokio::test]
@@ -173,7 +215,7 @@ async fn a_wallet_without_tokens_for_a_reserve_is_told_how_many_are_missing() {
 async fn a_wallet_whose_tokens_do_not_pay_for_a_page_writes_the_cell_without() {
     let mut wallet = Wallet::new(3, 2).await;
     let free = |wallet: &Wallet| {
-        let holdings = wallet.provider.purse().expect("one was given").holdings();
+        let holdings = holdings(wallet);
         holdings.tokens - holdings.reserve
     };
     // A reserve, a put and a few fees.
@@ -256,7 +298,7 @@ async fn the_reserve_pays_for_nothing_but_a_restore() {
         matches!(error, RecoveryError::OutOfTokens { .. }),
         "{error}"
     );
-    let holdings = wallet.provider.purse().expect("one was given").holdings();
+    let holdings = holdings(&wallet);
     assert!(holdings.tokens - holdings.reserve < LOOKUP + 2);
     assert_eq!(holdings.suffice_for(INSERT), 0);
     let (shelf, keys) = wallet.lose();
