@@ -13,7 +13,6 @@ use serde_json::json;
 use crate::durable;
 use crate::error::CliError;
 use crate::output::{Output, bytes, count, merged};
-use crate::payer::now;
 use crate::progress::{self, Stages};
 use crate::wallet::{Folder, Restores, Session, Start, Wallet};
 
@@ -42,7 +41,6 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
     if args.from_start {
         wallet.known = None;
     }
-    let knew = wallet.known.is_some();
     let stages = Stages::new(output.json);
     let mut restores = Restores::new(&wallet, args.walk, stages.clone());
     let session = Session::restore(&mut wallet, &mut restores).await?;
@@ -56,10 +54,6 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
     let without: Vec<String> = restores.failed().map(ToString::to_string).collect();
     // What they found is known before what they have read is forgotten.
     let finished = restores.finish()?;
-    if !knew {
-        // The wallet that was lost may have written a moment ago.
-        wallet.known.get_or_insert_default().wrote_at = Some(now());
-    }
     let (commits, members) = (session.map.commits(), session.online.members.len());
     let (traffic, troubles) = (session.online.traffic(), session.troubles());
     let bill = session.close(&mut wallet).await?;

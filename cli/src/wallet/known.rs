@@ -43,9 +43,6 @@ pub(crate) struct Known {
     /// When the root key was drawn here, in unix seconds; nothing was stored with it before.
     #[serde(default)]
     drawn_at: Option<u64>,
-    /// When this device last wrote, in unix seconds.
-    #[serde(default)]
-    pub(crate) wrote_at: Option<u64>,
 }
 
 /// A session that began to write.
@@ -144,7 +141,6 @@ impl Known {
     pub(crate) fn begin(&mut self, session: Writer, len: u64) {
         let session = hex::encode(session.0);
         self.writing.push(Writing { session, len });
-        self.wrote_at = Some(now());
     }
 
     /// The sessions before this one that did not end, and what they were about to write, in bytes.

@@ -20,7 +20,6 @@ use super::restores::Restores;
 use super::{Wallet, provider_list};
 use crate::connection::Bill;
 use crate::error::CliError;
-use crate::payer::now;
 use crate::standing::Standing;
 
 /// How often another device may be in the way before this one gives up; and how often the storage nodes
@@ -330,7 +329,6 @@ impl Session {
         let known = wallet.known.get_or_insert_default();
         known.tidied(log.generation());
         known.ended();
-        known.wrote_at = Some(now());
         Ok(())
     }
 

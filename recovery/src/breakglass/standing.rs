@@ -8,10 +8,11 @@
 //! | the page | in the second quarter |
 //! | the cell | in the three eighths behind it |
 //!
-//! A cell is not written behind a write to the primary store, but after a pause that is drawn anew each
-//! time; a wallet that never rests writes it anyway an eighth of an epoch late. So neither what the
-//! cell store holds nor when it was written ties it to anything else. Before the first cell, after a
-//! restore, and when a whole epoch went by without one, all of it is due at once, with the same pauses.
+//! A cell is not written behind a write to the primary store, but after a pause that is drawn for each; the
+//! purse's journal knows the last one, whatever process it was. A wallet that never rests writes its cell
+//! anyway, an eighth of an epoch late. So neither what the cell store holds nor when it was written ties
+//! it to anything else. Before the first cell, after a restore, and when a whole epoch went by without
+//! one, all of it is due at once, with the same pauses.
 //!
 //! The reserve pays for twice what a restore takes, at least; when the tokens do not suffice, for once.
 
@@ -161,7 +162,7 @@ impl Provider {
             next: u64::MAX,
         };
         let epoch = u64::from(self.record().epoch_seconds);
-        for due in self.due(purse, now) {
+        for due in self.due(purse, now)? {
             if due.at > now {
                 standing.next = due.at.min(standing.next);
                 break;
@@ -170,7 +171,7 @@ impl Provider {
                 Ok(0) => {
                     standing.wrote = Some(due.what);
                     standing.restorable = self.restorable(extent)?;
-                    let next = self.due(purse, now).first().map(|due| due.at);
+                    let next = self.due(purse, now)?.first().map(|due| due.at);
                     standing.next = next.unwrap_or(u64::MAX);
                     break;
                 }
@@ -339,10 +340,10 @@ struct Due {
 
 impl Provider {
     /// What is to be written, in order; nothing during a restore.
-    fn due(&self, purse: &Purse, now: u64) -> Vec<Due> {
+    fn due(&self, purse: &Purse, now: u64) -> Result<Vec<Due>, RecoveryError> {
         let epochs = purse.epochs().filter(|_| purse.restoring().is_none());
         let Some(((epoch_now, _), seen)) = epochs.zip(purse.epoch_seen()) else {
-            return Vec::new();
+            return Ok(Vec::new());
         };
         let epoch = u64::from(self.record().epoch_seconds);
         let current = u64::from(epoch_now.0);
@@ -364,7 +365,7 @@ impl Provider {
         let overdue = cell.is_none_or(|cell| cell + 1 < current);
         let within = |label: &[u8], from: u64, span: u64| match overdue {
             true => now,
-            false => seen + from + purse.draw(label, epoch_now) % (span + 1),
+            false => seen + from + purse.draw(label, epoch_now, 0) % (span + 1),
         };
         let mut due = Vec::new();
         // In an epoch behind that of the cell that replaced what names them.
@@ -386,14 +387,15 @@ impl Provider {
         }
         if is_due {
             let at = within(b"cell", epoch / 2, epoch * 3 / 8);
-            let pause = self.draw() % (epoch / 32 + 1) + 1;
-            let at = purse.rest(now, at, pause, epoch / 8);
+            let at = (!overdue).then_some(at);
+            let at = purse.rest(now, at, [epoch / 32, epoch / 8])?;
             due.push(Due {
                 at,
                 what: Wrote::Cell,
             });
         }
-        due.sort_by_key(|due| due.at);
-        due
+        // What is due is due in this order.
+        due.sort_by_key(|due| due.at.max(now));
+        Ok(due)
     }
 }

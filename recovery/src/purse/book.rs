@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use larder_credentials::{Epoch, Reference};
 use larder_protocol::record::Tariff;
-use larder_protocol::{Key, Payment, Quoted, Record, Request, ServerKey, SignedRecord};
+use larder_protocol::{Call, Key, Payment, Quoted, Record, Request, ServerKey, SignedRecord};
 
 use super::cells::Cells;
 use super::event::{Event, Inputs};
@@ -256,6 +256,9 @@ impl Book {
                     Inputs::Pair(from) => self.cells.replaced(&asked.request.call, &from, &pair),
                 }
                 pair.into_iter().for_each(|held| self.gain(held));
+                if matches!(asked.request.call, Call::Insert(_) | Call::Delete(_)) {
+                    self.cells.stored();
+                }
                 // Nobody but its caller can say whether it hears the answer.
                 if asked.request.call.key().is_some() {
                     self.kept.insert(id, asked);

@@ -14,6 +14,7 @@
 //! | 4 | `Written` | a cell's sequence 8, epoch 4, tokens 8, page 8 |
 //! | 5 | `Page` | number 8, hash of the blob 32, 0 begun, 1 stored or 2 deleted 1 |
 //! | 6 | `Begun` | page 8 that a cell names which may be stored from now on |
+//! | 7 | `Rests` | last write to the primary store 8, since when a cell could be written 8 |
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,6 +40,8 @@ pub(crate) enum Change {
     Begun { page: u64 },
     /// A cell was written: the reserve is what was to be.
     Written(Written),
+    /// What the pause goes by.
+    Rests(Rest),
     /// What became of a page.
     Page {
         number: u64,
@@ -71,6 +74,16 @@ pub(crate) struct Written {
     pub(crate) page: u64,
 }
 
+/// What the pause in front of a cell goes by, in unix seconds, so that every process takes the same one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Rest {
+    /// When something was stored or deleted last; the latest time there is while nobody has looked since,
+    /// and 0 if it never was.
+    pub(crate) wrote: u64,
+    /// Since when the cell could be written but for the pause; 0 for not yet.
+    pub(crate) since: u64,
+}
+
 /// What became of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -99,6 +112,7 @@ pub(crate) struct Cells {
     pub(crate) written: Option<Written>,
     /// Pages of cells that were begun since: one of these may be the one that is stored.
     begun: BTreeSet<u64>,
+    pub(crate) rest: Rest,
     /// Pages that are there or may be, by number.
     pub(crate) pages: BTreeMap<u64, (BlobHash, Fate)>,
     pub(crate) restoring: Option<Restoring>,
@@ -165,12 +179,16 @@ impl Cells {
                         tokens: 0,
                         page: opened.page,
                     });
+                    // The wallet that was lost may have written a moment ago.
+                    self.stored();
                 }
             }
             Change::Begun { page } => drop(self.begun.insert(page)),
+            Change::Rests(rest) => self.rest = rest,
             Change::Written(written) => {
                 self.written = Some(written);
                 self.begun.clear();
+                self.rest.since = 0;
                 if self.marks.values().any(|mark| *mark == Mark::Next) {
                     for mark in self.marks.values_mut() {
                         *mark = match mark {
@@ -186,9 +204,16 @@ impl Cells {
                 ..
             } => drop(self.pages.remove(&number)),
             Change::Page { number, hash, fate } => {
+                // The cell waits for its page.
+                self.rest.since = 0;
                 self.pages.insert(number, (hash, fate));
             }
         }
+    }
+
+    /// Something was stored or deleted, at a time that whoever looks next can tell best.
+    pub(crate) fn stored(&mut self) {
+        self.rest.wrote = u64::MAX;
     }
 
     /// A call has replaced these two by those: a reissue passes on what they are for.
@@ -223,6 +248,7 @@ impl Cells {
         for (&number, &(hash, fate)) in &self.pages {
             changes.push(Change::Page { number, hash, fate });
         }
+        changes.push(Change::Rests(self.rest));
         let marked = known.map(|held| (held.serial, self.mark(&held.serial)));
         let marked = marked.filter(|(_, mark)| *mark != Mark::Free);
         changes.extend(marked.map(|(serial, mark)| Change::Marked {
@@ -269,6 +295,10 @@ impl Change {
                 to.push(6);
                 to.extend_from_slice(&page.to_be_bytes());
             }
+            Change::Rests(Rest { wrote, since }) => {
+                to.push(7);
+                to.extend_from_slice([wrote, since].map(|at| at.to_be_bytes()).as_flattened());
+            }
         }
     }
 
@@ -310,6 +340,10 @@ impl Change {
             6 => Change::Begun {
                 page: fields.u64()?,
             },
+            7 => Change::Rests(Rest {
+                wrote: fields.u64()?,
+                since: fields.u64()?,
+            }),
             _ => return None,
         })
     }
@@ -325,7 +359,7 @@ mod tests {
     proptest! {
         #[test]
         fn bytes_are_a_change_in_one_form_only_or_none(
-            code in 0..8_u8,
+            code in 0..9_u8,
             rest in proptest::collection::vec(0..4_u8, 0..60),
         ) {
             let entry = [&[17, code], &rest[..]].concat();
@@ -443,6 +477,7 @@ mod tests {
             Change::Written(WRITTEN),
             Change::Begun { page: 9 },
             page,
+            Change::Rests(Rest { wrote: 5, since: 6 }),
         ] {
             cells.apply(change);
         }
@@ -455,5 +490,6 @@ mod tests {
         let restoring = again.restoring.map(|it| (it.opened, it.page.is_some()));
         assert_eq!(restoring, Some((opened, true)));
         assert_eq!((again.hint, again.begun), (cells.hint, cells.begun));
+        assert_eq!(again.rest, cells.rest);
     }
 }

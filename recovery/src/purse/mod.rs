@@ -93,14 +93,6 @@ struct Inner {
     /// Kept requests whose callers have their answers, or that nobody wants any more. No call of this
     /// process adopts them.
     heard: BTreeSet<u64>,
-    /// Something was stored or deleted since anybody looked.
-    wrote: bool,
-    /// When that was done last before this process, in unix seconds; the latest there is while nobody
-    /// has said.
-    wrote_before: Option<u64>,
-    /// A cell is not written before this time, in unix seconds, and since when one is due.
-    rests_until: u64,
-    due_since: Option<u64>,
     /// The latest time it was told, in unix seconds.
     told: u64,
     /// Bytes appended since the journal was last rewritten, and how many it had then.
@@ -170,10 +162,6 @@ impl Purse {
             built: HashMap::new(),
             driven: HashMap::new(),
             heard: BTreeSet::new(),
-            wrote: false,
-            wrote_before: Some(u64::MAX),
-            rests_until: 0,
-            due_since: None,
             told: 0,
             grown: 0,
             base: entries.iter().map(|entry| entry.len()).sum(),

@@ -11,7 +11,7 @@ use std::ops::RangeInclusive;
 use larder_credentials::{Epoch, RangeWidth};
 use larder_protocol::{BlobHash, Call, Nonce};
 
-use super::cells::{Cells, Change, Fate, Written};
+use super::cells::{Cells, Change, Fate, Rest, Written};
 use super::choice::evenly;
 use super::epochs::first_number;
 use super::held::{Held, Mark};
@@ -138,34 +138,46 @@ impl Purse {
         self.lock().change(Change::Written(written))
     }
 
-    /// Says when this wallet last wrote to the primary store before this process, in unix seconds; `None` if
-    /// it never did. For programs that run now and then: as long as nobody says, it was just now.
-    pub fn last_wrote(&self, at: Option<u64>) {
-        self.lock().wrote_before = at;
-    }
-
-    /// When a cell that is due at this time may be written: so long after the last write to the
-    /// primary store, which may have been just now, but no later than `longest` after it came due.
-    pub(crate) fn rest(&self, now: u64, due: u64, pause: u64, longest: u64) -> u64 {
+    /// When a cell may be written that could be since `due`, or is overdue: a pause of at most `span` after
+    /// the last write to the primary store, which may have been just now, but no later than `longest`
+    /// after it could have been.
+    pub(crate) fn rest(
+        &self,
+        now: u64,
+        due: Option<u64>,
+        [span, longest]: [u64; 2],
+    ) -> Result<u64, RecoveryError> {
         let mut inner = self.lock();
-        let before = inner.wrote_before.take();
-        let wrote = std::mem::replace(&mut inner.wrote, false).then_some(now);
-        if let Some(wrote) = wrote.or(before) {
-            inner.rests_until = wrote.min(now).saturating_add(pause);
+        let known = inner.book.cells.rest;
+        let mut rest = Rest {
+            wrote: known.wrote.min(now),
+            ..known
+        };
+        let is_due = due.is_none_or(|due| due <= now);
+        if is_due && !(due.unwrap_or(1)..=now).contains(&rest.since) {
+            rest.since = now;
         }
-        if due > now {
-            inner.due_since = None;
-            return due.max(inner.rests_until);
+        if rest != known {
+            inner.change(Change::Rests(rest))?;
         }
-        let since = *inner.due_since.get_or_insert(now);
-        let rested = inner.rests_until.max(due);
-        rested.min(since.saturating_add(longest))
+        let epoch = inner.terms()?.credentials.current();
+        let pause = self.draw(b"pause", epoch, rest.wrote) % (span + 1) + 1;
+        let rested = match rest.wrote {
+            0 => 0,
+            wrote => wrote.saturating_add(pause),
+        };
+        let rested = rested.max(due.unwrap_or(now));
+        Ok(match is_due {
+            true => rested.min(rest.since.saturating_add(longest)),
+            false => rested,
+        })
     }
 
-    /// A number for an epoch that nobody else can tell.
-    pub(crate) fn draw(&self, label: &[u8], epoch: Epoch) -> u64 {
+    /// A number for an epoch, and for whatever else, that nobody else can tell.
+    pub(crate) fn draw(&self, label: &[u8], epoch: Epoch, about: u64) -> u64 {
         let secret = self.schedule.secret(&slot(Purpose::Credential, 1)).bytes();
-        let parts: [&[u8]; 3] = [b"larder/breakglass/1/", label, &epoch.0.to_be_bytes()];
+        let (epoch, about) = (epoch.0.to_be_bytes(), about.to_be_bytes());
+        let parts: [&[u8]; 4] = [b"larder/breakglass/1/", label, &epoch, &about];
         first_number(&hmac_sha256(&secret, &parts))
     }
 

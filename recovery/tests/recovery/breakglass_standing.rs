@@ -237,33 +237,57 @@ async fn a_wallet_whose_tokens_do_not_pay_for_a_page_writes_the_cell_without() {
 }
 
 #[tokio::test]
-async fn a_program_that_runs_now_and_then_rests_from_when_it_says_that_it_wrote() {
+async fn programs_that_run_now_and_then_take_the_same_pause_and_then_write() {
     let (shelf, journal) = (PaidShelf::new(), MemoryJournal::new());
     let extent = Extent::of_blobs(0, 10, vec![shelf.address()]);
-    let longest = u64::from(EPOCH_SECONDS) / 32 + 1;
+    // Each call is a process of its own.
+    let runs = async |seed, now| {
+        let provider = open(&shelf, journal.clone(), seed).await.expect("honest");
+        let standing = provider.stay_restorable(now, &extent).await;
+        standing.expect("honest")
+    };
     let provider = open(&shelf, journal.clone(), 1).await.expect("honest");
     buy(&shelf, &provider, 1, 4_000).await;
-    let page = provider.stay_restorable(START, &extent).await;
-    assert_eq!(page.expect("honest").wrote, Some(Wrote::Page));
     drop(provider);
-    // Each of these is a process of its own, long after that page.
-    let now = START + longest;
-    for (seed, said, wrote) in [
-        (2, None, None),
-        (3, Some(now), None),
-        (4, Some(START), Some(Wrote::Cell)),
-    ] {
+    let page = runs(2, START).await;
+    assert_eq!(page.wrote, Some(Wrote::Page));
+    let longest = u64::from(EPOCH_SECONDS) / 32 + 1;
+    let mut written = START;
+    for seed in 3..6 {
         let provider = open(&shelf, journal.clone(), seed).await.expect("honest");
-        if said.is_some() {
-            provider.purse().expect("paid").last_wrote(said);
-        }
-        let standing = provider.stay_restorable(now, &extent).await;
-        let standing = standing.expect("honest");
-        assert_eq!(standing.wrote, wrote, "{said:?}");
-        if wrote.is_none() {
-            assert!((now + 1..=now + longest).contains(&standing.next));
-        }
+        let (key, blob) = pair(seed as u8);
+        provider.insert(key, blob).await.expect("enough");
+        drop(provider);
+        written += 10;
+        // It cannot tell how long ago that was, and rests from now; the next one does the same.
+        let rests = runs(seed + 10, written).await;
+        assert_eq!(rests.wrote, None);
+        assert!((written + 1..=written + longest).contains(&rests.next));
+        let again = runs(seed + 20, rests.next - 1).await;
+        assert_eq!((again.wrote, again.next), (None, rests.next));
+        written = rests.next - 1;
     }
+    let wrote = runs(30, written + 1).await.wrote;
+    assert_eq!(wrote, Some(Wrote::Cell));
+}
+
+#[tokio::test]
+async fn programs_that_write_each_time_they_run_write_a_cell_in_the_end() {
+    let (shelf, journal) = (PaidShelf::new(), MemoryJournal::new());
+    let extent = Extent::of_blobs(0, 10, vec![shelf.address()]);
+    let (mut now, mut wrote) = (START, Vec::new());
+    for seed in 0..20 {
+        let provider = open(&shelf, journal.clone(), seed).await.expect("honest");
+        if seed == 0 {
+            buy(&shelf, &provider, 1, 4_000).await;
+        }
+        let (key, blob) = pair(seed as u8);
+        provider.insert(key, blob).await.expect("enough");
+        let standing = provider.stay_restorable(now, &extent).await;
+        wrote.extend(standing.expect("honest").wrote);
+        now += u64::from(EPOCH_SECONDS) / 48;
+    }
+    assert_eq!(wrote, [Wrote::Page, Wrote::Cell]);
 }
 
 #[tokio::test]
