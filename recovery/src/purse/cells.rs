@@ -227,6 +227,20 @@ impl Cells {
         self.set(mark, to.iter().map(|held| held.serial));
     }
 
+    /// These two are shown together: what one of them is set aside for, so is the other, should they come
+    /// back. A free one would tie what it pays for to what a page lists.
+    pub(crate) fn shown_together(&mut self, pair: &[Held; 2]) {
+        let [first, second] = pair.each_ref().map(|held| self.mark(&held.serial));
+        if first != second {
+            self.set(first.max(second), pair.iter().map(|held| held.serial));
+        }
+    }
+
+    /// These turn out to be spent.
+    pub(crate) fn spent(&mut self, serials: &[Reference]) {
+        self.set(Mark::Free, serials.iter().copied());
+    }
+
     fn set(&mut self, mark: Mark, serials: impl IntoIterator<Item = Reference>) {
         for serial in serials {
             match mark {
@@ -414,6 +428,18 @@ mod tests {
             cells.replaced(&call, &[held(1), held(2)], &[held(3), held(4)]);
             assert_eq!(marks(&cells, [2, 3, 4]), [Mark::Free, expected, expected]);
         }
+    }
+
+    #[test]
+    fn a_free_credential_that_is_shown_beside_a_listed_one_is_listed() {
+        let mut cells = Cells::default();
+        cells.apply(marked(Mark::Listed, 2));
+        cells.shown_together(&[held(1), held(2)]);
+        cells.shown_together(&[held(3), held(4)]);
+        assert_eq!(
+            marks(&cells, [1, 2, 3]),
+            [Mark::Listed, Mark::Listed, Mark::Free]
+        );
     }
 
     #[test]

@@ -7,7 +7,9 @@ use larder_protocol::Op;
 use larder_recovery::breakglass::{Extent, Wrote};
 use larder_recovery::{Holdings, Looked, MemoryJournal, RecoveryError};
 
-use crate::loss::{START, Wallet, buy, has_all, not_found, nothing_left, read};
+use crate::loss::{
+    START, Wallet, buy, has_all, not_found, nothing_left, read, shows_no_operation_again,
+};
 use crate::paid::{EARLIER, EPOCH_SECONDS, INSERT, LOOKUP, PUT, PaidShelf, open, pair, tokens};
 
 fn holdings(wallet: &Wallet) -> Holdings {
@@ -328,4 +330,6 @@ async fn the_reserve_pays_for_nothing_but_a_restore() {
     let (shelf, keys) = wallet.lose();
     let (_, restore) = nothing_left(&shelf).await;
     has_all(&read(&restore).await.expect("the reserve pays"), keys).await;
+    // What the page listed did not pay as it was, to the last token.
+    shows_no_operation_again(&shelf);
 }

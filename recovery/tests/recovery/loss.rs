@@ -1,8 +1,9 @@
 //! A wallet that may lose everything but its root key, and what a restore makes of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use larder_protocol::{Op, Request};
+use larder_protocol::{Op, Payment, Request};
 use larder_recovery::breakglass::{self, Extent, Restorable, Restore, Wrote};
 use larder_recovery::log::OneProvider;
 use larder_recovery::log::map::{Commit, Expect, Map, Write};
@@ -159,4 +160,31 @@ pub(crate) fn keys_looked_up(log: &[Request]) -> Vec<Vec<u8>> {
     let lookups = log.iter().filter(|request| request.call.op() == Op::Lookup);
     let keys = lookups.filter_map(|request| request.call.key());
     keys.map(|key| key.as_bytes().to_vec()).collect()
+}
+
+/// What every credential was shown for, in order, as the storage node has seen it.
+fn shown(shelf: &PaidShelf) -> BTreeMap<Vec<u8>, Vec<Op>> {
+    let service = shelf.record().service();
+    let mut shown: BTreeMap<Vec<u8>, Vec<Op>> = BTreeMap::new();
+    for Request { payment, call, .. } in shelf.log() {
+        let Payment::Credentials(core) = payment else {
+            continue;
+        };
+        let core = larder_credentials::Request::decode(&service, &core).expect("a core");
+        for reference in core.references().iter() {
+            shown
+                .entry(reference.0.to_vec())
+                .or_default()
+                .push(call.op());
+        }
+    }
+    shown
+}
+
+/// What was shown more than once was so for exchanges only.
+pub(crate) fn shows_no_operation_again(shelf: &PaidShelf) {
+    for ops in shown(shelf).values().filter(|ops| ops.len() > 1) {
+        let mut ops = ops.iter();
+        assert!(ops.all(|op| matches!(op, Op::Transfer | Op::Reissue)));
+    }
 }
