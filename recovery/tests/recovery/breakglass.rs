@@ -4,13 +4,17 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use larder_protocol::Op;
-use larder_recovery::RecoveryError;
-use larder_recovery::breakglass::{self, Extent, Wrote};
+use larder_recovery::breakglass::{self, Extent, Restore, Wrote};
+use larder_recovery::transport::Exchange;
+use larder_recovery::{MemoryJournal, RecoveryError, Transport};
 
 use crate::loss::{
     START, Wallet, buy, has_all, keys_looked_up, lost, nothing_left, read, shows_no_operation_again,
 };
-use crate::paid::{BREAKGLASS_SECONDS, EARLIER, EPOCH_SECONDS, LOOKUP, pair, tokens};
+use crate::paid::{
+    BREAKGLASS_SECONDS, EARLIER, EPOCH_SECONDS, LOOKUP, PaidShelf, open_over, pair, tokens,
+};
+use crate::shelf::root;
 
 #[tokio::test]
 async fn the_root_key_alone_restores_data_and_tokens_at_every_age_of_the_reserve() {
@@ -73,7 +77,7 @@ async fn one_epoch_past_it_says_so_and_restores_when_tokens_are_bought() {
         assert!(needed > 0);
         let text = error.to_string();
         assert!(
-            text.contains("expired 1 epoch") && text.contains(&needed.to_string()),
+            text.contains("expired 1 epoch ago") && text.contains(&needed.to_string()),
             "{text}"
         );
     }
@@ -85,6 +89,34 @@ async fn one_epoch_past_it_says_so_and_restores_when_tokens_are_bought() {
         tokens(&provider),
         shelf.outstanding() - lost(&shelf, &provider)
     );
+}
+
+#[tokio::test]
+async fn what_is_said_to_be_needed_suffices_when_the_reserve_paid_once_only() {
+    let mut wallet = Wallet::new(2, 4).await;
+    let once = LOOKUP * wallet.extent().lookups;
+    // With so few tokens left a reserve does not pay twice.
+    for (key, blob) in (0..).map(pair) {
+        if tokens(&wallet.provider) < 2 * once {
+            break;
+        }
+        wallet.provider.insert(key, blob).await.expect("enough");
+    }
+    let mut restorable = wallet.restorable();
+    while !restorable.is_now() {
+        let standing = wallet.stay().await;
+        (restorable, wallet.now) = (standing.restorable, wallet.now.max(standing.next));
+    }
+    assert_eq!(restorable.times, 1);
+    let (shelf, keys) = wallet.lose();
+    (0..=EARLIER).for_each(|_| shelf.next_epoch());
+    let (provider, restore) = nothing_left(&shelf).await;
+    let Err(RecoveryError::ReserveExpired { needed, .. }) = restore.tokens().await else {
+        panic!("it expired");
+    };
+    // As many as are sold together.
+    buy(&shelf, &provider, 2, needed.next_multiple_of(24)).await;
+    has_all(&read(&restore).await.expect("they suffice"), keys).await;
 }
 
 #[tokio::test]
@@ -178,6 +210,49 @@ async fn walking_finds_every_token() {
     let restore = restore.walking();
     has_all(&read(&restore).await.expect("the cell pays"), keys).await;
     assert_eq!(lost(&shelf, &provider), 0, "of {unlisted}");
+}
+
+/// Counts the requests that are under way at once.
+#[derive(Clone)]
+struct Counting(PaidShelf, Arc<Mutex<(usize, usize)>>);
+
+impl Transport for Counting {
+    fn exchange(&self, contents: Vec<u8>) -> Exchange<'_> {
+        let count = |change: isize| {
+            let mut counts = self.1.lock().expect("no test panics in here");
+            counts.0 = counts.0.saturating_add_signed(change);
+            counts.1 = counts.1.max(counts.0);
+        };
+        Box::pin(async move {
+            count(1);
+            let answer = self.0.exchange(contents).await;
+            count(-1);
+            answer
+        })
+    }
+}
+
+#[tokio::test]
+async fn what_a_page_lists_pays_for_many_look_ups_at_once_and_no_token_is_lost_by_it() {
+    let mut wallet = Wallet::new(8, 30).await;
+    wallet.until(Wrote::Cell).await;
+    let (shelf, keys) = wallet.lose();
+    let most = Arc::<Mutex<(usize, usize)>>::default();
+    let transport = Arc::new(Counting(shelf.clone(), most.clone()));
+    let provider = open_over(&shelf, transport, MemoryJournal::new(), 7).await;
+    let provider = provider.expect("honest");
+    let most = || most.lock().expect("no test panics in here").1;
+    let restore = Restore::begin(&root(1), provider.clone(), MemoryJournal::new());
+    let restore = restore.expect("in memory").walking();
+    restore.tokens().await.expect("the cell pays");
+    // Until the page is read there is one pair.
+    assert_eq!(most(), 1);
+    has_all(&read(&restore).await.expect("they pay"), keys).await;
+    assert!(most() > 4, "{}", most());
+    restore.finish().expect("in memory");
+    // Look-ups that ran ahead of the end are settled first.
+    provider.upkeep(START).await.expect("honest");
+    assert_eq!(lost(&shelf, &provider), 0);
 }
 
 #[tokio::test]
