@@ -461,7 +461,7 @@ mod tests {
     use larder_protocol::extension::Extension;
     use secp256k1::{Keypair, SECP256K1, SecretKey};
 
-    use super::super::cells::Change;
+    use super::super::change::Change;
     use super::*;
 
     fn book() -> Option<Book> {

@@ -29,7 +29,7 @@
 //! | `requests`, `build` | a paid request on its way out |
 //! | `answers`, `rules` | its answer, and what that may give back |
 //! | `epochs` | when old credentials are moved |
-//! | `cells`, `reserve`, `redeem` | what a restore would find, and what one finds |
+//! | `cells`, `change`, `reserve`, `redeem` | what a restore would find, and what one finds |
 
 pub mod folder;
 pub mod journal;
@@ -38,6 +38,7 @@ mod answers;
 mod book;
 mod build;
 mod cells;
+mod change;
 mod choice;
 mod epochs;
 mod event;
@@ -62,7 +63,8 @@ use crate::{Lane, Purpose, RecoveryError, RootKey, Schedule, Slot};
 
 pub(crate) use self::answers::{Verdict, is_stale};
 pub(crate) use self::book::Order;
-pub(crate) use self::cells::{Fate, Restoring, Written};
+pub(crate) use self::cells::Restoring;
+pub(crate) use self::change::{Fate, Written};
 pub(crate) use self::held::Held;
 pub(crate) use self::requests::{Exchange, Lease, Next, Role};
 pub(crate) use self::reserve::Aside;

@@ -11,7 +11,8 @@ use std::ops::RangeInclusive;
 use larder_credentials::{Epoch, RangeWidth};
 use larder_protocol::{BlobHash, Call, Nonce};
 
-use super::cells::{Cells, Change, Fate, Rest, Written};
+use super::cells::Cells;
+use super::change::{Change, Fate, Rest, Written};
 use super::choice::evenly;
 use super::epochs::first_number;
 use super::held::{Held, Mark};

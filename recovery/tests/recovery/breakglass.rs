@@ -12,7 +12,7 @@ use crate::loss::{
     START, Wallet, buy, has_all, keys_looked_up, lost, nothing_left, read, shows_no_operation_again,
 };
 use crate::paid::{
-    BREAKGLASS_SECONDS, EARLIER, EPOCH_SECONDS, LOOKUP, PaidShelf, open_over, pair, tokens,
+    BREAKGLASS_SECONDS, EARLIER, EPOCH_SECONDS, LOOKUP, PaidShelf, open, open_over, pair, tokens,
 };
 use crate::shelf::root;
 
@@ -341,4 +341,30 @@ async fn progress_goes_through_the_stages_and_counts_what_is_read() {
     assert_eq!(in_snapshot.collect::<Vec<_>>(), [(1, Some(1))]);
     let last = heard.last().expect("many");
     assert!(last.blobs > 4 && last.expected.is_some_and(|expected| expected >= last.blobs));
+}
+
+#[tokio::test]
+async fn of_two_devices_with_one_root_the_one_that_wrote_its_cell_last_is_found() {
+    let mut first = Wallet::new(6, 2).await;
+    first.until(Wrote::Cell).await;
+    let (shelf, extent, mut now) = (first.shelf.clone(), first.extent(), START);
+    let second = open(&shelf, MemoryJournal::new(), 50).await;
+    let second = second.expect("honest");
+    buy(&shelf, &second, 2, 3_000).await;
+    while !second.restorable(&extent).expect("a purse").is_now() {
+        let standing = second.stay_restorable(now, &extent).await;
+        now = now.max(standing.expect("honest").next);
+    }
+    // The first one goes on with what it has.
+    let looked = first.provider.lookup(pair(1).0).await;
+    looked.expect("its own tokens");
+    let of_first = tokens(&first.provider);
+    drop(second);
+    let (shelf, keys) = first.lose();
+    let (provider, restore) = nothing_left(&shelf).await;
+    let restore = restore.walking();
+    has_all(&read(&restore).await.expect("the cell pays"), keys).await;
+    restore.finish().expect("in memory");
+    provider.upkeep(START).await.expect("honest");
+    assert_eq!(lost(&shelf, &provider), of_first);
 }
