@@ -5,7 +5,6 @@
 //! now and then. No command that reads or writes values does it beside that: the storage node would see the cell and
 //! those operations come together.
 
-use larder_protocol::Address;
 use larder_recovery::breakglass::{Extent, Restorable, Wrote};
 use larder_recovery::{Provider, RecoveryError};
 use serde_json::{Value, json};
@@ -13,7 +12,6 @@ use serde_json::{Value, json};
 use crate::connection::Connection;
 use crate::output::count;
 use crate::payer::now;
-use crate::wallet::Known;
 
 /// Look-ups that the reserve is larger by than what is stored takes: a cell is written once per epoch, and the wallet
 /// grows meanwhile.
@@ -105,16 +103,12 @@ pub(crate) struct Stayed {
 }
 
 /// Does what is due now; or at once whatever is to come before a cell is there, without the pauses, for a wallet
-/// that could not be restored. `last_wrote` is when it stored or deleted something last.
+/// that could not be restored.
 pub(crate) async fn stay(
     provider: &Provider,
     extent: &Extent,
-    last_wrote: Option<u64>,
     at_once: bool,
 ) -> Result<Stayed, RecoveryError> {
-    if let Some(purse) = provider.purse() {
-        purse.last_wrote(last_wrote);
-    }
     let larger = Extent {
         lookups: extent.lookups.saturating_add(ROOM),
         ..extent.clone()
@@ -140,21 +134,6 @@ pub(crate) async fn stay(
         }
         // The pauses are for the storage node's eyes; nothing else goes by this clock.
         clock = clock.max(standing.next);
-    }
-    Ok(stayed)
-}
-
-/// The same for a wallet that knows this much and has these storage nodes.
-pub(crate) async fn stay_known(
-    provider: &Provider,
-    known: &mut Known,
-    list: &[Address],
-    at_once: bool,
-) -> Result<Stayed, RecoveryError> {
-    let stayed = stay(provider, &known.extent(list), known.wrote_at, at_once).await?;
-    // A page is a write to the primary store like any other.
-    if stayed.wrote.iter().any(|wrote| *wrote != Wrote::Cell) {
-        known.wrote_at = Some(now());
     }
     Ok(stayed)
 }

@@ -40,13 +40,14 @@ pub enum RecoveryError {
     NoCell,
     /// The reserve is too old: its tokens are lost, and the data is not.
     #[error(
-        "the reserve expired {epochs} epochs ago and its tokens are lost; the data is there: buy \
-         about {needed} tokens, and it is restored"
+        "the reserve expired {} ago and its tokens are lost; the data is there: buy about {needed} \
+         tokens, and it is restored",
+        counted(*epochs)
     )]
     ReserveExpired {
         /// Epochs that have begun since it could last be used.
         epochs: u32,
-        /// What a restore takes, about, in tokens.
+        /// What the reserve held, which paid for a restore when the cell was written, in tokens.
         needed: u64,
     },
     /// Another restore from the same root key has taken the reserve.
@@ -55,7 +56,7 @@ pub enum RecoveryError {
          together, or buy about {needed} tokens, and the data is restored"
     )]
     ReserveTaken {
-        /// What a restore takes, about, in tokens.
+        /// What the reserve held, which paid for a restore when the cell was written, in tokens.
         needed: u64,
     },
     /// The storage node asks for tokens, and the provider was given no purse.
@@ -105,6 +106,13 @@ pub enum RecoveryError {
         /// How many.
         counters: u64,
     },
+}
+
+fn counted(epochs: u32) -> String {
+    match epochs {
+        1 => "1 epoch".to_owned(),
+        more => format!("{more} epochs"),
+    }
 }
 
 /// The same as `Display`: another device's value has no place in a log.

@@ -365,11 +365,6 @@ impl Provider {
         self.with_rng(nonce)
     }
 
-    /// A number that nobody else can tell.
-    pub(crate) fn draw(&self) -> u64 {
-        self.with_rng(rand::RngCore::next_u64)
-    }
-
     /// The key that signs receipts under the terms and in the epoch that this one names.
     fn receipt_key(&self, receipt: &Receipt) -> Option<ReceiptKey> {
         let terms = self.terms.read().unwrap_or_else(PoisonError::into_inner);

@@ -39,7 +39,8 @@ pub enum Count {
 pub enum InvalidWords {
     /// A word is missing or too many.
     #[error(
-        "there are {0} words, and there have to be 12 or 24: one was missed, or is there twice"
+        "there are {0} words, and there have to be 12 or 24, or 15, 18 or 21 of another wallet: one was \
+         missed, or is there twice"
     )]
     Count(usize),
     /// A word that no list has: misread, or misspelt.

@@ -73,7 +73,7 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
     let give_up = args.give_up;
     let which = args.provider.clone();
     let wanted = wanted(args)?;
-    let mut wallet = Wallet::open(folder)?;
+    let wallet = Wallet::open(folder)?;
     let all = &wallet.settings.providers;
     let list = match (which, &wanted) {
         (Some(Which::Address(address)), _) => vec![address],
@@ -112,7 +112,7 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
         let free = "this storage node serves for free: there is nothing to buy";
         return Err(failed.unwrap_or_else(|| CliError::Usage(free.to_owned())));
     }
-    let restorable = stay_restorable(&mut wallet, &online).await;
+    let restorable = stay_restorable(&wallet, &online).await;
     let holdings = online.connected().filter_map(Connection::holdings);
     let held: u64 = holdings.map(|held| held.tokens).sum();
     online.close().await?;
@@ -141,12 +141,12 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
 
 /// Makes a wallet restorable that has stored nothing yet: as long as there is nothing that the cell could
 /// be tied to, there is no pause to wait for. Returns whether the wallet could be restored.
-async fn stay_restorable(wallet: &mut Wallet, online: &Online) -> Result<bool, CliError> {
-    let list = wallet.settings.providers.clone();
-    let Some(known) = &mut wallet.known else {
+async fn stay_restorable(wallet: &Wallet, online: &Online) -> Result<bool, CliError> {
+    let list = &wallet.settings.providers;
+    let Some(known) = &wallet.known else {
         return Ok(false);
     };
-    let extent = known.extent(&list);
+    let extent = known.extent(list);
     let mut all = true;
     for connection in online.connected() {
         let provider = &connection.provider;
@@ -155,11 +155,10 @@ async fn stay_restorable(wallet: &mut Wallet, online: &Online) -> Result<bool, C
             continue;
         }
         if known.records == 0 && !provider.restorable(&extent)?.is_now() {
-            standing::stay_known(provider, known, &list, true).await?;
+            standing::stay(provider, &extent, true).await?;
         }
         all &= provider.restorable(&extent)?.is_now();
     }
-    wallet.save()?;
     Ok(all)
 }
 

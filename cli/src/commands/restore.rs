@@ -13,7 +13,6 @@ use serde_json::json;
 use crate::durable;
 use crate::error::CliError;
 use crate::output::{Output, bytes, count, merged};
-use crate::payer::now;
 use crate::progress::{self, Stages};
 use crate::wallet::{Folder, Restores, Session, Start, Wallet};
 
@@ -27,8 +26,9 @@ pub(crate) struct Args {
     /// Forget what this device knows, and believe the storage nodes even if they show less
     #[arg(long)]
     from_start: bool,
-    /// Follow tokens through what the lost wallet did last, to find those that were in use. The storage node
-    /// sees by it which of those operations belong together, and to this restore
+    /// Follow tokens through what the lost wallet did last, to find those that were in use: about four pairs of
+    /// credentials, which no restore finds otherwise. The storage node sees by it which of those operations belong
+    /// together, and to this restore
     #[arg(long)]
     walk: bool,
 }
@@ -41,7 +41,6 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
     }
     // What was left behind by sessions that were killed nobody else could tell.
     let forgotten = wallet.known.take_if(|_| args.from_start);
-    let knew = wallet.known.is_some();
     let stages = Stages::new(output.json);
     let mut restores = Restores::new(&wallet, args.walk, stages.clone());
     let session = Session::restore(&mut wallet, &mut restores).await?;
@@ -55,10 +54,6 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
     let without: Vec<String> = restores.failed().map(ToString::to_string).collect();
     // What they found is known before what they have read is forgotten.
     let finished = restores.finish()?;
-    if !knew {
-        // The wallet that was lost may have written a moment ago.
-        wallet.known.get_or_insert_default().wrote_at = Some(now());
-    }
     if let Some(forgotten) = forgotten {
         let known = wallet.known.get_or_insert_default();
         known.take_unfinished(forgotten);

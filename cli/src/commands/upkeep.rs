@@ -3,7 +3,7 @@
 //! It reads nothing that is stored and writes no value, so that what it does comes together with nothing else.
 //! Made for a timer, once a day.
 
-use larder_protocol::Address;
+use larder_recovery::breakglass::Extent;
 use serde_json::{Value, json};
 
 use crate::connection::Connection;
@@ -11,7 +11,7 @@ use crate::error::CliError;
 use crate::output::{Output, count};
 use crate::payer::now;
 use crate::standing::{self, Standing, Stayed};
-use crate::wallet::{Folder, Known, Wallet};
+use crate::wallet::{Folder, Wallet};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -22,18 +22,16 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), CliError> {
-    let mut wallet = Wallet::open_known(folder)?;
-    let list = wallet.settings.providers.clone();
+    let wallet = Wallet::open_known(folder)?;
+    let list = &wallet.settings.providers;
+    let extent = wallet.known.clone().unwrap_or_default().extent(list);
     let mut online = wallet.connect().await?;
     let (mut rows, mut failed) = (Vec::new(), None);
     for (member, number) in online.members.iter_mut().zip(1..) {
         let is_over = !folder.restoring(member.address.server_key()).exists();
         match member.answered() {
             Ok(connection) => {
-                let known = wallet.known.get_or_insert_default();
-                let row = Row::of(number, connection, known, &list, is_over, args.at_once).await;
-                wallet.save()?;
-                match row {
+                match Row::of(number, connection, &extent, is_over, args.at_once).await {
                     Ok(row) => {
                         failed = row.short(connection).or(failed);
                         rows.push(row);
@@ -67,21 +65,19 @@ impl Row {
     async fn of(
         number: usize,
         connection: &Connection,
-        known: &mut Known,
-        list: &[Address],
+        extent: &Extent,
         is_over: bool,
         at_once: bool,
     ) -> Result<Self, CliError> {
         let provider = &connection.provider;
         let stayed = match connection.holdings() {
-            Some(_) if is_over => Some(standing::stay_known(provider, known, list, at_once).await?),
+            Some(_) if is_over => Some(standing::stay(provider, extent, at_once).await?),
             _ => None,
         };
-        let extent = Some(known.extent(list));
         Ok(Row {
             number,
             stayed,
-            standing: Standing::of(connection, extent.as_ref().filter(|_| is_over)),
+            standing: Standing::of(connection, Some(extent).filter(|_| is_over)),
         })
     }
 

@@ -51,9 +51,6 @@ pub(crate) struct Known {
     /// When the root key was drawn here, in unix seconds; nothing was stored with it before.
     #[serde(default)]
     drawn_at: Option<u64>,
-    /// When this device last wrote, in unix seconds.
-    #[serde(default)]
-    pub(crate) wrote_at: Option<u64>,
 }
 
 /// Whom a session has to repeat deletes for that earlier ones have done.
@@ -186,7 +183,6 @@ impl Known {
     /// Notes what a session is about to store, before it does.
     pub(crate) fn begin(&mut self, unfinished: Unfinished) {
         self.unfinished.push(hex::encode(unfinished.to_bytes()));
-        self.wrote_at = Some(now());
     }
 
     /// What the sessions before this one left behind that did not end.

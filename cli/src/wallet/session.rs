@@ -23,7 +23,6 @@ use super::restores::Restores;
 use super::{Wallet, provider_list};
 use crate::connection::Bill;
 use crate::error::CliError;
-use crate::payer::now;
 use crate::standing::Standing;
 
 /// How often another device may be in the way before this one gives up; and how often the storage nodes
@@ -338,7 +337,6 @@ impl Session {
         };
         let known = wallet.known.get_or_insert_default();
         known.wrote_as(self.map.log().writer());
-        known.wrote_at = Some(now());
         if let (None, None) = (&tidied, &caught_up) {
             let log = self.map.log();
             let missed = self.missed_deletes();

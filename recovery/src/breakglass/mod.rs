@@ -6,6 +6,7 @@
 //! | `page` | a blob that the cell names: other tokens, other providers |
 //! | [`calls`](PutCell) | writing a cell, which is paid, and opening it, which is not |
 //! | [`standing`](Standing) | staying restorable: the reserve, the page and the cell, once an epoch |
+//! | `due` | when each of these is written |
 //! | [`restore`](Restore) | cell, tokens, page, anchor, snapshot, log |
 //! | `kept` | what a restore has paid for, so that it pays for it once |
 //!
@@ -29,13 +30,16 @@
 //! Whoever opens the cell dooms it: the storage node deletes it after the time that its terms name. A
 //! restored wallet writes another one at once, but for a pause. Two wallets with one root key, or a
 //! restore beside a wallet that is not lost after all, take tokens from each other and nothing else:
-//! each purse finds what its credentials were replaced by, and the log has one writer.
+//! each purse finds what its credentials were replaced by, and the log has one writer. Two devices that
+//! bought tokens of their own write over each other's cell: a restore finds the data, and the tokens of
+//! the device that wrote last. Those of another one that is lost, too, are lost with it.
 //!
 //! A storage node can give an older cell than the newest. It learns nothing by that, and the restore
 //! ends with [`ReserveTaken`](crate::RecoveryError::ReserveTaken).
 
 mod calls;
 mod cell;
+mod due;
 mod kept;
 mod page;
 mod restore;

@@ -22,7 +22,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use larder_protocol::Address;
 use rand::CryptoRng;
 
-use super::TIMES;
 use super::cell;
 use super::kept::Kept;
 use super::page::{self, Page};
@@ -231,7 +230,8 @@ impl Restore {
         }
         let (opened, oldest) = (&restoring.opened, purse.epochs().map(|(_, oldest)| oldest));
         let expired = oldest.map_or(0, |oldest| oldest.0.saturating_sub(opened.epoch.0));
-        let needed = opened.tokens.div_ceil(TIMES);
+        // The cell does not say how often it pays, which may be once.
+        let needed = opened.tokens;
         Err(match expired {
             0 => RecoveryError::ReserveTaken { needed },
             epochs => RecoveryError::ReserveExpired { epochs, needed },

@@ -1,17 +1,6 @@
 //! Staying restorable: the reserve, the page and the cell, once an epoch.
 //!
-//! When each is due is drawn from the root key and the epoch, so that nobody else can tell:
-//!
-//! | what | when |
-//! | --- | --- |
-//! | deleting pages that no cell names | in the first quarter of an epoch, like reissues |
-//! | the page | in the second quarter |
-//! | the cell | in the three eighths behind it |
-//!
-//! A cell is not written behind a write to the primary store, but after a pause that is drawn anew each
-//! time; a wallet that never rests writes it anyway an eighth of an epoch late. So neither what the
-//! cell store holds nor when it was written ties it to anything else. Before the first cell, and after a
-//! restore, all of it is due at once, with the same pauses.
+//! When each is written is in [`due`](super::due).
 //!
 //! The reserve pays for twice what a restore takes, at least; when the tokens do not suffice, for once.
 
@@ -31,6 +20,9 @@ const AROUND: u64 = 64 + 32;
 
 /// Fees that a restore may need besides, for taking the reserve and gathering.
 const FEES: u64 = 4;
+
+/// A reserve may hold so many times what it has to before a smaller one takes its place.
+const LARGE: u64 = 4;
 
 /// Sequences, or numbers of pages, that are tried when others of this wallet are there.
 const TRIES: u32 = 16;
@@ -150,6 +142,7 @@ impl Provider {
     ) -> Result<Standing, RecoveryError> {
         let purse = self.purse.as_ref().ok_or(RecoveryError::NoPurse)?;
         let upkeep = self.upkeep(now).await?;
+        purse.look_over_page(extent.cost(&self.record()))?;
         let mut standing = Standing {
             restorable: self.restorable(extent)?,
             wrote: None,
@@ -157,7 +150,7 @@ impl Provider {
             next: u64::MAX,
         };
         let epoch = u64::from(self.record().epoch_seconds);
-        for due in self.due(purse, now) {
+        for due in self.due(purse, now)? {
             if due.at > now {
                 standing.next = due.at.min(standing.next);
                 break;
@@ -166,7 +159,7 @@ impl Provider {
                 Ok(0) => {
                     standing.wrote = Some(due.what);
                     standing.restorable = self.restorable(extent)?;
-                    let next = self.due(purse, now).first().map(|due| due.at);
+                    let next = self.due(purse, now)?.first().map(|due| due.at);
                     standing.next = next.unwrap_or(u64::MAX);
                     break;
                 }
@@ -192,31 +185,40 @@ impl Provider {
         what: Wrote,
         extent: &Extent,
     ) -> Result<u64, RecoveryError> {
-        match what {
-            Wrote::Drop => self.drop_pages(purse).await.map(|()| 0),
-            // Not what becomes the reserve, which is in the cell. Without one no cell names the page.
-            Wrote::Page => match self.set_aside(purse, extent).await? {
-                Ok(_) => self.write_page(purse, extent).await.map(|()| 0),
-                Err(missing) => Ok(missing),
-            },
-            Wrote::Cell => match self.set_aside(purse, extent).await? {
-                Ok(reserve) => self.write_cell(purse, reserve, extent).await.map(|()| 0),
-                Err(missing) => Ok(missing),
-            },
+        if what == Wrote::Drop {
+            return self.drop_pages(purse).await.map(|()| 0);
         }
+        let reserve = match self.set_aside(purse, what, extent).await? {
+            Ok(reserve) => reserve,
+            Err(missing) => return Ok(missing),
+        };
+        match what {
+            Wrote::Cell => self.write_cell(purse, reserve, extent).await?,
+            // Not what becomes the reserve, which is in the cell. Without one no cell names the page.
+            _ => self.write_page(purse, extent).await?,
+        }
+        Ok(0)
     }
 
     /// The reserve, or how many tokens are missing for one.
     async fn set_aside(
         &self,
         purse: &Purse,
+        what: Wrote,
         extent: &Extent,
     ) -> Result<Result<[Held; 2], u64>, RecoveryError> {
         let once = extent.cost(&self.record());
+        // What the newest page left out for the next cell is in that: in neither it would not be found.
+        let left_out = what == Wrote::Cell && purse.with_cells(|cells| cells.next_page().is_some());
         let mut missing = 0;
         for times in (1..=TIMES).rev() {
+            let tokens = once.saturating_mul(times);
+            let enough = match left_out {
+                true => once..=u64::MAX,
+                false => tokens..=tokens.saturating_mul(LARGE),
+            };
             loop {
-                match purse.set_aside(once.saturating_mul(times), self.nonce())? {
+                match purse.set_aside(tokens, &enough, self.nonce())? {
                     Aside::Pair(reserve) => return Ok(Ok(*reserve)),
                     Aside::Exchange(mut lease) => drop(self.prepare(purse, &mut lease).await?),
                     Aside::Short(tokens) => {
@@ -247,6 +249,7 @@ impl Provider {
         };
         let schedule = purse.schedule();
         let secret = schedule.secret(&cell::slot());
+        purse.begun(contents.page)?;
         for _ in 0..TRIES {
             let sealed = cell::seal(schedule, sequence, &contents);
             match self.put_cell(secret.keypair(), sequence, sealed).await? {
@@ -314,68 +317,5 @@ impl Provider {
             purse.page(number, hash, Fate::Deleted)?;
         }
         Ok(())
-    }
-}
-
-/// Something to be written.
-struct Due {
-    at: u64,
-    what: Wrote,
-}
-
-impl Provider {
-    /// What is to be written, in order; nothing during a restore.
-    fn due(&self, purse: &Purse, now: u64) -> Vec<Due> {
-        let epochs = purse.epochs().filter(|_| purse.restoring().is_none());
-        let Some(((current, _), seen)) = epochs.zip(purse.epoch_seen()) else {
-            return Vec::new();
-        };
-        let epoch = u64::from(self.record().epoch_seconds);
-        let (first, old, page, cell) = purse.with_cells(|cells| {
-            let cell = cells.written.filter(|written| written.tokens > 0);
-            // What the page of a wallet that was lost lists has been taken.
-            let taken = cells.written.filter(|written| written.tokens == 0);
-            let taken = taken.map_or(0, |written| written.page);
-            let is_of = |number: u64| number >> 16 >= u64::from(current.0);
-            (
-                cell.is_none(),
-                !cells.old_pages().is_empty(),
-                !cells
-                    .newest_page()
-                    .is_some_and(|page| page > taken && is_of(page)),
-                !cell.is_some_and(|cell| is_of(cell.sequence)),
-            )
-        });
-        let within = |label: &[u8], from: u64, span: u64| match first {
-            true => now,
-            false => seen + from + purse.draw(label, current) % (span + 1),
-        };
-        let mut due = Vec::new();
-        // In an epoch behind that of the cell that replaced what names them.
-        if old && cell && !first {
-            let at = within(b"drop", 0, epoch / 4);
-            due.push(Due {
-                at,
-                what: Wrote::Drop,
-            });
-        }
-        if page {
-            let at = within(b"page", epoch / 4, epoch / 4);
-            due.push(Due {
-                at,
-                what: Wrote::Page,
-            });
-        }
-        if cell {
-            let at = within(b"cell", epoch / 2, epoch * 3 / 8);
-            let pause = self.draw() % (epoch / 32 + 1) + 1;
-            let at = purse.rest(now, at, pause, epoch / 8);
-            due.push(Due {
-                at,
-                what: Wrote::Cell,
-            });
-        }
-        due.sort_by_key(|due| due.at);
-        due
     }
 }

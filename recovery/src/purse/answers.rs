@@ -1,7 +1,7 @@
 //! Judging the answer to a paid request, and writing down what became of its inputs.
 
 use larder_credentials::{AdjustRule, Fault, HolderError, Row, Settled, Status};
-use larder_protocol::{Call, Done, Op, Refusal, Reply};
+use larder_protocol::{Call, Done, Refusal, Reply};
 
 use super::event::Event;
 use super::held::Held;
@@ -111,7 +111,6 @@ impl Inner {
         match built.accept(&purse.root, &terms.credentials, reply, rule) {
             Ok(Settled::Performed(replaced)) => {
                 let pair = Held::of(&replaced.pair);
-                self.wrote |= self.writes(id);
                 self.record(Event::Settled { id, pair })?;
                 Ok(())
             }
@@ -161,12 +160,6 @@ impl Inner {
         gained.retain(|held| !spent.contains(&held.serial));
         self.record(Event::Healed { id, spent, gained })?;
         Ok(())
-    }
-
-    /// Whether a request changes what is stored.
-    fn writes(&self, id: u64) -> bool {
-        let op = self.book.asked(id).map(|asked| asked.request.call.op());
-        matches!(op, Some(Op::Insert | Op::Delete))
     }
 
     /// The pair in a row; none if it is not ours, or of an epoch that has ended.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use larder_credentials::{Epoch, Reference};
 use larder_protocol::record::Tariff;
-use larder_protocol::{Key, Payment, Quoted, Record, Request, ServerKey, SignedRecord};
+use larder_protocol::{Call, Key, Payment, Quoted, Record, Request, ServerKey, SignedRecord};
 
 use super::cells::Cells;
 use super::event::{Event, Inputs};
@@ -233,6 +233,7 @@ impl Book {
                 request,
             } => {
                 if let Inputs::Pair(pair) = &mut inputs {
+                    self.cells.shown_together(pair);
                     for held in pair.iter_mut() {
                         held.shown = self.shown(&held.serial);
                         held.mark = self.cells.mark(&held.serial);
@@ -256,6 +257,9 @@ impl Book {
                     Inputs::Pair(from) => self.cells.replaced(&asked.request.call, &from, &pair),
                 }
                 pair.into_iter().for_each(|held| self.gain(held));
+                if matches!(asked.request.call, Call::Insert(_) | Call::Delete(_)) {
+                    self.cells.stored();
+                }
                 // Nobody but its caller can say whether it hears the answer.
                 if asked.request.call.key().is_some() {
                     self.kept.insert(id, asked);
@@ -265,6 +269,7 @@ impl Book {
             Event::Healed { id, spent, gained } => {
                 self.sent.remove(&id)?.shown(|held| self.gain(held));
                 self.spend(&spent);
+                self.cells.spent(&spent);
                 gained.into_iter().for_each(|held| self.gain(held));
             }
             Event::Kept { id, request } => {
@@ -452,8 +457,11 @@ impl Book {
 
 #[cfg(test)]
 mod tests {
+    use larder_protocol::Nonce;
+    use larder_protocol::extension::Extension;
     use secp256k1::{Keypair, SECP256K1, SecretKey};
 
+    use super::super::change::Change;
     use super::*;
 
     fn book() -> Option<Book> {
@@ -472,6 +480,46 @@ mod tests {
         assert_eq!(book.idle.len(), 1);
         book.spend(&[held.serial]);
         assert!(book.idle.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn what_turns_out_to_be_spent_is_set_aside_for_nothing() -> Result<(), &'static str> {
+        let mut book = book().ok_or("a key")?;
+        let (spent, mark) = (vec![Reference([7; 32])], Mark::Reserve);
+        let serials = spent.clone();
+        let marked = Change::Marked { mark, serials };
+        book.apply(Event::Breakglass(marked)).ok_or("it fits")?;
+        let pair = Held::stored(1, 5).zip(Held::stored(1, 6));
+        let (first, second) = pair.ok_or("credentials")?;
+        let inputs = Inputs::Pair(Box::new([first, second]));
+        let asked = Asked {
+            request: Request {
+                nonce: Nonce([0; 32]),
+                payment: Payment::None,
+                call: Call::Transfer,
+                extension: Extension::default(),
+            },
+            digest: [0; 32],
+            epoch: Epoch(1),
+        };
+        let outputs = [0, 0];
+        book.sent.insert(
+            0,
+            Sent {
+                inputs,
+                outputs,
+                asked,
+            },
+        );
+        let (id, gained) = (0, Vec::new());
+        book.apply(Event::Healed {
+            id,
+            spent: spent.clone(),
+            gained,
+        })
+        .ok_or("it fits")?;
+        assert_eq!(book.cells.mark(&spent[0]), Mark::Free);
         Ok(())
     }
 

@@ -2,83 +2,15 @@
 //!
 //! Credentials are `Held` like all others; what they are set aside for is in front of them, so that a crash
 //! between the two leaves none that pays for what it must not.
-//!
-//! A change, as an event (integers big-endian):
-//!
-//! | code | change | fields, bytes |
-//! | --- | --- | --- |
-//! | 0 | `Marked` | mark 1, serials 1 + 32 n |
-//! | 1 | `Opened` | walk 1, sequence 8, anchor 8, page 8, epoch 4 and tokens 8 of the reserve |
-//! | 2 | `Paged` | a page that was read, without its credentials, to the end; nothing when there is none |
-//! | 3 | `Restored` | – |
-//! | 4 | `Written` | a cell's sequence 8, epoch 4, tokens 8, page 8 |
-//! | 5 | `Page` | number 8, hash of the blob 32, 0 begun, 1 stored or 2 deleted 1 |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use larder_credentials::{Epoch, Reference};
 use larder_protocol::{BlobHash, Call};
 
-use super::event::Fields;
+use super::change::{Change, Fate, Opened, Rest, Written};
 use super::held::{Held, Mark};
 use crate::breakglass::Page;
-
-/// One change of it.
-#[derive(Debug, Clone)]
-pub(crate) enum Change {
-    /// Credentials are set aside for something else than before.
-    Marked { mark: Mark, serials: Vec<Reference> },
-    /// A cell was opened: a restore begins.
-    Opened(Opened),
-    /// Its page was read, or there is none.
-    Paged(Option<Box<Page>>),
-    /// The restore is over.
-    Restored,
-    /// A cell was written: the reserve is what was to be.
-    Written(Written),
-    /// What became of a page.
-    Page {
-        number: u64,
-        hash: BlobHash,
-        fate: Fate,
-    },
-}
-
-/// A cell that was opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Opened {
-    /// Whether the restore follows its tokens through operations.
-    pub(crate) walk: bool,
-    pub(crate) sequence: u64,
-    pub(crate) anchor: u64,
-    pub(crate) page: u64,
-    /// The epoch of its reserve, and what that held.
-    pub(crate) epoch: Epoch,
-    pub(crate) tokens: u64,
-}
-
-/// A cell that was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Written {
-    pub(crate) sequence: u64,
-    /// The epoch of its reserve.
-    pub(crate) epoch: Epoch,
-    /// What that holds.
-    pub(crate) tokens: u64,
-    pub(crate) page: u64,
-}
-
-/// What became of a page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Fate {
-    /// It may be stored.
-    Begun = 0,
-    /// It is stored.
-    Stored = 1,
-    /// It was deleted.
-    Deleted = 2,
-}
 
 /// A restore under way.
 #[derive(Debug, Clone)]
@@ -94,6 +26,9 @@ pub(crate) struct Cells {
     /// Those that are set aside for something.
     marks: BTreeMap<Reference, Mark>,
     pub(crate) written: Option<Written>,
+    /// Pages of cells that were begun since: one of these may be the one that is stored.
+    begun: BTreeSet<u64>,
+    pub(crate) rest: Rest,
     /// Pages that are there or may be, by number.
     pub(crate) pages: BTreeMap<u64, (BlobHash, Fate)>,
     pub(crate) restoring: Option<Restoring>,
@@ -113,6 +48,13 @@ impl Cells {
         stored.next().map(|(number, _)| *number)
     }
 
+    /// The page that the next cell names and this one does not.
+    pub(crate) fn next_page(&self) -> Option<(u64, BlobHash)> {
+        let named = self.written.map_or(0, |written| written.page);
+        let next = self.newest_page().filter(|page| *page > named)?;
+        self.pages.get(&next).map(|(hash, _)| (next, *hash))
+    }
+
     /// The highest number that a page was given.
     pub(crate) fn last_page(&self) -> u64 {
         let named = self.written.map_or(0, |written| written.page);
@@ -120,12 +62,13 @@ impl Cells {
         named.max(last)
     }
 
-    /// Pages that neither the cell names nor the next one will.
+    /// Pages that no cell names that may be stored, and the next one will not.
     pub(crate) fn old_pages(&self) -> Vec<(u64, BlobHash)> {
         let needed = [self.written.map(|written| written.page), self.newest_page()];
+        let is_needed = |number| needed.contains(&Some(number)) || self.begun.contains(&number);
         let pages = self.pages.iter();
         pages
-            .filter(|(number, _)| !needed.contains(&Some(**number)))
+            .filter(|(number, _)| !is_needed(**number))
             .map(|(number, (hash, _))| (*number, *hash))
             .collect()
     }
@@ -152,10 +95,16 @@ impl Cells {
                         tokens: 0,
                         page: opened.page,
                     });
+                    // The wallet that was lost may have written a moment ago.
+                    self.stored();
                 }
             }
+            Change::Begun { page } => drop(self.begun.insert(page)),
+            Change::Rests(rest) => self.rest = rest,
             Change::Written(written) => {
                 self.written = Some(written);
+                self.begun.clear();
+                self.rest.since = 0;
                 if self.marks.values().any(|mark| *mark == Mark::Next) {
                     for mark in self.marks.values_mut() {
                         *mark = match mark {
@@ -171,9 +120,16 @@ impl Cells {
                 ..
             } => drop(self.pages.remove(&number)),
             Change::Page { number, hash, fate } => {
+                // The cell waits for its page.
+                self.rest.since = 0;
                 self.pages.insert(number, (hash, fate));
             }
         }
+    }
+
+    /// Something was stored or deleted, at a time that whoever looks next can tell best.
+    pub(crate) fn stored(&mut self) {
+        self.rest.wrote = u64::MAX;
     }
 
     /// A call has replaced these two by those: a reissue passes on what they are for.
@@ -185,6 +141,20 @@ impl Cells {
         };
         self.set(Mark::Free, from.iter().map(|held| held.serial));
         self.set(mark, to.iter().map(|held| held.serial));
+    }
+
+    /// These two are shown together: what one of them is set aside for, so is the other, should they come
+    /// back. A free one would tie what it pays for to what a page lists.
+    pub(crate) fn shown_together(&mut self, pair: &[Held; 2]) {
+        let [first, second] = pair.each_ref().map(|held| self.mark(&held.serial));
+        if first != second {
+            self.set(first.max(second), pair.iter().map(|held| held.serial));
+        }
+    }
+
+    /// These turn out to be spent.
+    pub(crate) fn spent(&mut self, serials: &[Reference]) {
+        self.set(Mark::Free, serials.iter().copied());
     }
 
     fn set(&mut self, mark: Mark, serials: impl IntoIterator<Item = Reference>) {
@@ -204,9 +174,11 @@ impl Cells {
             changes.extend(page.clone().map(Change::Paged));
         }
         changes.extend(self.written.map(Change::Written));
+        changes.extend(self.begun.iter().map(|&page| Change::Begun { page }));
         for (&number, &(hash, fate)) in &self.pages {
             changes.push(Change::Page { number, hash, fate });
         }
+        changes.push(Change::Rests(self.rest));
         let marked = known.map(|held| (held.serial, self.mark(&held.serial)));
         let marked = marked.filter(|(_, mark)| *mark != Mark::Free);
         changes.extend(marked.map(|(serial, mark)| Change::Marked {
@@ -216,101 +188,9 @@ impl Cells {
         changes
     }
 }
-
-impl Change {
-    pub(super) fn encode(&self, to: &mut Vec<u8>) {
-        match self {
-            Change::Marked { mark, serials } => {
-                to.extend_from_slice(&[0, *mark as u8, serials.len() as u8]);
-                serials.iter().for_each(|s| to.extend_from_slice(&s.0));
-            }
-            Change::Opened(opened) => {
-                to.extend_from_slice(&[1, u8::from(opened.walk)]);
-                let numbers = [opened.sequence, opened.anchor, opened.page];
-                to.extend_from_slice(numbers.map(u64::to_be_bytes).as_flattened());
-                to.extend_from_slice(&opened.epoch.0.to_be_bytes());
-                to.extend_from_slice(&opened.tokens.to_be_bytes());
-            }
-            Change::Paged(page) => {
-                to.push(2);
-                page.iter().for_each(|page| page.encode(to));
-            }
-            Change::Restored => to.push(3),
-            Change::Written(written) => {
-                to.push(4);
-                to.extend_from_slice(&written.sequence.to_be_bytes());
-                to.extend_from_slice(&written.epoch.0.to_be_bytes());
-                to.extend_from_slice(&written.tokens.to_be_bytes());
-                to.extend_from_slice(&written.page.to_be_bytes());
-            }
-            Change::Page { number, hash, fate } => {
-                to.push(5);
-                to.extend_from_slice(&number.to_be_bytes());
-                to.extend_from_slice(&hash.0);
-                to.push(*fate as u8);
-            }
-        }
-    }
-
-    pub(super) fn decode(fields: &mut Fields<'_>) -> Option<Self> {
-        Some(match fields.u8()? {
-            0 => Change::Marked {
-                mark: Mark::of(fields.u8()?)?,
-                serials: fields.list(|fields| fields.array().map(Reference))?,
-            },
-            1 => Change::Opened(Opened {
-                walk: fields.bool()?,
-                sequence: fields.u64()?,
-                anchor: fields.u64()?,
-                page: fields.u64()?,
-                epoch: Epoch(u32::from_be_bytes(fields.array()?)),
-                tokens: fields.u64()?,
-            }),
-            2 => Change::Paged(match fields.rest() {
-                [] => None,
-                page => Some(Box::new(Page::decode(page)?)),
-            }),
-            3 => Change::Restored,
-            4 => Change::Written(Written {
-                sequence: fields.u64()?,
-                epoch: Epoch(u32::from_be_bytes(fields.array()?)),
-                tokens: fields.u64()?,
-                page: fields.u64()?,
-            }),
-            5 => Change::Page {
-                number: fields.u64()?,
-                hash: BlobHash(fields.array()?),
-                fate: match fields.u8()? {
-                    0 => Fate::Begun,
-                    1 => Fate::Stored,
-                    2 => Fate::Deleted,
-                    _ => return None,
-                },
-            },
-            _ => return None,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
-    use super::super::event::Event;
     use super::*;
-
-    proptest! {
-        #[test]
-        fn bytes_are_a_change_in_one_form_only_or_none(
-            code in 0..7_u8,
-            rest in proptest::collection::vec(0..4_u8, 0..60),
-        ) {
-            let entry = [&[17, code], &rest[..]].concat();
-            if let Some(event) = Event::decode(&entry) {
-                prop_assert_eq!(&*event.encode(), &entry);
-            }
-        }
-    }
 
     fn marks(cells: &Cells, serials: [u8; 3]) -> [Mark; 3] {
         serials.map(|serial| cells.mark(&Reference([serial; 32])))
@@ -360,7 +240,19 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_old_when_neither_the_cell_names_it_nor_the_next_one_will() {
+    fn a_free_credential_that_is_shown_beside_a_listed_one_is_listed() {
+        let mut cells = Cells::default();
+        cells.apply(marked(Mark::Listed, 2));
+        cells.shown_together(&[held(1), held(2)]);
+        cells.shown_together(&[held(3), held(4)]);
+        assert_eq!(
+            marks(&cells, [1, 2, 3]),
+            [Mark::Listed, Mark::Listed, Mark::Free]
+        );
+    }
+
+    #[test]
+    fn a_page_is_old_when_no_cell_names_it_that_may_be_stored_or_comes_next() {
         let mut cells = Cells::default();
         cells.apply(Change::Written(WRITTEN));
         let hash = BlobHash([0; 32]);
@@ -382,6 +274,9 @@ mod tests {
         };
         assert_eq!((cells.newest_page(), cells.last_page()), (Some(4), 5));
         assert_eq!(old(&cells), [1, 2, 5]);
+        cells.apply(Change::Begun { page: 2 });
+        assert_eq!(old(&cells), [1, 5]);
+        cells.apply(Change::Written(WRITTEN));
         let deleted = Fate::Deleted;
         let mut gone = |number| {
             cells.apply(Change::Page {
@@ -415,7 +310,9 @@ mod tests {
             Change::Opened(opened),
             Change::Paged(None),
             Change::Written(WRITTEN),
+            Change::Begun { page: 9 },
             page,
+            Change::Rests(Rest { wrote: 5, since: 6 }),
         ] {
             cells.apply(change);
         }
@@ -427,6 +324,7 @@ mod tests {
         assert_eq!((again.written, again.pages.len()), (Some(WRITTEN), 1));
         let restoring = again.restoring.map(|it| (it.opened, it.page.is_some()));
         assert_eq!(restoring, Some((opened, true)));
-        assert_eq!(again.hint, cells.hint);
+        assert_eq!((again.hint, again.begun), (cells.hint, cells.begun));
+        assert_eq!(again.rest, cells.rest);
     }
 }

@@ -13,8 +13,8 @@
 //!
 //! Credentials that a page lists are exchanged too, by a transfer, so that whoever shows them after
 //! a loss comes upon exchanges and no operation ([`breakglass`](crate::breakglass)): the smallest two
-//! that will do, because what was exchanged since the page is not found again. Those that are kept for
-//! a restore are no choice at all.
+//! that will do, because what was exchanged since the page is not found again. They never pay as they
+//! are, not even the last ones. Those that are kept for a restore are no choice at all.
 
 use std::collections::BTreeMap;
 
@@ -85,7 +85,7 @@ pub(crate) fn choose(
     if let Some((by, two)) = known(idle, &epochs, current, price, fee) {
         return Choice::Launder(by, two);
     }
-    if let Some(two) = pay(&epochs) {
+    if let Some(two) = pay(&by_epoch(idle, |held| held.mark == Mark::Free)) {
         return Choice::Last(two);
     }
     let missing = missing(idle, &epochs, current, price, fee);
@@ -167,25 +167,35 @@ fn missing(
     price: u64,
     fee: u64,
 ) -> u64 {
+    let is_listed = |all: &[usize]| all.iter().any(|&at| idle[at].mark == Mark::Listed);
     let mut amounts = Vec::new();
     for (epoch, all) in epochs {
         let each = if *epoch < current { 2 } else { 1 };
         let gathered = all.chunks_exact(each);
-        amounts.extend(gathered.map(|two| two.iter().map(|&at| idle[at].amount).sum::<u64>()));
+        amounts.extend(gathered.map(|some| {
+            let amount = some.iter().map(|&at| idle[at].amount).sum::<u64>();
+            (amount, is_listed(some))
+        }));
     }
-    amounts.sort_unstable_by(|a, b| b.cmp(a));
+    amounts.sort_unstable_by_key(|&(amount, listed)| (std::cmp::Reverse(amount), listed));
     // A reissue that gathers leaves an empty credential beside the full one.
     let spare = epochs
         .iter()
         .any(|(epoch, all)| *epoch < current && all.len() >= 2);
-    let (mut together, mut needed, mut least) = (0_u64, price, price.max(1));
-    for (count, amount) in amounts.into_iter().enumerate() {
+    let any_listed = epochs.values().any(|all| is_listed(all));
+    let (mut together, mut least, mut listed) = (0_u64, price.max(1), false);
+    for (others, (amount, is_listed)) in (0_u64..).zip(amounts) {
         together = together.saturating_add(amount);
-        // An operation takes two; a transfer puts one more into the first of them.
-        if count >= 2 {
-            needed = needed.saturating_add(fee);
-        }
-        if count >= 1 || spare {
+        listed |= is_listed;
+        // An operation takes two; a transfer puts one more into the first of them. What a page lists has to
+        // be in one, and so may be the empty one.
+        let transfers = match others {
+            0 => u64::from(any_listed),
+            _ if listed => others,
+            _ => others - 1,
+        };
+        if others >= 1 || spare {
+            let needed = price.saturating_add(fee.saturating_mul(transfers));
             least = least.min(needed.saturating_sub(together));
         }
     }
@@ -222,14 +232,16 @@ mod tests {
     /// Does what the choice says, on paper.
     fn gather(idle: &mut [Held], by: By, two: [usize; 2], fee: u64) {
         let together = idle[two[0]].amount + idle[two[1]].amount;
-        let [first, second] = match by {
-            By::Transfer => gathered(together - fee),
-            By::Reissue => gathered(together),
+        let (amounts, mark) = match by {
+            By::Transfer => (gathered(together - fee), Mark::Free),
+            By::Reissue => (gathered(together), idle[two[0]].mark.max(idle[two[1]].mark)),
         };
         assert_eq!(idle[two[0]].epoch, idle[two[1]].epoch);
         assert_eq!(idle[two[0]].epoch < NOW, by == By::Reissue);
-        idle[two[0]] = Held::worth(NOW, first);
-        idle[two[1]] = Held::worth(NOW, second);
+        for (at, amount) in two.into_iter().zip(amounts) {
+            idle[at] = Held::worth(NOW, amount);
+            idle[at].mark = mark;
+        }
     }
 
     proptest! {
@@ -237,12 +249,16 @@ mod tests {
         fn gathering_ends_in_paying_or_is_not_begun(
             amounts in proptest::collection::vec((0..3_u32, 0..30_u64), 0..14),
             shown in proptest::collection::vec(proptest::option::of((0..3_u8).prop_map(|n| [n; 32])), 14),
+            listed in proptest::collection::vec(proptest::bool::weighted(0.3), 14),
             digest in proptest::option::of((0..3_u8).prop_map(|n| [n; 32])),
             price in 1..100_u64,
             fee in 1..5_u64,
         ) {
             let mut idle = idle(&amounts);
             idle.iter_mut().zip(shown).for_each(|(held, shown)| held.shown = shown);
+            for (held, _) in idle.iter_mut().zip(listed).filter(|(_, listed)| *listed) {
+                (held.mark, held.shown) = (Mark::Listed, None);
+            }
             let held = |idle: &[Held]| idle.iter().map(|held| held.amount).sum::<u64>();
             let (all, mut steps) = (held(&idle), 0);
             loop {
@@ -254,6 +270,7 @@ mod tests {
                         });
                         prop_assert_eq!(known, matches!(choice, Choice::Last(_)));
                         prop_assert_ne!(first, second);
+                        prop_assert_eq!([first, second].map(|at| idle[at].mark), [Mark::Free; 2]);
                         prop_assert_eq!(idle[first].epoch, idle[second].epoch);
                         prop_assert!(idle[first].amount + idle[second].amount >= price);
                         break;

@@ -20,7 +20,7 @@
 //! | 14 | `Collected` | first claim 8, bit per claim that was collected 2 |
 //! | 15 | `Closed` | first claim 8: given up, or refused for good |
 //! | 16 | `Shown` | digest of the refused call it was shown for 32, credential 108 |
-//! | 17 | `Breakglass` | a change of what a restore would find: see `cells` |
+//! | 17 | `Breakglass` | a change of what a restore would find: see `change` |
 //!
 //! Inputs are `0 ‖ pair 216`, or `1 ‖ first claim 8 ‖ which 1` for a purchase. A request is the body of its
 //! envelope, with which a retry is the same bytes; what is needed to judge the answer is built
@@ -30,7 +30,7 @@ use larder_credentials::{CREDENTIAL_BYTES, Reference};
 use larder_protocol::{Quoted, Request, SignedRecord};
 use zeroize::Zeroizing;
 
-use super::cells::Change;
+use super::change::Change;
 use super::held::Held;
 use super::journal::Entry;
 

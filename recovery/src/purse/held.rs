@@ -17,9 +17,10 @@ pub(crate) enum Mark {
     Free = 0,
     /// A page lists it: it pays once a transfer has replaced it.
     Listed = 1,
-    /// It is to be the reserve as soon as a cell says so: it pays for nothing.
+    /// The next cell holds it, and maybe the newest one: it pays for nothing.
     Next = 2,
-    /// The newest cell holds it, or what it was reissued from: it pays for nothing.
+    /// Only a cell holds it that is stored or may be, or held what it was reissued from: it pays for
+    /// nothing.
     Reserve = 3,
 }
 

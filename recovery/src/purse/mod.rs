@@ -29,7 +29,7 @@
 //! | `requests`, `build` | a paid request on its way out |
 //! | `answers`, `rules` | its answer, and what that may give back |
 //! | `epochs` | when old credentials are moved |
-//! | `cells`, `reserve`, `redeem` | what a restore would find, and what one finds |
+//! | `cells`, `change`, `reserve`, `redeem` | what a restore would find, and what one finds |
 
 pub mod folder;
 pub mod journal;
@@ -38,6 +38,7 @@ mod answers;
 mod book;
 mod build;
 mod cells;
+mod change;
 mod choice;
 mod epochs;
 mod event;
@@ -62,7 +63,8 @@ use crate::{Lane, Purpose, RecoveryError, RootKey, Schedule, Slot};
 
 pub(crate) use self::answers::{Verdict, is_stale};
 pub(crate) use self::book::Order;
-pub(crate) use self::cells::{Fate, Restoring, Written};
+pub(crate) use self::cells::Restoring;
+pub(crate) use self::change::{Fate, Written};
 pub(crate) use self::held::Held;
 pub(crate) use self::requests::{Exchange, Lease, Next, Role};
 pub(crate) use self::reserve::Aside;
@@ -93,14 +95,6 @@ struct Inner {
     /// Kept requests whose callers have their answers, or that nobody wants any more. No call of this
     /// process adopts them.
     heard: BTreeSet<u64>,
-    /// Something was stored or deleted since anybody looked.
-    wrote: bool,
-    /// When that was done last before this process, in unix seconds; the latest there is while nobody
-    /// has said.
-    wrote_before: Option<u64>,
-    /// A cell is not written before this time, in unix seconds, and since when one is due.
-    rests_until: u64,
-    due_since: Option<u64>,
     /// The latest time it was told, in unix seconds.
     told: u64,
     /// Bytes appended since the journal was last rewritten, and how many it had then.
@@ -170,10 +164,6 @@ impl Purse {
             built: HashMap::new(),
             driven: HashMap::new(),
             heard: BTreeSet::new(),
-            wrote: false,
-            wrote_before: Some(u64::MAX),
-            rests_until: 0,
-            due_since: None,
             told: 0,
             grown: 0,
             base: entries.iter().map(|entry| entry.len()).sum(),

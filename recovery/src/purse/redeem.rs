@@ -10,7 +10,8 @@ use larder_credentials::{OpCode, Row};
 use larder_protocol::{Nonce, OpenedCell};
 
 use super::book::Terms;
-use super::cells::{Change, Opened, Restoring};
+use super::cells::Restoring;
+use super::change::{Change, Opened};
 use super::choice::{self, By};
 use super::event::Event;
 use super::held::{Held, Mark};

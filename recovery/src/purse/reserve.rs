@@ -2,12 +2,18 @@
 //!
 //! The reserve is a pair that pays for nothing. It comes of credentials that nobody has seen, and only
 //! reissues touch it, so that whoever walks its rows after a loss passes no operation. A larger one
-//! is a new one: it becomes the reserve when a cell says so, and the old one goes back.
+//! is a new one: it becomes the reserve when a cell says so, and the old one goes back. Until then both
+//! are kept, and the page of that cell lists the old one: whichever cell a restore opens, no token is
+//! in none.
+
+use std::ops::RangeInclusive;
 
 use larder_credentials::{Epoch, RangeWidth};
 use larder_protocol::{BlobHash, Call, Nonce};
 
-use super::cells::{Cells, Change, Fate, Written};
+use super::cells::Cells;
+use super::change::{Change, Fate, Rest, Written};
+use super::choice::evenly;
 use super::epochs::first_number;
 use super::held::{Held, Mark};
 use super::requests::Lease;
@@ -15,9 +21,6 @@ use super::{Inner, Purse, slot};
 use crate::breakglass::CREDENTIALS_MAX;
 use crate::schedule::hmac_sha256;
 use crate::{Purpose, RecoveryError, Schedule};
-
-/// The reserve may hold so many times what it has to before a smaller one takes its place.
-const LARGE: u64 = 4;
 
 /// How far a reserve is from being set aside.
 pub(crate) enum Aside<'p> {
@@ -35,37 +38,40 @@ impl Purse {
         look(&self.lock().book.cells)
     }
 
-    /// Sets a reserve of so many tokens aside, of the current epoch.
-    pub(crate) fn set_aside(&self, tokens: u64, nonce: Nonce) -> Result<Aside<'_>, RecoveryError> {
+    /// Sets a reserve of so many tokens aside, of the current epoch. One that is there already does when
+    /// what it holds is `enough`.
+    pub(crate) fn set_aside(
+        &self,
+        tokens: u64,
+        enough: &RangeInclusive<u64>,
+        nonce: Nonce,
+    ) -> Result<Aside<'_>, RecoveryError> {
         let mut inner = self.lock();
         let terms = inner.terms()?;
         let (current, fee) = (terms.credentials.current(), terms.tariff.prices.transfer);
-        let enough = tokens..=tokens.saturating_mul(LARGE);
+        // A cell that is late does not wait until its reserve is moved.
+        if let Some(two) = inner.older(current, |mark| mark.is_kept()) {
+            return inner.moved(self, two, nonce);
+        }
         for mark in [Mark::Next, Mark::Reserve] {
             if let Some(two) = inner.kept(mark, current)
                 && enough.contains(&sum(&inner.book.idle, two))
             {
-                return Ok(Aside::Pair(Box::new(inner.pair(two))));
+                return inner.is_next(two);
             }
         }
         // The put of the cell, and a transfer in front of it.
         let spare = terms.tariff.prices.breakglass.saturating_add(fee);
         let choice = choose(&inner.book.idle, current, [tokens, spare], fee);
         let (two, first) = match choice {
-            Choice::These(two) => {
-                // One that was begun for another size goes back.
-                let old = inner.serials(|held| held.mark == Mark::Next);
-                let serials = two.map(|at| inner.book.idle[at].serial).to_vec();
-                if !old.is_empty() {
-                    let (mark, serials) = (Mark::Listed, old);
-                    inner.change(Change::Marked { mark, serials })?;
-                }
-                let mark = Mark::Next;
-                inner.change(Change::Marked { mark, serials })?;
-                return Ok(Aside::Pair(Box::new(inner.pair(two))));
-            }
+            Choice::These(two) => return inner.is_next(two),
             Choice::Divide(two, first) => (two, first),
-            Choice::Short(missing) => return Ok(Aside::Short(missing)),
+            Choice::Short(missing) => {
+                return match inner.older(current, |mark| !mark.is_kept()) {
+                    Some(two) => inner.moved(self, two, nonce),
+                    None => Ok(Aside::Short(missing)),
+                };
+            }
         };
         let divide = |left: u64| {
             let first = first.max(left.saturating_sub(RangeWidth::Bits32.largest()));
@@ -76,18 +82,41 @@ impl Purse {
         Ok(Aside::Exchange(self.lease(&mut inner, id, request)))
     }
 
-    /// Has everything that is neither in flight nor known nor part of a reserve pay only after a
-    /// transfer from now on, and returns it for a page to list.
+    /// Has everything that is neither in flight nor known nor kept pay only after a transfer from now on,
+    /// and returns it for a page to list. A reserve that another one is to take the place of is on it,
+    /// too, and stays kept until then.
     pub(crate) fn list(&self) -> Result<Vec<Held>, RecoveryError> {
         let mut inner = self.lock();
-        let listable = |held: &&Held| held.shown.is_none() && !held.mark.is_kept();
-        let mut listed: Vec<Held> = inner.book.idle.iter().filter(listable).cloned().collect();
+        let idle = &inner.book.idle;
+        let replaced = idle.iter().any(|held| held.mark == Mark::Next);
+        let listable = |held: &&Held| match held.mark {
+            Mark::Free | Mark::Listed => held.shown.is_none(),
+            Mark::Reserve => replaced,
+            Mark::Next => false,
+        };
+        let mut listed: Vec<Held> = idle.iter().filter(listable).cloned().collect();
         listed.sort_by_key(|held| std::cmp::Reverse(held.amount));
         listed.truncate(CREDENTIALS_MAX);
-        let serials = listed.iter().map(|held| held.serial).collect();
+        let unkept = listed.iter().filter(|held| !held.mark.is_kept());
+        let serials = unkept.map(|held| held.serial).collect();
         let mark = Mark::Listed;
         inner.change(Change::Marked { mark, serials })?;
         Ok(listed)
+    }
+
+    /// A page for the next cell leaves out what that is to hold. When this does not pay for a restore any
+    /// more, which takes so many tokens, that page is of no use.
+    pub(crate) fn look_over_page(&self, tokens: u64) -> Result<(), RecoveryError> {
+        let mut inner = self.lock();
+        let held = [Mark::Next, Mark::Reserve].map(|mark| inner.tokens(mark));
+        let left_out = held.into_iter().find(|held| *held > 0);
+        match inner.book.cells.next_page() {
+            Some((number, hash)) if left_out.unwrap_or(0) < tokens => {
+                let fate = Fate::Begun;
+                inner.change(Change::Page { number, hash, fate })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Writes down what became of a page.
@@ -100,39 +129,56 @@ impl Purse {
         self.lock().change(Change::Page { number, hash, fate })
     }
 
+    /// Writes down that a cell which names this page may be stored from now on.
+    pub(crate) fn begun(&self, page: u64) -> Result<(), RecoveryError> {
+        self.lock().change(Change::Begun { page })
+    }
+
     /// Writes down that a cell is stored.
     pub(crate) fn written(&self, written: Written) -> Result<(), RecoveryError> {
         self.lock().change(Change::Written(written))
     }
 
-    /// Says when this wallet last wrote to the primary store before this process, in unix seconds; `None` if
-    /// it never did. For programs that run now and then: as long as nobody says, it was just now.
-    pub fn last_wrote(&self, at: Option<u64>) {
-        self.lock().wrote_before = at;
-    }
-
-    /// When a cell that is due at this time may be written: so long after the last write to the
-    /// primary store, which may have been just now, but no later than `longest` after it came due.
-    pub(crate) fn rest(&self, now: u64, due: u64, pause: u64, longest: u64) -> u64 {
+    /// When a cell may be written that could be since `due`, or is overdue: a pause of at most `span` after
+    /// the last write to the primary store, which may have been just now, but no later than `longest`
+    /// after it could have been.
+    pub(crate) fn rest(
+        &self,
+        now: u64,
+        due: Option<u64>,
+        [span, longest]: [u64; 2],
+    ) -> Result<u64, RecoveryError> {
         let mut inner = self.lock();
-        let before = inner.wrote_before.take();
-        let wrote = std::mem::replace(&mut inner.wrote, false).then_some(now);
-        if let Some(wrote) = wrote.or(before) {
-            inner.rests_until = wrote.min(now).saturating_add(pause);
+        let known = inner.book.cells.rest;
+        let mut rest = Rest {
+            wrote: known.wrote.min(now),
+            ..known
+        };
+        let is_due = due.is_none_or(|due| due <= now);
+        if is_due && !(due.unwrap_or(1)..=now).contains(&rest.since) {
+            rest.since = now;
         }
-        if due > now {
-            inner.due_since = None;
-            return due.max(inner.rests_until);
+        if rest != known {
+            inner.change(Change::Rests(rest))?;
         }
-        let since = *inner.due_since.get_or_insert(now);
-        let rested = inner.rests_until.max(due);
-        rested.min(since.saturating_add(longest))
+        let epoch = inner.terms()?.credentials.current();
+        let pause = self.draw(b"pause", epoch, rest.wrote) % (span + 1) + 1;
+        let rested = match rest.wrote {
+            0 => 0,
+            wrote => wrote.saturating_add(pause),
+        };
+        let rested = rested.max(due.unwrap_or(now));
+        Ok(match is_due {
+            true => rested.min(rest.since.saturating_add(longest)),
+            false => rested,
+        })
     }
 
-    /// A number for an epoch that nobody else can tell.
-    pub(crate) fn draw(&self, label: &[u8], epoch: Epoch) -> u64 {
+    /// A number for an epoch, and for whatever else, that nobody else can tell.
+    pub(crate) fn draw(&self, label: &[u8], epoch: Epoch, about: u64) -> u64 {
         let secret = self.schedule.secret(&slot(Purpose::Credential, 1)).bytes();
-        let parts: [&[u8]; 3] = [b"larder/breakglass/1/", label, &epoch.0.to_be_bytes()];
+        let (epoch, about) = (epoch.0.to_be_bytes(), about.to_be_bytes());
+        let parts: [&[u8]; 4] = [b"larder/breakglass/1/", label, &epoch, &about];
         first_number(&hmac_sha256(&secret, &parts))
     }
 
@@ -164,13 +210,50 @@ impl Inner {
         Some([kept.next()?.0, kept.next()?.0])
     }
 
-    fn pair(&self, two: [usize; 2]) -> [Held; 2] {
-        two.map(|at| self.book.idle[at].clone())
+    /// Two of one epoch before this one, alike in what they are for, if there are any.
+    fn older(&self, current: Epoch, wanted: impl Fn(Mark) -> bool) -> Option<[usize; 2]> {
+        let idle = &self.book.idle;
+        let old = (0..idle.len()).filter(|&at| idle[at].epoch < current && wanted(idle[at].mark));
+        let old: Vec<usize> = old.collect();
+        pairs(&old).find(|[first, second]| {
+            let (first, second) = (&idle[*first], &idle[*second]);
+            let alike = first.mark == second.mark || !first.mark.is_kept();
+            alike && first.epoch == second.epoch && first.goes_with(second)
+        })
     }
 
-    fn serials(&self, wanted: impl Fn(&Held) -> bool) -> Vec<larder_credentials::Reference> {
-        let all = self.book.idle.iter().filter(|held| wanted(held));
-        all.map(|held| held.serial).collect()
+    fn moved<'p>(
+        &mut self,
+        purse: &'p Purse,
+        two: [usize; 2],
+        nonce: Nonce,
+    ) -> Result<Aside<'p>, RecoveryError> {
+        let (id, request) = self.spend(purse, two, &Call::Reissue, nonce, evenly)?;
+        Ok(Aside::Exchange(purse.lease(self, id, request)))
+    }
+
+    fn tokens(&self, mark: Mark) -> u64 {
+        let all = self.book.idle.iter().filter(|held| held.mark == mark);
+        all.map(|held| held.amount).sum()
+    }
+
+    /// The next cell holds these two. What was to be in it before may be in one that was never heard of
+    /// again, so it is kept until another one is stored.
+    fn is_next(&mut self, two: [usize; 2]) -> Result<Aside<'static>, RecoveryError> {
+        let pair = two.map(|at| self.book.idle[at].clone());
+        let serials = pair.each_ref().map(|held| held.serial);
+        let others = self.book.idle.iter().filter(|held| held.mark == Mark::Next);
+        let others = others.map(|held| held.serial);
+        let others: Vec<_> = others.filter(|serial| !serials.contains(serial)).collect();
+        for (mark, serials) in [(Mark::Reserve, others), (Mark::Next, serials.to_vec())] {
+            if serials
+                .iter()
+                .any(|serial| self.book.cells.mark(serial) != mark)
+            {
+                self.change(Change::Marked { mark, serials })?;
+            }
+        }
+        Ok(Aside::Pair(Box::new(pair)))
     }
 }
 

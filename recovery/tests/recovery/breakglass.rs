@@ -1,165 +1,20 @@
 //! Total loss: nothing is left but the root key.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use futures_util::future::join_all;
-use larder_protocol::{Op, Payment, Request};
-use larder_recovery::breakglass::{self, Extent, Restorable, Restore, Wrote};
-use larder_recovery::log::OneProvider;
-use larder_recovery::log::map::{Commit, Expect, Map, Write};
-use larder_recovery::{Looked, Means, MemoryJournal, Provider, RecoveryError, Stage};
-use rand::SeedableRng;
-use rand::rngs::StdRng;
+use larder_protocol::Op;
+use larder_recovery::breakglass::{self, Extent, Restore, Wrote};
+use larder_recovery::transport::Exchange;
+use larder_recovery::{MemoryJournal, RecoveryError, Transport};
 
-use crate::crashes::{Life, MortalJournal, MortalTransport, When};
+use crate::loss::{
+    START, Wallet, buy, has_all, keys_looked_up, lost, nothing_left, read, shows_no_operation_again,
+};
 use crate::paid::{
-    BREAKGLASS_SECONDS, EARLIER, EPOCH_SECONDS, INSERT, LOOKUP, PUT, PaidShelf, open, open_over,
-    pair, tokens,
+    BREAKGLASS_SECONDS, EARLIER, EPOCH_SECONDS, LOOKUP, PaidShelf, open, open_over, pair, tokens,
 };
 use crate::shelf::root;
-
-const START: u64 = 1_000_000;
-
-/// A wallet with tokens, in pairs of 500, and data, some of it in a snapshot.
-struct Wallet {
-    shelf: PaidShelf,
-    provider: Arc<Provider>,
-    map: Map,
-    keys: u8,
-    now: u64,
-}
-
-async fn buy(shelf: &PaidShelf, provider: &Provider, id: u8, tokens: u64) {
-    let means = Means::Voucher(shelf.voucher(id, tokens));
-    let purchase = provider.buy(tokens, means).await.expect("a good voucher");
-    assert_eq!(purchase.stage, Stage::Collected);
-}
-
-async fn has_all(map: &Map, keys: u8) {
-    for key in 0..keys {
-        let read = map.get(&format!("k/{key}")).await.expect("it is here");
-        assert_eq!(read.value, Some(vec![key; 100]), "{key}");
-    }
-}
-
-impl Wallet {
-    async fn new(pairs: u64, keys: u8) -> Self {
-        let shelf = PaidShelf::new();
-        let provider = open(&shelf, MemoryJournal::new(), 1).await.expect("honest");
-        buy(&shelf, &provider, 1, 500 * pairs).await;
-        let registers = Arc::new(OneProvider::new(&root(1), provider.clone()));
-        let mut rng = StdRng::seed_from_u64(1);
-        let map = Map::open(registers, &mut rng, Some(1)).await;
-        let map = map.expect("honest");
-        map.take_over().await.expect("honest");
-        let mut wallet = Wallet {
-            shelf,
-            provider,
-            map,
-            keys: 0,
-            now: START,
-        };
-        wallet.put(keys / 2).await;
-        wallet.map.roll_up().await.expect("honest");
-        wallet.put(keys - keys / 2).await;
-        wallet
-    }
-
-    /// Stores so many more keys.
-    async fn put(&mut self, keys: u8) {
-        for key in self.keys..self.keys + keys {
-            let write = Write::put(format!("k/{key}"), Expect::Any, [key; 100]);
-            let commit = self.map.commit(Commit::of([write]));
-            commit.await.expect("no condition");
-        }
-        self.keys += keys;
-    }
-
-    fn extent(&self) -> Extent {
-        Extent::of(&self.map, vec![self.shelf.address()])
-    }
-
-    async fn stay(&self) -> breakglass::Standing {
-        let extent = self.extent();
-        let standing = self.provider.stay_restorable(self.now, &extent);
-        standing.await.expect("honest")
-    }
-
-    /// Does what is due until this has been written.
-    async fn until(&mut self, wanted: Wrote) {
-        for _ in 0..200 {
-            let standing = self.stay().await;
-            assert_eq!(standing.missing, 0);
-            if standing.wrote == Some(wanted) {
-                return;
-            }
-            self.now = self.now.max(standing.next);
-        }
-        panic!("{wanted:?} was never written");
-    }
-
-    fn restorable(&self) -> Restorable {
-        let restorable = self.provider.restorable(&self.extent());
-        restorable.expect("a purse")
-    }
-
-    /// Everything is lost. How many keys there were.
-    fn lose(self) -> (PaidShelf, u8) {
-        (self.shelf, self.keys)
-    }
-}
-
-/// A wallet that has nothing but the root key, with what a restore has put down so far.
-async fn start_over(
-    shelf: &PaidShelf,
-    purse: &MemoryJournal,
-    kept: &MemoryJournal,
-) -> (Arc<Provider>, Restore) {
-    // Randomness never repeats.
-    let seed = 7 + shelf.log().len() as u64;
-    let provider = open(shelf, purse.clone(), seed).await.expect("honest");
-    let restore = Restore::begin(&root(1), provider.clone(), kept.clone());
-    (provider, restore.expect("in memory"))
-}
-
-async fn nothing_left(shelf: &PaidShelf) -> (Arc<Provider>, Restore) {
-    start_over(shelf, &MemoryJournal::new(), &MemoryJournal::new()).await
-}
-
-async fn read(restore: &Restore) -> Result<Map, RecoveryError> {
-    restore.tokens().await?;
-    restore.map(&mut StdRng::seed_from_u64(7)).await
-}
-
-/// What every credential was shown for, in order, as the storage node has seen it.
-fn shown(shelf: &PaidShelf) -> BTreeMap<Vec<u8>, Vec<Op>> {
-    let service = shelf.record().service();
-    let mut shown: BTreeMap<Vec<u8>, Vec<Op>> = BTreeMap::new();
-    for Request { payment, call, .. } in shelf.log() {
-        let Payment::Credentials(core) = payment else {
-            continue;
-        };
-        let core = larder_credentials::Request::decode(&service, &core).expect("a core");
-        for reference in core.references().iter() {
-            shown
-                .entry(reference.0.to_vec())
-                .or_default()
-                .push(call.op());
-        }
-    }
-    shown
-}
-
-fn keys_looked_up(log: &[Request]) -> Vec<Vec<u8>> {
-    let lookups = log.iter().filter(|request| request.call.op() == Op::Lookup);
-    let keys = lookups.filter_map(|request| request.call.key());
-    keys.map(|key| key.as_bytes().to_vec()).collect()
-}
-
-fn is_exchange(op: &Op) -> bool {
-    matches!(op, Op::Transfer | Op::Reissue)
-}
 
 #[tokio::test]
 async fn the_root_key_alone_restores_data_and_tokens_at_every_age_of_the_reserve() {
@@ -193,12 +48,11 @@ async fn a_reserve_that_is_reissued_and_not_yet_in_a_cell_again_is_found() {
         wallet.until(Wrote::Cell).await;
         for _ in 0..epochs {
             wallet.shelf.next_epoch();
-            // Long enough for every reissue, in steps, and too short for a page or a cell.
-            let first = wallet.stay().await;
-            assert_eq!(first.wrote, None);
-            wallet.now += u64::from(EPOCH_SECONDS) / 4 - 1;
-            assert_eq!(wallet.stay().await.wrote, None);
-            wallet.now += u64::from(EPOCH_SECONDS) * 3 / 4;
+            // A wallet that moves its tokens in time, and writes no cell.
+            for _ in 0..2 {
+                wallet.provider.upkeep(wallet.now).await.expect("honest");
+                wallet.now += u64::from(EPOCH_SECONDS) / 2;
+            }
         }
         assert_eq!(wallet.restorable().epochs, Some(EARLIER - epochs));
         let (shelf, keys) = wallet.lose();
@@ -223,7 +77,7 @@ async fn one_epoch_past_it_says_so_and_restores_when_tokens_are_bought() {
         assert!(needed > 0);
         let text = error.to_string();
         assert!(
-            text.contains("expired 1 epoch") && text.contains(&needed.to_string()),
+            text.contains("expired 1 epoch ago") && text.contains(&needed.to_string()),
             "{text}"
         );
     }
@@ -237,64 +91,32 @@ async fn one_epoch_past_it_says_so_and_restores_when_tokens_are_bought() {
     );
 }
 
-/// Tokens of the wallet before.
-fn lost(shelf: &PaidShelf, provider: &Provider) -> u64 {
-    shelf.outstanding() - tokens(provider)
-}
-
-/// Restores from a storage node with one crash behind this step. Says whether there was one, and what it
-/// cost beside look-ups, none of which is paid for twice.
-async fn live(shelf: &PaidShelf, keys: u8, step: u32) -> (bool, u64) {
-    let (from, before, paid) = (
-        shelf.log().len(),
-        shelf.outstanding(),
-        shelf.performed(Op::Lookup),
-    );
-    let (purse, kept) = (MemoryJournal::new(), MemoryJournal::new());
-    let mut life = Life::until(step, When::After);
-    let mut died = false;
-    loop {
-        let journal = |journal: &MemoryJournal| MortalJournal(journal.clone(), life.clone());
-        let transport = Arc::new(MortalTransport(shelf.clone(), life.clone()));
-        let seed = 100 + shelf.log().len() as u64;
-        let done = async {
-            let provider = open_over(shelf, transport, journal(&purse), seed).await?;
-            let restore = Restore::begin(&root(1), provider, journal(&kept))?;
-            has_all(&read(&restore).await?, keys).await;
-            restore.finish()
-        };
-        match done.await {
-            Ok(()) => {
-                // How far look-ups run ahead of the end is chance.
-                let looked_up = keys_looked_up(&shelf.log()[from..]);
-                let distinct: BTreeSet<_> = looked_up.iter().collect();
-                assert_eq!(shelf.performed(Op::Lookup) - paid, distinct.len(), "{step}");
-                let fees = before - shelf.outstanding() - LOOKUP * distinct.len() as u64;
-                return (died || life.is_over(), fees);
-            }
-            Err(error) => assert!(life.is_over() && !died, "{step}: {error}"),
-        }
-        (died, life) = (true, Life::default());
-    }
-}
-
 #[tokio::test]
-async fn a_crash_behind_any_step_of_a_restore_costs_no_token() {
-    let mut wallet = Wallet::new(3, 2).await;
-    wallet.until(Wrote::Cell).await;
-    let (shelf, keys) = wallet.lose();
-    shelf.next_epoch();
-    let (_, fees) = live(&shelf.fork(), keys, u32::MAX).await;
-    let mut steps = 0;
-    for step in 1.. {
-        let (died, fees_now) = live(&shelf.fork(), keys, step).await;
-        assert_eq!(fees_now, fees, "{step}");
-        if !died {
-            steps = step;
+async fn what_is_said_to_be_needed_suffices_when_the_reserve_paid_once_only() {
+    let mut wallet = Wallet::new(2, 4).await;
+    let once = LOOKUP * wallet.extent().lookups;
+    // With so few tokens left a reserve does not pay twice.
+    for (key, blob) in (0..).map(pair) {
+        if tokens(&wallet.provider) < 2 * once {
             break;
         }
+        wallet.provider.insert(key, blob).await.expect("enough");
     }
-    assert!(steps > 40, "{steps}");
+    let mut restorable = wallet.restorable();
+    while !restorable.is_now() {
+        let standing = wallet.stay().await;
+        (restorable, wallet.now) = (standing.restorable, wallet.now.max(standing.next));
+    }
+    assert_eq!(restorable.times, 1);
+    let (shelf, keys) = wallet.lose();
+    (0..=EARLIER).for_each(|_| shelf.next_epoch());
+    let (provider, restore) = nothing_left(&shelf).await;
+    let Err(RecoveryError::ReserveExpired { needed, .. }) = restore.tokens().await else {
+        panic!("it expired");
+    };
+    // As many as are sold together.
+    buy(&shelf, &provider, 2, needed.next_multiple_of(24)).await;
+    has_all(&read(&restore).await.expect("they suffice"), keys).await;
 }
 
 #[tokio::test]
@@ -372,9 +194,7 @@ async fn without_walking_a_restore_shows_nothing_that_was_shown_for_an_operation
     let (provider, restore) = nothing_left(&shelf).await;
     has_all(&read(&restore).await.expect("the cell pays"), keys).await;
     assert!(shelf.log().len() > before);
-    for ops in shown(&shelf).values().filter(|ops| ops.len() > 1) {
-        assert!(ops.iter().all(is_exchange), "{ops:?}");
-    }
+    shows_no_operation_again(&shelf);
     // What was in use is not found.
     assert!(lost(&shelf, &provider) > 0);
 }
@@ -390,6 +210,49 @@ async fn walking_finds_every_token() {
     let restore = restore.walking();
     has_all(&read(&restore).await.expect("the cell pays"), keys).await;
     assert_eq!(lost(&shelf, &provider), 0, "of {unlisted}");
+}
+
+/// Counts the requests that are under way at once.
+#[derive(Clone)]
+struct Counting(PaidShelf, Arc<Mutex<(usize, usize)>>);
+
+impl Transport for Counting {
+    fn exchange(&self, contents: Vec<u8>) -> Exchange<'_> {
+        let count = |change: isize| {
+            let mut counts = self.1.lock().expect("no test panics in here");
+            counts.0 = counts.0.saturating_add_signed(change);
+            counts.1 = counts.1.max(counts.0);
+        };
+        Box::pin(async move {
+            count(1);
+            let answer = self.0.exchange(contents).await;
+            count(-1);
+            answer
+        })
+    }
+}
+
+#[tokio::test]
+async fn what_a_page_lists_pays_for_many_look_ups_at_once_and_no_token_is_lost_by_it() {
+    let mut wallet = Wallet::new(8, 30).await;
+    wallet.until(Wrote::Cell).await;
+    let (shelf, keys) = wallet.lose();
+    let most = Arc::<Mutex<(usize, usize)>>::default();
+    let transport = Arc::new(Counting(shelf.clone(), most.clone()));
+    let provider = open_over(&shelf, transport, MemoryJournal::new(), 7).await;
+    let provider = provider.expect("honest");
+    let most = || most.lock().expect("no test panics in here").1;
+    let restore = Restore::begin(&root(1), provider.clone(), MemoryJournal::new());
+    let restore = restore.expect("in memory").walking();
+    restore.tokens().await.expect("the cell pays");
+    // Until the page is read there is one pair.
+    assert_eq!(most(), 1);
+    has_all(&read(&restore).await.expect("they pay"), keys).await;
+    assert!(most() > 4, "{}", most());
+    restore.finish().expect("in memory");
+    // Look-ups that ran ahead of the end are settled first.
+    provider.upkeep(START).await.expect("honest");
+    assert_eq!(lost(&shelf, &provider), 0);
 }
 
 #[tokio::test]
@@ -415,29 +278,6 @@ async fn a_reserve_that_another_restore_has_taken_is_said_to_be_and_found_by_wal
 }
 
 #[tokio::test]
-async fn the_reserve_pays_for_nothing_but_a_restore() {
-    let mut wallet = Wallet::new(3, 2).await;
-    wallet.until(Wrote::Cell).await;
-    let (key, _) = pair(1);
-    let error = loop {
-        match wallet.provider.lookup(key).await {
-            Ok(looked) => assert_eq!(looked, Looked::Absent),
-            Err(error) => break error,
-        }
-    };
-    assert!(
-        matches!(error, RecoveryError::OutOfTokens { .. }),
-        "{error}"
-    );
-    let holdings = wallet.provider.purse().expect("one was given").holdings();
-    assert!(holdings.tokens - holdings.reserve < LOOKUP + 2);
-    assert_eq!(holdings.suffice_for(INSERT), 0);
-    let (shelf, keys) = wallet.lose();
-    let (_, restore) = nothing_left(&shelf).await;
-    has_all(&read(&restore).await.expect("the reserve pays"), keys).await;
-}
-
-#[tokio::test]
 async fn out_of_tokens_it_says_how_many_and_goes_on_with_what_it_has() {
     let mut wallet = Wallet::new(3, 2).await;
     // It takes the wallet for smaller than it is.
@@ -445,14 +285,7 @@ async fn out_of_tokens_it_says_how_many_and_goes_on_with_what_it_has() {
         lookups: 9,
         ..wallet.extent()
     };
-    loop {
-        let standing = wallet.provider.stay_restorable(wallet.now, &extent);
-        let standing = standing.await.expect("honest");
-        if standing.wrote == Some(Wrote::Cell) {
-            break;
-        }
-        wallet.now = wallet.now.max(standing.next);
-    }
+    wallet.until_as(Wrote::Cell, &extent).await;
     wallet.put(40).await;
     while wallet.provider.lookup(pair(1).0).await.is_ok() {}
     let (shelf, keys) = wallet.lose();
@@ -511,200 +344,27 @@ async fn progress_goes_through_the_stages_and_counts_what_is_read() {
 }
 
 #[tokio::test]
-async fn a_cell_is_written_once_an_epoch_at_other_times_each_and_old_pages_go() {
-    let mut wallet = Wallet::new(4, 2).await;
-    wallet.until(Wrote::Cell).await;
-    let epoch = u64::from(EPOCH_SECONDS);
-    let mut times = BTreeSet::new();
-    for number in 1..4_usize {
-        wallet.shelf.next_epoch();
-        wallet.now += 2 * epoch;
-        let seen = wallet.now;
-        let mut wrote = Vec::new();
-        while wallet.now < seen + epoch {
-            let standing = wallet.stay().await;
-            wrote.extend(standing.wrote.map(|what| (what, wallet.now - seen)));
-            assert!(standing.next > wallet.now || standing.wrote.is_some());
-            wallet.now = standing.next.max(wallet.now);
-        }
-        // The first page is the one that the first cell still names while the second is written.
-        let whats: Vec<_> = wrote.iter().map(|(what, _)| *what).collect();
-        let all = [Wrote::Drop, Wrote::Page, Wrote::Cell];
-        assert_eq!(whats, if number == 1 { &all[1..] } else { &all[..] });
-        for (what, at) in wrote {
-            let (from, to) = match what {
-                Wrote::Drop => (0, epoch / 4),
-                Wrote::Page => (epoch / 4, epoch / 2),
-                Wrote::Cell => (epoch / 2, epoch),
-            };
-            assert!((from..=to).contains(&at), "{what:?} {at}");
-            assert!(times.insert(at), "{what:?} {at}");
-        }
-        let current = u64::from(wallet.shelf.record().epoch);
-        assert_eq!(wallet.shelf.cells(), vec![current << 16]);
-        assert_eq!(wallet.shelf.performed(Op::Delete), number - 1);
-        assert_eq!(wallet.restorable().epochs, Some(EARLIER));
+async fn of_two_devices_with_one_root_the_one_that_wrote_its_cell_last_is_found() {
+    let mut first = Wallet::new(6, 2).await;
+    first.until(Wrote::Cell).await;
+    let (shelf, extent, mut now) = (first.shelf.clone(), first.extent(), START);
+    let second = open(&shelf, MemoryJournal::new(), 50).await;
+    let second = second.expect("honest");
+    buy(&shelf, &second, 2, 3_000).await;
+    while !second.restorable(&extent).expect("a purse").is_now() {
+        let standing = second.stay_restorable(now, &extent).await;
+        now = now.max(standing.expect("honest").next);
     }
-}
-
-#[tokio::test]
-async fn a_cell_is_not_written_behind_a_write_unless_the_wallet_never_rests() {
-    let mut wallet = Wallet::new(6, 2).await;
-    wallet.until(Wrote::Cell).await;
-    let epoch = u64::from(EPOCH_SECONDS);
-    wallet.shelf.next_epoch();
-    wallet.now += epoch;
-    let seen = wallet.now;
-    wallet.until(Wrote::Page).await;
-    // When it would be written if the wallet rested.
-    wallet.now = seen + epoch * 7 / 8;
-    let (due, mut pauses) = (wallet.now, BTreeSet::new());
-    loop {
-        wallet.put(1).await;
-        let standing = wallet.stay().await;
-        if standing.wrote == Some(Wrote::Cell) {
-            break;
-        }
-        assert_eq!(standing.wrote, None);
-        let pause = standing.next - wallet.now;
-        assert!(pause > 0 && pause <= epoch / 32 + 1, "{pause}");
-        assert!(pauses.insert(pause), "another pause each time");
-        wallet.now = standing.next;
-    }
-    assert_eq!(wallet.now, due + epoch / 8);
-    assert!(pauses.len() > 3);
-}
-
-#[tokio::test]
-async fn a_wallet_that_grows_sets_a_larger_reserve_aside_and_uses_the_old_one() {
-    let mut wallet = Wallet::new(6, 2).await;
-    let small = Extent {
-        lookups: 20,
-        ..wallet.extent()
-    };
-    let mut reserve = Vec::new();
-    for extent in [small, wallet.extent()] {
-        loop {
-            let standing = wallet.provider.stay_restorable(wallet.now, &extent);
-            let standing = standing.await.expect("honest");
-            if standing.wrote == Some(Wrote::Cell) {
-                break;
-            }
-            wallet.now = wallet.now.max(standing.next);
-        }
-        let holdings = wallet.provider.purse().expect("one was given").holdings();
-        reserve.push(holdings.reserve);
-        wallet.shelf.next_epoch();
-        wallet.now += u64::from(EPOCH_SECONDS);
-    }
-    assert!(reserve[0] >= 2 * 20 * LOOKUP && reserve[1] > reserve[0]);
-    let extent = wallet.extent();
-    assert!(reserve[1] >= 2 * extent.lookups * LOOKUP);
-    // Everything but the new one is spent.
-    while wallet.provider.lookup(pair(1).0).await.is_ok() {}
-    let holdings = wallet.provider.purse().expect("one was given").holdings();
-    assert_eq!(holdings.reserve, reserve[1]);
-    assert!(holdings.tokens - holdings.reserve < LOOKUP + 2);
-    let (shelf, keys) = wallet.lose();
-    let (_, restore) = nothing_left(&shelf).await;
-    has_all(&read(&restore).await.expect("the reserve pays"), keys).await;
-}
-
-#[tokio::test]
-async fn a_wallet_without_tokens_for_a_reserve_is_told_how_many_are_missing() {
-    let shelf = PaidShelf::new();
-    let provider = open(&shelf, MemoryJournal::new(), 1).await.expect("honest");
-    buy(&shelf, &provider, 1, 100).await;
-    let extent = Extent {
-        anchor: 0,
-        lookups: 100,
-        providers: Vec::new(),
-    };
-    let mut now = START;
-    let missing = loop {
-        let standing = provider
-            .stay_restorable(now, &extent)
-            .await
-            .expect("honest");
-        if standing.missing > 0 {
-            break standing.missing;
-        }
-        now = now.max(standing.next);
-    };
-    let restorable = provider.restorable(&extent).expect("a purse");
-    assert!(!restorable.is_now());
-    assert!(missing > 100 && missing < 2 * 100 * LOOKUP + 20);
-    assert!(shelf.cells().is_empty());
-}
-
-#[tokio::test]
-async fn a_wallet_whose_tokens_do_not_pay_for_a_page_writes_the_cell_without() {
-    let mut wallet = Wallet::new(3, 2).await;
-    let free = |wallet: &Wallet| {
-        let holdings = wallet.provider.purse().expect("one was given").holdings();
-        holdings.tokens - holdings.reserve
-    };
-    // A reserve, a put and a few fees.
-    let enough = 2 * (LOOKUP * wallet.extent().lookups + 4) + PUT + 9;
-    while free(&wallet) > enough + LOOKUP {
-        wallet.provider.lookup(pair(1).0).await.expect("enough");
-    }
-    let mut wrote = Vec::new();
-    while !wrote.contains(&Wrote::Cell) {
-        let standing = wallet.stay().await;
-        wrote.extend(standing.wrote);
-        wallet.now = wallet.now.max(standing.next);
-    }
-    assert_eq!(wrote, [Wrote::Cell]);
-    assert!(wallet.restorable().is_now() && free(&wallet) < INSERT);
-    let (shelf, keys) = wallet.lose();
-    let (_, restore) = nothing_left(&shelf).await;
-    has_all(&read(&restore).await.expect("the reserve pays"), keys).await;
-}
-
-#[tokio::test]
-async fn a_program_that_runs_now_and_then_rests_from_when_it_says_that_it_wrote() {
-    let (shelf, journal) = (PaidShelf::new(), MemoryJournal::new());
-    let extent = Extent::of_blobs(0, 10, vec![shelf.address()]);
-    let longest = u64::from(EPOCH_SECONDS) / 32 + 1;
-    let provider = open(&shelf, journal.clone(), 1).await.expect("honest");
-    buy(&shelf, &provider, 1, 4_000).await;
-    let page = provider.stay_restorable(START, &extent).await;
-    assert_eq!(page.expect("honest").wrote, Some(Wrote::Page));
-    drop(provider);
-    // Each of these is a process of its own, long after that page.
-    let now = START + longest;
-    for (seed, said, wrote) in [
-        (2, None, None),
-        (3, Some(now), None),
-        (4, Some(START), Some(Wrote::Cell)),
-    ] {
-        let provider = open(&shelf, journal.clone(), seed).await.expect("honest");
-        if said.is_some() {
-            provider.purse().expect("paid").last_wrote(said);
-        }
-        let standing = provider.stay_restorable(now, &extent).await;
-        let standing = standing.expect("honest");
-        assert_eq!(standing.wrote, wrote, "{said:?}");
-        if wrote.is_none() {
-            assert!((now + 1..=now + longest).contains(&standing.next));
-        }
-    }
-}
-
-#[tokio::test]
-async fn however_much_is_done_at_once_most_of_a_page_stays_as_it_is() {
-    let mut wallet = Wallet::new(12, 2).await;
-    wallet.until(Wrote::Cell).await;
-    let before = wallet.shelf.performed(Op::Transfer);
-    let inserts = join_all((60..120).map(|n| {
-        let (key, blob) = pair(n);
-        wallet.provider.insert(key, blob)
-    }));
-    for done in inserts.await {
-        done.expect("honest");
-    }
-    let taken_off = wallet.shelf.performed(Op::Transfer) - before;
-    // Of eleven pairs, ten of which go when nothing holds them back.
-    assert!((1..=7).contains(&taken_off), "{taken_off}");
+    // The first one goes on with what it has.
+    let looked = first.provider.lookup(pair(1).0).await;
+    looked.expect("its own tokens");
+    let of_first = tokens(&first.provider);
+    drop(second);
+    let (shelf, keys) = first.lose();
+    let (provider, restore) = nothing_left(&shelf).await;
+    let restore = restore.walking();
+    has_all(&read(&restore).await.expect("the cell pays"), keys).await;
+    restore.finish().expect("in memory");
+    provider.upkeep(START).await.expect("honest");
+    assert_eq!(lost(&shelf, &provider), of_first);
 }

@@ -9,6 +9,8 @@
 )]
 
 mod breakglass;
+mod breakglass_crashes;
+mod breakglass_standing;
 mod crashes;
 mod journals;
 mod keys;
@@ -20,6 +22,7 @@ mod log_progress;
 mod log_provider;
 mod log_shown;
 mod log_unfinished;
+mod loss;
 mod lss_rules;
 mod paid;
 mod payments;

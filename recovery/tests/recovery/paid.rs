@@ -94,6 +94,8 @@ struct State {
     /// Answers so many requests and then loses the answer, or the request.
     lose_answers: u32,
     lose_requests: u32,
+    /// Loses the answers to this operation.
+    lose_answers_to: Option<Op>,
     /// Of 256 messages, how many are lost, doubled, or come again later.
     rough: u8,
     rng: StdRng,
@@ -168,6 +170,7 @@ impl PaidShelf {
             refuses_quote: None,
             lose_answers: 0,
             lose_requests: 0,
+            lose_answers_to: None,
             rough: 0,
             rng: StdRng::seed_from_u64(1),
             log: Vec::new(),
@@ -197,6 +200,7 @@ impl PaidShelf {
                 refuses_quote: state.refuses_quote.clone(),
                 lose_answers: state.lose_answers,
                 lose_requests: state.lose_requests,
+                lose_answers_to: state.lose_answers_to,
                 rough: state.rough,
                 rng: state.rng.clone(),
                 log: state.log.clone(),
@@ -287,6 +291,10 @@ impl PaidShelf {
         self.with(|state| state.lose_answers = count);
     }
 
+    pub(crate) fn loses_answers_to(&self, op: Option<Op>) {
+        self.with(|state| state.lose_answers_to = op);
+    }
+
     pub(crate) fn loses_requests(&self, count: u32) {
         self.with(|state| state.lose_requests = count);
     }
@@ -356,7 +364,8 @@ impl PaidShelf {
                 state.lose_answers -= 1;
                 return None;
             }
-            (state.rng.random::<u8>() >= rough).then_some(answer)
+            let lost = state.lose_answers_to == Some(read(contents).call.op());
+            (!lost && state.rng.random::<u8>() >= rough).then_some(answer)
         })
     }
 }

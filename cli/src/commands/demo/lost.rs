@@ -28,7 +28,7 @@ pub(super) async fn prepare(
     parties: &Parties,
 ) -> Result<Before, CliError> {
     let extent = Extent::of(map, vec![parties.node.address().clone()]);
-    standing::stay(&wallet.provider, &extent, None, true).await?;
+    standing::stay(&wallet.provider, &extent, true).await?;
     if !wallet.provider.restorable(&extent)?.is_now() {
         return Err(failed("the wallet is not restorable".to_owned()));
     }

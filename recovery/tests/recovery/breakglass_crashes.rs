@@ -1,0 +1,147 @@
+//! Crashes of a restore, and of a wallet that stays restorable, at every step.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use larder_protocol::Op;
+use larder_recovery::breakglass::{Extent, Restore, Wrote};
+use larder_recovery::{MemoryJournal, RecoveryError};
+
+use crate::crashes::{Life, MortalJournal, MortalTransport, When, copy};
+use crate::loss::{START, Wallet, buy, has_all, keys_looked_up, lost, nothing_left, read};
+use crate::paid::{EARLIER, EPOCH_SECONDS, LOOKUP, PaidShelf, open, open_over, tokens};
+use crate::shelf::root;
+
+/// Restores from a storage node with one crash behind this step. Says whether there was one, and what it
+/// cost beside look-ups, none of which is paid for twice.
+async fn live(shelf: &PaidShelf, keys: u8, step: u32) -> (bool, u64) {
+    let (from, before, paid) = (
+        shelf.log().len(),
+        shelf.outstanding(),
+        shelf.performed(Op::Lookup),
+    );
+    let (purse, kept) = (MemoryJournal::new(), MemoryJournal::new());
+    let mut life = Life::until(step, When::After);
+    let mut died = false;
+    loop {
+        let journal = |journal: &MemoryJournal| MortalJournal(journal.clone(), life.clone());
+        let transport = Arc::new(MortalTransport(shelf.clone(), life.clone()));
+        let seed = 100 + shelf.log().len() as u64;
+        let done = async {
+            let provider = open_over(shelf, transport, journal(&purse), seed).await?;
+            let restore = Restore::begin(&root(1), provider, journal(&kept))?;
+            has_all(&read(&restore).await?, keys).await;
+            restore.finish()
+        };
+        match done.await {
+            Ok(()) => {
+                // How far look-ups run ahead of the end is chance.
+                let looked_up = keys_looked_up(&shelf.log()[from..]);
+                let distinct: BTreeSet<_> = looked_up.iter().collect();
+                assert_eq!(shelf.performed(Op::Lookup) - paid, distinct.len(), "{step}");
+                let fees = before - shelf.outstanding() - LOOKUP * distinct.len() as u64;
+                return (died || life.is_over(), fees);
+            }
+            Err(error) => assert!(life.is_over() && !died, "{step}: {error}"),
+        }
+        (died, life) = (true, Life::default());
+    }
+}
+
+#[tokio::test]
+async fn a_crash_behind_any_step_of_a_restore_costs_no_token() {
+    let mut wallet = Wallet::new(3, 2).await;
+    wallet.until(Wrote::Cell).await;
+    let (shelf, keys) = wallet.lose();
+    shelf.next_epoch();
+    let (_, fees) = live(&shelf.fork(), keys, u32::MAX).await;
+    let mut steps = 0;
+    for step in 1.. {
+        let (died, fees_now) = live(&shelf.fork(), keys, step).await;
+        assert_eq!(fees_now, fees, "{step}");
+        if !died {
+            steps = step;
+            break;
+        }
+    }
+    assert!(steps > 40, "{steps}");
+}
+
+/// What a wallet holds that is kept restorable, in pairs of 50.
+const TOKENS: u64 = 200;
+
+/// Look-ups that a restore takes: at the page of an epoch, and at its cell.
+const GROWTH: [[u64; 2]; 3] = [[4, 4], [10, 10], [10, 14]];
+
+/// Stays restorable for some epochs, with one crash behind this step, and until the next cell if there was
+/// one. In another world everything is lost at that moment. Says whether there was one.
+async fn stay(shelf: &PaidShelf, journal: &MemoryJournal, step: u32) -> bool {
+    let (mut life, mut died, mut now) = (Life::until(step, When::After), false, START);
+    for sizes in GROWTH {
+        let (mut page, mut cell) = (false, false);
+        while !cell {
+            let extent = Extent::of_blobs(0, 0, vec![shelf.address()]);
+            let lookups = sizes[usize::from(page)];
+            let extent = Extent { lookups, ..extent };
+            let transport = Arc::new(MortalTransport(shelf.clone(), life.clone()));
+            let mortal = MortalJournal(journal.clone(), life.clone());
+            let seed = 100 + shelf.log().len() as u64;
+            let done = async {
+                let provider = open_over(shelf, transport, mortal, seed).await?;
+                provider.stay_restorable(now, &extent).await
+            };
+            match done.await {
+                Ok(standing) => {
+                    assert_eq!(standing.missing, 0, "{step}");
+                    page |= standing.wrote == Some(Wrote::Page);
+                    // One that a process wrote which died is there, too.
+                    cell = standing.restorable.epochs == Some(EARLIER);
+                    now = now.max(standing.next);
+                }
+                Err(error) => {
+                    assert!(life.is_over() && !died, "{step}: {error}");
+                    lose(&shelf.fork(), step).await;
+                    (died, life) = (true, Life::default());
+                }
+            }
+        }
+        if died {
+            return true;
+        }
+        shelf.next_epoch();
+        now += u64::from(EPOCH_SECONDS);
+    }
+    false
+}
+
+/// Everything is lost. The reserve of whatever cell is there is not taken, and no token is out of reach.
+async fn lose(shelf: &PaidShelf, step: u32) {
+    let (provider, restore) = nothing_left(shelf).await;
+    match restore.tokens().await {
+        Err(RecoveryError::NoCell) => return assert!(shelf.cells().is_empty(), "{step}"),
+        found => assert_eq!(found, Ok(()), "{step}"),
+    }
+    assert!(tokens(&provider) >= 2 * GROWTH[0][0] * LOOKUP, "{step}");
+    let walked = restore.walking().tokens().await;
+    assert_eq!((walked, lost(shelf, &provider)), (Ok(()), 0), "{step}");
+}
+
+#[tokio::test]
+async fn a_crash_behind_any_step_of_staying_restorable_puts_no_token_out_of_reach() {
+    let (shelf, journal) = (PaidShelf::new(), MemoryJournal::new());
+    let provider = open(&shelf, journal.clone(), 1).await.expect("honest");
+    buy(&shelf, &provider, 1, TOKENS).await;
+    drop(provider);
+    let mut steps = 0;
+    for step in 1.. {
+        let (shelf, journal) = (shelf.fork(), copy(&journal));
+        let died = stay(&shelf, &journal, step).await;
+        let provider = open(&shelf, journal, 1).await.expect("honest");
+        assert_eq!(tokens(&provider), shelf.outstanding(), "{step}");
+        if !died {
+            steps = step;
+            break;
+        }
+    }
+    assert!(steps > 80, "{steps}");
+}
