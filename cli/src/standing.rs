@@ -1,9 +1,9 @@
 //! Whether everything could be restored from the root key alone, and what keeps it so.
 //!
-//! A process per command cannot wait for a time that nobody can tell. So the cell is written by two commands
-//! that do nothing else with what is stored: the first `larder buy`, and `larder upkeep`, which somebody runs
-//! now and then. No command that reads or writes values does it beside that: the storage node would see the cell and
-//! those operations come together.
+//! A process per command cannot wait for a time that nobody can tell. So the cell is written by the first `larder buy`,
+//! which stores nothing else; by `larder upkeep`, which somebody runs now and then; and by `larder restore`, at its end:
+//! opening the cell has shown already whose look-ups came behind it. No other command that reads or writes values does it
+//! beside that: the storage node would see the cell and those operations come together.
 
 use larder_recovery::breakglass::{Extent, Restorable, Wrote};
 use larder_recovery::{Provider, RecoveryError};
@@ -83,7 +83,8 @@ impl Standing {
         match self {
             Standing::Unknown => Some("not everything is here yet: run `larder restore`"),
             Standing::Reserve { is, .. } if is.epochs.is_none() => Some(
-                "no cell with a reserve was written yet, or that has expired: run `larder upkeep`",
+                "no cell with a reserve was written yet, or that has expired: `larder upkeep` writes one \
+                 behind a pause, `larder upkeep --at-once` now",
             ),
             Standing::Reserve { is, .. } if is.times == 0 => Some(
                 "what is stored has outgrown the reserve: `larder upkeep` sets more aside in the next epoch",
@@ -136,6 +137,17 @@ pub(crate) async fn stay(
         clock = clock.max(standing.next);
     }
     Ok(stayed)
+}
+
+/// Makes a wallet restorable at once, if it is not; returns whether it is then. It is not while tokens are missing.
+pub(crate) async fn make_restorable(
+    provider: &Provider,
+    extent: &Extent,
+) -> Result<bool, RecoveryError> {
+    if !provider.restorable(extent)?.is_now() {
+        stay(provider, extent, true).await?;
+    }
+    Ok(provider.restorable(extent)?.is_now())
 }
 
 /// What a write is called in results.

@@ -154,10 +154,10 @@ async fn stay_restorable(wallet: &Wallet, online: &Online) -> Result<bool, CliEr
         if provider.purse().is_none() || !list.iter().any(is_listed) {
             continue;
         }
-        if known.records == 0 && !provider.restorable(&extent)?.is_now() {
-            standing::stay(provider, &extent, true).await?;
-        }
-        all &= provider.restorable(&extent)?.is_now();
+        all &= match known.records {
+            0 => standing::make_restorable(provider, &extent).await?,
+            _ => provider.restorable(&extent)?.is_now(),
+        };
     }
     Ok(all)
 }

@@ -1,12 +1,14 @@
 //! `larder restore`: find everything again, from the root key alone, tokens included.
 //!
 //! One storage node's address is enough: the map names the others. Can be done again at any time, also after
-//! it was cut short; then it goes on, and pays for nothing twice.
+//! it was cut short; then it goes on, and pays for nothing twice. It ends by writing a cell in place of the one that it
+//! has used up.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use larder_recovery::RecoveryError;
+use larder_recovery::breakglass::Extent;
 use larder_recovery::log::map::Listed;
 use serde_json::json;
 
@@ -58,15 +60,24 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
         let known = wallet.known.get_or_insert_default();
         known.take_unfinished(forgotten);
     }
+    let extent = Extent::of(&session.map, session.list());
+    let renewed = finished.renew(&session.online, &extent).await;
     let (commits, members) = (session.map.commits(), session.online.members.len());
-    let (traffic, troubles) = (session.online.traffic(), session.troubles());
+    let (traffic, mut warnings) = (session.online.traffic(), session.troubles());
+    warnings.extend(renewed.map(|error| {
+        format!(
+            "what came back is in no cell yet, as writing one failed: run `larder upkeep --at-once`: {error}"
+        )
+    }));
+    let restorable = session.is_restorable();
+    warnings.extend(session.unrestorable());
     let bill = session.close(&mut wallet).await?;
     finished.forget(folder)?;
 
     for reason in &without {
         output.say(&format!("a storage node gave no tokens back: {reason}"));
     }
-    troubles.iter().for_each(|trouble| output.say(trouble));
+    warnings.iter().for_each(|warning| output.say(warning));
     if commits == 0 {
         output.say(
             "nothing was ever stored with this root key at these storage nodes: see that they are the \
@@ -83,14 +94,19 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
             "providers": members,
             "damaged": damaged,
             "unwritten": unwritten,
-            "warnings": troubles,
+            "warnings": warnings,
+            "restorable": restorable,
             "without_tokens": without,
         })),
         traffic,
     );
     let text = || {
+        let again = match restorable {
+            true => "all of it can be restored again",
+            false => "with its tokens it cannot be restored again yet: see `larder status`",
+        };
         format!(
-            "restored {} value(s), {} in all, of {} commit(s) at {members} storage node(s){}",
+            "restored {} value(s), {} in all, of {} commit(s) at {members} storage node(s){}; {again}",
             values.len(),
             bytes(total),
             count(commits),

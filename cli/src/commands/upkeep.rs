@@ -118,9 +118,15 @@ impl Row {
             wrote => format!("wrote: {}", wrote.join(", ")),
         };
         let standing = self.standing.map_or("not known".to_owned(), Standing::text);
+        let waits = self.standing.is_some_and(|standing| !standing.is_now());
         let next = self.stayed.as_ref().map_or(String::new(), |stayed| {
-            let hours = stayed.next.saturating_sub(now()).div_ceil(3_600);
-            format!("; something is due again in {} hour(s)", count(hours))
+            let hours = count(stayed.next.saturating_sub(now()).div_ceil(3_600));
+            match waits && stayed.missing == 0 {
+                true => format!(
+                    "; this goes on in {hours} hour(s), behind a pause: run `larder upkeep` again then, or leave it to a timer"
+                ),
+                false => format!("; something is due again in {hours} hour(s)"),
+            }
         });
         format!("{head}{wrote}; restorable: {standing}{next}")
     }

@@ -10,13 +10,14 @@
 use std::sync::Arc;
 
 use larder_protocol::ServerKey;
-use larder_recovery::breakglass::Restore;
+use larder_recovery::breakglass::{Extent, Restore};
 use larder_recovery::log::Registers;
-use larder_recovery::{FolderJournal, Provider, RecoveryError};
+use larder_recovery::{FolderJournal, Holdings, Provider, RecoveryError};
 
 use super::{Folder, Member, Online, Wallet};
 use crate::error::CliError;
 use crate::progress::Stages;
+use crate::standing;
 
 /// The restores of one command.
 pub(crate) struct Restores {
@@ -153,11 +154,27 @@ impl Restores {
     }
 }
 
-/// Restores that are over, to be [forgotten](Finished::forget) once what they found is known.
+/// Restores that are over, to be [forgotten](Finished::forget) once what they found is known, and in a cell again.
 #[must_use]
 pub(crate) struct Finished(Vec<ServerKey>);
 
 impl Finished {
+    /// Writes a page and a cell in place of those that were used up: until then whoever loses everything again finds
+    /// no token. At once, because opening the cell has just shown when this wallet is at work. Returns why that
+    /// failed; with one storage node it keeps no other one back.
+    pub(crate) async fn renew(&self, online: &Online, extent: &Extent) -> Option<RecoveryError> {
+        let mut failed = None;
+        for connection in online.connected() {
+            let provider = &connection.provider;
+            let holds = |held: Holdings| held.tokens > 0;
+            if self.0.contains(provider.server_key()) && connection.holdings().is_some_and(holds) {
+                let renewed = standing::make_restorable(provider, extent).await;
+                failed = renewed.err().or(failed);
+            }
+        }
+        failed
+    }
+
     /// Removes what they had read.
     pub(crate) fn forget(self, folder: &Folder) -> Result<(), CliError> {
         for server in self.0 {

@@ -314,14 +314,19 @@ impl Session {
         }
     }
 
-    /// What there is to be done for this to survive the loss of the folder, tokens included; not here, where
-    /// the storage nodes would see it come together with what was written ([`standing`](crate::standing)).
-    fn unrestorable(&self) -> Option<String> {
+    /// Whether this would survive the loss of the folder, tokens included.
+    pub(crate) fn is_restorable(&self) -> bool {
         let extent = Extent::of(&self.map, Vec::new());
         let standings = self.online.connected();
         let standings = standings.filter_map(|there| Standing::of(there, Some(&extent)));
         let able = standings.filter(|standing| standing.is_now()).count();
-        (able < self.online.policy().recover).then(|| {
+        able >= self.online.policy().recover
+    }
+
+    /// What there is to be done if it would not; not behind a write, where
+    /// the storage nodes would see it come together with that ([`standing`](crate::standing)).
+    pub(crate) fn unrestorable(&self) -> Option<String> {
+        (!self.is_restorable()).then(|| {
             "a restore from the words alone would lack tokens, or not find them: see `larder status`"
                 .to_owned()
         })
