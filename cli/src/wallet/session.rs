@@ -1,14 +1,15 @@
-//! One command's session of the map.
+//! One command's session of the map: how it begins, and what it writes. How it ends is in [`ending`].
 //!
 //! Whoever reads follows the log and leaves no mark in it, but for completing what another device has
 //! left half-written with several storage nodes. Whoever writes takes over first, which costs a seal and fences every other
 //! device.
 
+mod ending;
+
 use std::sync::Arc;
 
-use larder_protocol::{Address, ServerKey};
+use larder_protocol::Address;
 use larder_recovery::RecoveryError;
-use larder_recovery::breakglass::Extent;
 use larder_recovery::log::history::History;
 use larder_recovery::log::map::{self, Commit, CommitError, Expect, Listed, Map, Write};
 use larder_recovery::log::unfinished::Unfinished;
@@ -21,22 +22,11 @@ use super::name::is_name;
 use super::online::Online;
 use super::restores::Restores;
 use super::{Wallet, provider_list};
-use crate::connection::Bill;
 use crate::error::CliError;
-use crate::standing::Standing;
 
 /// How often another device may be in the way before this one gives up; and how often the storage nodes
 /// may turn out to be others.
 const ROUNDS: u32 = 8;
-
-/// Registers of a generation after which it is rolled up: what some sixteen commands write.
-const ROLL_UP_AT: u64 = 16 * 18;
-
-/// Blobs of a value that a command replaced or deleted after which it is, too.
-const ROLL_UP_FOR: u64 = 16;
-
-/// Deletes between two looks at what is left to delete.
-const DELETES: usize = 64;
 
 /// A map that is open.
 pub(crate) struct Session {
@@ -292,128 +282,5 @@ impl Session {
     pub(crate) fn list(&self) -> Vec<Address> {
         let members = self.online.members.iter();
         members.map(|member| member.address.clone()).collect()
-    }
-
-    /// What is not as it should be with some storage node, while enough others are fine.
-    pub(crate) fn troubles(&self) -> Vec<String> {
-        let troubles = self.quorum.troubles();
-        let numbered = self.online.members.iter().zip(troubles).zip(1..);
-        let told = numbered.filter_map(|((member, trouble), number)| {
-            let trouble = match (&member.connected, trouble) {
-                (Err(error), _) => error.to_string(),
-                (_, Some(error)) => CliError::from(error).to_string(),
-                _ => return None,
-            };
-            Some(format!(
-                "storage node {number} may be behind: {trouble}; `larder providers heal` brings it up to date"
-            ))
-        });
-        match self.online.members.len() {
-            1 => Vec::new(),
-            _ => told.collect(),
-        }
-    }
-
-    /// Whether this would survive the loss of the folder, tokens included.
-    pub(crate) fn is_restorable(&self) -> bool {
-        let extent = Extent::of(&self.map, Vec::new());
-        let standings = self.online.connected();
-        let standings = standings.filter_map(|there| Standing::of(there, Some(&extent)));
-        let able = standings.filter(|standing| standing.is_now()).count();
-        able >= self.online.policy().recover
-    }
-
-    /// What there is to be done if it would not; not behind a write, where
-    /// the storage nodes would see it come together with that ([`standing`](crate::standing)).
-    pub(crate) fn unrestorable(&self) -> Option<String> {
-        (!self.is_restorable()).then(|| {
-            "a restore from the words alone would lack tokens, or not find them: see `larder status`"
-                .to_owned()
-        })
-    }
-
-    /// Ends a session that wrote: brings all storage nodes up to date in what it wrote, and shortens a log that has
-    /// become long. What is stored is stored, whatever comes of this; so it warns at worst.
-    pub(crate) async fn finish(self, wallet: &mut Wallet) -> (Bill, Vec<String>) {
-        let tidied = self.tidy(wallet).await.err();
-        let caught_up = match self.online.members.len() {
-            1 => None,
-            _ => self.quorum.catch_up().await.err().map(CliError::from),
-        };
-        let known = wallet.known.get_or_insert_default();
-        known.wrote_as(self.map.log().writer());
-        if let (None, None) = (&tidied, &caught_up) {
-            let log = self.map.log();
-            let missed = self.missed_deletes();
-            known.tidied(log.generation(), log.writer(), self.has_put_off, missed);
-        }
-        let failed = [tidied, caught_up].into_iter().flatten();
-        let mut warnings: Vec<String> = failed
-            .map(|error| {
-                format!("it is stored; tidying up behind it failed, the next command goes on with it: {error}")
-            })
-            .collect();
-        warnings.extend(self.troubles());
-        warnings.extend(self.unrestorable());
-        let (bill, unwritten) = self.end(wallet).await;
-        let unwritten = unwritten.iter();
-        warnings.extend(unwritten.map(|error| {
-            format!("it is stored; what this device keeps about it could not be written: {error}")
-        }));
-        (bill, warnings)
-    }
-
-    /// Those that have to be told again what was deleted.
-    fn missed_deletes(&self) -> impl Iterator<Item = ServerKey> {
-        let members = self.online.members.iter().zip(self.quorum.undeleted());
-        let missed = members.filter(|(_, undeleted)| *undeleted > 0);
-        missed.map(|(member, _)| *member.address.server_key())
-    }
-
-    async fn tidy(&self, wallet: &mut Wallet) -> Result<(), CliError> {
-        let log = self.map.log();
-        if !self.has_put_off {
-            let known = wallet.known.get_or_insert_default();
-            for unfinished in known.left_by_others(log.writer()) {
-                self.map.abandon(unfinished)?;
-            }
-        }
-        if log.length() >= ROLL_UP_AT || self.freed >= ROLL_UP_FOR {
-            self.begin(wallet, self.map.unfinished(1, self.map.snapshot_len()))?;
-            self.map.roll_up().await?;
-        }
-        // This program ends now, so nothing is spread over time; the order is shuffled.
-        while log.upkeep(DELETES).await? {}
-        Ok(())
-    }
-
-    /// Ends a session, and remembers what it has learned.
-    pub(crate) async fn close(self, wallet: &mut Wallet) -> Result<Bill, CliError> {
-        let (bill, unwritten) = self.end(wallet).await;
-        unwritten.into_iter().next().map_or(Ok(bill), Err)
-    }
-
-    /// The same; returns what could not be written down. That one file cannot be keeps no other one back.
-    async fn end(self, wallet: &mut Wallet) -> (Bill, Vec<CliError>) {
-        let values = self.values("");
-        let named = provider_list::read(&self.map).await.ok().flatten();
-        let named = named.filter(|named| named.list == self.list());
-        let known = wallet.known.get_or_insert_default();
-        known.list = named.map_or(self.list, |named| named.version);
-        known.learn(&self.map, &self.online);
-        known.values = values.len() as u64;
-        known.bytes = values.iter().map(|value| value.size).sum();
-        let mut unwritten = Vec::from_iter(wallet.save().err());
-        let Session {
-            online,
-            quorum,
-            map,
-            ..
-        } = self;
-        // They hold the providers.
-        drop((map, quorum));
-        let (bill, failed) = online.leave().await;
-        unwritten.extend(failed);
-        (bill, unwritten)
     }
 }
