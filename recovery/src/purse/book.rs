@@ -3,120 +3,15 @@
 use std::collections::BTreeMap;
 
 use larder_credentials::{Epoch, Reference};
-use larder_protocol::record::Tariff;
-use larder_protocol::{Call, Key, Payment, Quoted, Record, Request, ServerKey, SignedRecord};
+use larder_protocol::{Call, Request, ServerKey};
 
 use super::cells::Cells;
 use super::event::{Event, Inputs};
 use super::held::{Held, Mark};
 use super::journal::Entry;
-
-/// A request in flight: the storage node may have seen it.
-#[derive(Debug, Clone)]
-pub(crate) struct Sent {
-    pub(crate) inputs: Inputs,
-    pub(crate) outputs: [u64; 2],
-    pub(crate) asked: Asked,
-}
-
-impl Sent {
-    /// Its credentials, which the storage node may know from now on by the key they were to pay for.
-    fn shown(self, mut each: impl FnMut(Held)) {
-        let Inputs::Pair(pair) = self.inputs else {
-            return;
-        };
-        let digest = self.asked.request.call.key().map(|_| self.asked.digest);
-        for mut held in *pair {
-            held.shown = digest.or(held.shown);
-            each(held);
-        }
-    }
-}
-
-/// A request, and what it is found by.
-#[derive(Debug, Clone)]
-pub(crate) struct Asked {
-    pub(crate) request: Request,
-    pub(crate) digest: [u8; 32],
-    pub(crate) epoch: Epoch,
-}
-
-impl Asked {
-    fn new(request: Request, service: &larder_credentials::Service) -> Option<Self> {
-        let Payment::Credentials(core) = &request.payment else {
-            return None;
-        };
-        let core = larder_credentials::Request::decode(service, core).ok()?;
-        Some(Asked {
-            digest: request.call.digest(),
-            epoch: core.out_epoch(),
-            request,
-        })
-    }
-
-    pub(crate) fn is_about(&self, key: &Key) -> bool {
-        self.request.call.key() == Some(key)
-    }
-}
-
-/// A purchase under way.
-#[derive(Debug, Clone)]
-pub(crate) struct Order {
-    pub(crate) claims: u8,
-    /// Tokens of each claim.
-    pub(crate) each: u64,
-    pub(crate) voucher: Option<Vec<u8>>,
-    pub(crate) quoted: Option<Quoted>,
-    /// A bit for each claim.
-    pub(crate) collected: u16,
-}
-
-impl Order {
-    pub(crate) fn is_paid(&self) -> bool {
-        self.quoted.as_ref().is_some_and(|quoted| quoted.paid)
-    }
-
-    pub(crate) fn is_collected(&self, which: u8) -> bool {
-        self.collected & bit(which) != 0
-    }
-
-    pub(crate) fn open(&self) -> impl Iterator<Item = u8> + '_ {
-        (0..self.claims).filter(|which| !self.is_collected(*which))
-    }
-}
-
-fn bit(which: u8) -> u16 {
-    1_u16.checked_shl(which.into()).unwrap_or(0)
-}
-
-/// The terms of one epoch.
-#[derive(Debug, Clone)]
-pub(crate) struct Terms {
-    signed: SignedRecord,
-    pub(crate) record: Record,
-    pub(crate) tariff: Tariff,
-    pub(crate) credentials: larder_credentials::Record,
-}
-
-impl Terms {
-    /// `None` for terms that are not signed by this server, or without a tariff that is one.
-    fn new(signed: SignedRecord, server: &ServerKey) -> Option<Self> {
-        let record = signed.verified(server)?.clone();
-        Some(Terms {
-            signed,
-            tariff: record.tariff.clone()?,
-            credentials: record.credentials()?.ok()?,
-            record,
-        })
-    }
-
-    /// The oldest epoch whose credentials are accepted.
-    pub(crate) fn oldest(&self) -> Epoch {
-        let mut live = self.credentials.live();
-        live.next()
-            .map_or(self.credentials.current(), |first| first.epoch())
-    }
-}
+use super::orders::{Order, bit};
+use super::sent::{Asked, Sent};
+use super::terms::Terms;
 
 pub(crate) struct Book {
     pub(super) server: ServerKey,
@@ -457,8 +352,8 @@ impl Book {
 
 #[cfg(test)]
 mod tests {
-    use larder_protocol::Nonce;
     use larder_protocol::extension::Extension;
+    use larder_protocol::{Nonce, Payment};
     use secp256k1::{Keypair, SECP256K1, SecretKey};
 
     use super::super::change::Change;

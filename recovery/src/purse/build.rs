@@ -3,11 +3,11 @@
 use larder_credentials::{HolderError, InFlight, Spending};
 use larder_protocol::{Call, Nonce, Payment, Request};
 
-use super::book::Terms;
 use super::event::Inputs;
 use super::held::pair;
 use super::journal::JournalError;
 use super::rules::price;
+use super::terms::Terms;
 use super::{Inner, Purse};
 use crate::RecoveryError;
 

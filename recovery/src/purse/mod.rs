@@ -25,6 +25,7 @@
 //! | --- | --- |
 //! | [`journal`], [`folder`] | where it is written down |
 //! | `event`, `book` | what is written, and the state that follows |
+//! | `terms`, `orders`, `sent` | of which: the terms, purchases under way, requests |
 //! | `choice` | which credentials pay |
 //! | `requests`, `build` | a paid request on its way out |
 //! | `answers`, `rules` | its answer, and what that may give back |
@@ -43,17 +44,20 @@ mod choice;
 mod epochs;
 mod event;
 mod held;
+mod orders;
 mod redeem;
 mod requests;
 mod reserve;
 mod rules;
+mod sent;
+mod terms;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use larder_credentials::{ClaimSecret, Epoch, InFlight, Root};
-use larder_protocol::{Key, Nonce, Record, ServerKey, SignedRecord};
+use larder_credentials::{InFlight, Root};
+use larder_protocol::{Key, ServerKey};
 
 use self::book::Book;
 use self::event::{Event, Inputs};
@@ -62,10 +66,10 @@ use crate::schedule::hmac_sha256;
 use crate::{Lane, Purpose, RecoveryError, RootKey, Schedule, Slot};
 
 pub(crate) use self::answers::{Verdict, is_stale};
-pub(crate) use self::book::Order;
 pub(crate) use self::cells::Restoring;
 pub(crate) use self::change::{Fate, Written};
 pub(crate) use self::held::Held;
+pub(crate) use self::orders::Order;
 pub(crate) use self::requests::{Exchange, Lease, Next, Role};
 pub(crate) use self::reserve::Aside;
 
@@ -217,37 +221,6 @@ impl Purse {
         }
     }
 
-    /// The newest terms it knows, for a provider to be compared with.
-    pub(crate) fn terms(&self) -> Option<Record> {
-        self.lock().book.now().map(|terms| terms.record.clone())
-    }
-
-    /// The epoch that holds.
-    pub(crate) fn current(&self) -> Option<Epoch> {
-        self.lock()
-            .book
-            .now()
-            .map(|terms| terms.credentials.current())
-    }
-
-    /// Writes terms down that are newer than those it knows; credentials they do not accept any
-    /// more are lost.
-    pub(crate) fn learn(
-        &self,
-        signed: &SignedRecord,
-        record: &Record,
-    ) -> Result<(), RecoveryError> {
-        let mut inner = self.lock();
-        let newer = inner
-            .book
-            .now()
-            .is_none_or(|now| now.record.epoch < record.epoch);
-        if newer && record.tariff.is_some() {
-            inner.record(Event::Terms(Box::new(signed.clone())))?;
-        }
-        Ok(())
-    }
-
     /// Notes what time it is, and when the current epoch was first seen.
     pub(crate) fn see(&self, now: u64) -> Result<(), RecoveryError> {
         let mut inner = self.lock();
@@ -257,82 +230,6 @@ impl Purse {
         };
         if !inner.book.seen.contains_key(&epoch) {
             inner.record(Event::Seen { epoch, at: now })?;
-        }
-        Ok(())
-    }
-
-    /// The secret of a claim.
-    pub(crate) fn claim(&self, index: u64) -> ClaimSecret {
-        let secret = self.schedule.secret(&slot(Purpose::Claim, index));
-        ClaimSecret::from_bytes(*secret.bytes())
-    }
-
-    /// Begins an order: its claims are written down before anybody hears of them.
-    ///
-    /// The first order of a journal begins at `entropy`, later ones follow on. A client that lost
-    /// its journal does not name the claims of its former one again, which would tie the two
-    /// together for the storage node.
-    pub(crate) fn order(
-        &self,
-        claims: u8,
-        each: u64,
-        voucher: Option<Vec<u8>>,
-        entropy: Nonce,
-    ) -> Result<u64, RecoveryError> {
-        let mut inner = self.lock();
-        let order = match inner.book.next_claim {
-            0 => {
-                let [a, b, c, d, e, f, ..] = entropy.0;
-                u64::from_be_bytes([0, 1, a, b, c, d, e, f])
-            }
-            next => next,
-        };
-        inner.record(Event::Ordered {
-            order,
-            claims,
-            each,
-            voucher,
-        })?;
-        Ok(order)
-    }
-
-    pub(crate) fn orders(&self) -> Vec<(u64, Order)> {
-        let inner = self.lock();
-        let orders = inner.book.orders.iter();
-        orders.map(|(&id, order)| (id, order.clone())).collect()
-    }
-
-    pub(crate) fn order_at(&self, order: u64) -> Option<Order> {
-        self.lock().book.orders.get(&order).cloned()
-    }
-
-    pub(crate) fn quoted(
-        &self,
-        order: u64,
-        quoted: &larder_protocol::Quoted,
-    ) -> Result<(), RecoveryError> {
-        let mut inner = self.lock();
-        let known = inner.book.orders.get(&order);
-        if known.is_some_and(|known| known.quoted.as_ref() != Some(quoted)) {
-            let quoted = quoted.clone();
-            inner.record(Event::Quoted { order, quoted })?;
-        }
-        Ok(())
-    }
-
-    /// Whether nobody can pay for an order any more, as far as this purse was told the time.
-    pub(crate) fn is_past(&self, order: &Order) -> bool {
-        let told = self.lock().told;
-        order
-            .quoted
-            .as_ref()
-            .is_none_or(|quoted| quoted.expires <= told)
-    }
-
-    pub(crate) fn close(&self, order: u64) -> Result<(), RecoveryError> {
-        let mut inner = self.lock();
-        if inner.book.orders.contains_key(&order) {
-            inner.record(Event::Closed { order })?;
         }
         Ok(())
     }

@@ -9,13 +9,13 @@
 use larder_credentials::{OpCode, Row};
 use larder_protocol::{Nonce, OpenedCell};
 
-use super::book::Terms;
 use super::cells::Restoring;
 use super::change::{Change, Opened};
 use super::choice::{self, By};
 use super::event::Event;
 use super::held::{Held, Mark};
 use super::requests::Lease;
+use super::terms::Terms;
 use super::{Inner, Purse};
 use crate::RecoveryError;
 use crate::breakglass::{Contents, Page};

@@ -18,12 +18,13 @@ use larder_credentials::Epoch;
 use larder_protocol::extension::Extension;
 use larder_protocol::{Call, Key, Nonce, Op, Payment, Refusal, Reply, Request};
 
-use super::book::{Asked, Sent, Terms};
 use super::build::build;
 use super::choice::{self, Choice, choose};
 use super::event::{Event, Inputs};
 use super::held::Mark;
 use super::rules::price;
+use super::sent::{Asked, Sent};
+use super::terms::Terms;
 use super::{Inner, LAST, Purse};
 use crate::RecoveryError;
 
