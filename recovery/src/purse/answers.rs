@@ -5,7 +5,7 @@ use larder_protocol::{Call, Done, Refusal, Reply};
 
 use super::event::Event;
 use super::held::Held;
-use super::requests::Lease;
+use super::lease::Lease;
 use super::rules::published;
 use super::{Inner, Purse};
 use crate::RecoveryError;

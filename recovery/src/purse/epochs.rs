@@ -3,7 +3,7 @@
 use larder_protocol::{Call, Nonce};
 
 use super::held::Held;
-use super::requests::Lease;
+use super::lease::Lease;
 use super::{Inner, Purse, choice, slot};
 use crate::schedule::hmac_sha256;
 use crate::{Purpose, RecoveryError};

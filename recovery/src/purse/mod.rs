@@ -24,10 +24,11 @@
 //! | file | concept |
 //! | --- | --- |
 //! | [`journal`], [`folder`] | where it is written down |
-//! | `event`, `book` | what is written, and the state that follows |
+//! | `event`, `book`, `snapshot` | what is written, the state that follows, and how to begin with it |
 //! | `terms`, `orders`, `sent` | of which: the terms, purchases under way, requests |
 //! | `choice` | which credentials pay |
 //! | `requests`, `build` | a paid request on its way out |
+//! | `lease` | who waits for its answer |
 //! | `answers`, `rules` | its answer, and what that may give back |
 //! | `epochs` | when old credentials are moved |
 //! | `cells`, `change`, `reserve`, `redeem` | what a restore would find, and what one finds |
@@ -44,12 +45,14 @@ mod choice;
 mod epochs;
 mod event;
 mod held;
+mod lease;
 mod orders;
 mod redeem;
 mod requests;
 mod reserve;
 mod rules;
 mod sent;
+mod snapshot;
 mod terms;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -69,8 +72,9 @@ pub(crate) use self::answers::{Verdict, is_stale};
 pub(crate) use self::cells::Restoring;
 pub(crate) use self::change::{Fate, Written};
 pub(crate) use self::held::Held;
+pub(crate) use self::lease::{Exchange, Lease};
 pub(crate) use self::orders::Order;
-pub(crate) use self::requests::{Exchange, Lease, Next, Role};
+pub(crate) use self::requests::{Next, Role};
 pub(crate) use self::reserve::Aside;
 
 /// Bytes a journal may grow by before it is rewritten, if its state is smaller.

@@ -14,7 +14,7 @@ use super::change::{Change, Opened};
 use super::choice::{self, By};
 use super::event::Event;
 use super::held::{Held, Mark};
-use super::requests::Lease;
+use super::lease::Lease;
 use super::terms::Terms;
 use super::{Inner, Purse};
 use crate::RecoveryError;

@@ -16,7 +16,7 @@ use super::change::{Change, Fate, Rest, Written};
 use super::choice::evenly;
 use super::epochs::first_number;
 use super::held::{Held, Mark};
-use super::requests::Lease;
+use super::lease::Lease;
 use super::{Inner, Purse, slot};
 use crate::breakglass::CREDENTIALS_MAX;
 use crate::schedule::hmac_sha256;
