@@ -224,6 +224,14 @@ impl Service {
         }
     }
 
+    /// Takes a message as if it had just come in from `peer`, which is connected. For benchmarks:
+    /// what carrying costs is not to hide what taking it in does.
+    #[cfg(feature = "bench")]
+    pub fn hand_over(&self, peer: NodeId, message: &crate::OnionMessage) {
+        use lightning::ln::msgs::OnionMessageHandler;
+        (self.endpoint.mailroom).handle_onion_message(peer.point(), message);
+    }
+
     /// Hands out no request from now on: every [`Intake::recv`] ends. Answers still go out.
     pub fn stop_intake(&self) {
         self.endpoint.mailroom.close();
