@@ -47,7 +47,7 @@ pub struct ServiceConfig {
     pub connect_to: Vec<PeerAddress>,
     /// Peers that may be connected to us at once.
     pub max_inbound_peers: usize,
-    /// Requests that may wait per peer, in messages of up to 33 KB.
+    /// Requests that may wait per peer and size class, in messages of up to 33 KB.
     pub inbox_per_peer: usize,
     /// Requests that may wait in all.
     pub inbox_total: usize,
@@ -61,7 +61,7 @@ pub struct ServiceConfig {
 }
 
 impl ServiceConfig {
-    /// The defaults: 256 peers, 64 messages each way per peer and 512 (17 MB) in all, no
+    /// The defaults: 256 peers, 64 messages each way per peer (and, inwards, size class) and 512 (17 MB) in all, no
     /// pace, no listener, nobody to connect to.
     #[must_use]
     pub fn new(seed: impl Into<Zeroizing<[u8; 32]>>) -> Self {
