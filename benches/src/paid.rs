@@ -11,6 +11,7 @@ pub(crate) mod flooder;
 pub(crate) mod floods;
 mod opens;
 mod refused;
+mod threads;
 mod wallet;
 
 use std::error::Error;
@@ -73,7 +74,8 @@ struct Sample {
 struct Cast {
     client: Actor,
     node: Actor,
-    relay: Actor,
+    /// Ends with the others.
+    _relay: Actor,
     /// The next blob.
     next: u64,
 }
@@ -89,9 +91,6 @@ type Count = fn(&Outcome) -> usize;
 
 /// Takes the figures of this set.
 pub(crate) fn run(report: &mut Report) -> Result<(), Box<dyn Error>> {
-    if std::env::var_os("ONLY_FLOODS").is_some() {
-        return floods::run(report);
-    }
     report.note(&format!(
         "{ROUNDS} rounds on fresh processes, paid and unpaid in turn; {} requests in a run, {} \
          alone; requests are built before the clock starts; lowest and highest in brackets; \
@@ -211,7 +210,7 @@ impl Cast {
         let mut cast = Cast {
             client,
             node,
-            relay,
+            _relay: relay,
             next: 0,
         };
         let most = SETTINGS.iter().map(|setting| setting.blobs).max();

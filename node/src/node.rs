@@ -202,6 +202,12 @@ impl Node {
         self.pipeline.desk.failure.told().await;
     }
 
+    /// Takes a message as if it had just come in from `peer`, which is connected. For benchmarks.
+    #[cfg(feature = "bench")]
+    pub fn hand_over(&self, peer: NodeId, message: &larder_onion::OnionMessage) {
+        self.service.hand_over(peer, message);
+    }
+
     pub(crate) fn desk(&self) -> &Desk {
         &self.pipeline.desk
     }

@@ -78,6 +78,15 @@ impl<K: Copy + Eq + Hash, T> FairQueues<K, T> {
 
     /// Queues an item; returns how many of another key's it displaced (none or one).
     pub(crate) fn push(&mut self, key: &K, item: T) -> Result<usize, Refused> {
+        self.push_with(key, || item)
+    }
+
+    /// Queues an item that is made only if there is room for it.
+    pub(crate) fn push_with(
+        &mut self,
+        key: &K,
+        item: impl FnOnce() -> T,
+    ) -> Result<usize, Refused> {
         let share = self.lanes.get(key).ok_or(Refused::Unknown)?.items.len();
         if share >= self.per_key {
             return Err(Refused::Full);
@@ -95,7 +104,7 @@ impl<K: Copy + Eq + Hash, T> FairQueues<K, T> {
             }
         }
         let lane = self.lanes.get_mut(key).ok_or(Refused::Unknown)?;
-        lane.items.push_back(item);
+        lane.items.push_back(item());
         self.waiting += 1;
         if !lane.in_turns {
             lane.in_turns = true;

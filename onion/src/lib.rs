@@ -49,6 +49,8 @@ pub use circuits::{Circuits, CircuitsConfig, LinkReport, Reply};
 pub use error::{Blame, OnionError, RequestError, Undelivered};
 pub use faults::{FaultCounts, Faults};
 pub use larder_protocol::{NodeId, REPLY_TLV, REQUEST_TLV};
+#[cfg(feature = "bench")]
+pub use lightning::ln::msgs::OnionMessage;
 pub use pacer::Pace;
 pub use parcel::{BIG_HOP_DATA, SMALL_HOP_DATA, reply_room, request_room};
 pub use peer_address::{InvalidPeerAddress, PeerAddress};

@@ -61,7 +61,7 @@ async fn connect(
 /// run tasks.
 fn peel_on_a_thread(desk: Arc<Desk>, endpoint: Arc<Endpoint>) -> std::io::Result<()> {
     let work = move || {
-        while let Some((_, message)) = endpoint.mailroom.next() {
+        while let Some(message) = endpoint.mailroom.next() {
             match endpoint.keys.peel(&message) {
                 Some(peeled) if peeled.parcel.tlv_type == REPLY_TLV => {
                     desk.deliver(peeled.context, peeled.parcel.bytes);

@@ -2,8 +2,8 @@
 //!
 //! LDK calls [`OnionMessageHandler::handle_onion_message`] on the thread that reads the
 //! socket, and drops silently whatever does not fit its own queues. So nothing is done in
-//! there but a copy into an inbox; peeling is done by whoever calls [`Mailroom::next`]. The
-//! other way, [`Mailroom::post`] says at once whether a message was queued, and
+//! there but a copy into an inbox, and not even that when the inbox is full; peeling is done by
+//! whoever calls [`Mailroom::next`]. The other way, [`Mailroom::post`] says at once whether a message was queued, and
 //! LDK fetches it from there when the socket has room.
 //!
 //! Memory is bounded by [`MailroomLimits`] whatever peers do. Decision and figures:
@@ -21,13 +21,14 @@ use tokio::sync::watch;
 use crate::bucket::{Bucket, Rate};
 use crate::fair::{FairQueues, Refused};
 use crate::lock;
+use crate::parcel::Size;
 
 /// How much may wait, in messages. A big message takes 33 KB.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MailroomLimits {
     /// Peers that may connect to us; those we connect to come on top.
     pub(crate) inbound_peers: usize,
-    /// Waiting to be peeled, from one peer.
+    /// Waiting to be peeled, from one peer and of one size class.
     pub(crate) inbox_per_peer: usize,
     /// Waiting to be peeled, from all peers.
     pub(crate) inbox_total: usize,
@@ -50,7 +51,9 @@ pub(crate) struct Mailroom {
 }
 
 struct State {
-    inbox: FairQueues<PublicKey, OnionMessage>,
+    /// One for each peer and size: whoever pays for an operation sends big messages, and who comes
+    /// through the same relay must not crowd them out with small ones.
+    inbox: FairQueues<(PublicKey, Size), OnionMessage>,
     outbox: FairQueues<PublicKey, OnionMessage>,
     /// Peers for whom LDK fetched a message, which it may not have written to the socket yet.
     leaving: Vec<PublicKey>,
@@ -95,14 +98,14 @@ impl Mailroom {
     }
 
     /// Waits for a message from whichever peer's turn it is. `None` once closed.
-    pub(crate) fn next(&self) -> Option<(PublicKey, OnionMessage)> {
+    pub(crate) fn next(&self) -> Option<OnionMessage> {
         let mut state = lock(&self.state);
         loop {
             if state.closed {
                 return None;
             }
-            if let Some(mail) = state.inbox.pop_next() {
-                return Some(mail);
+            if let Some((_, message)) = state.inbox.pop_next() {
+                return Some(message);
             }
             state = self
                 .arrived
@@ -146,7 +149,7 @@ impl Mailroom {
 
     fn tell_connected(&self, state: &State) {
         self.connected
-            .send_replace(state.inbox.keys().copied().collect());
+            .send_replace(state.outbox.keys().copied().collect());
     }
 
     fn tell_unsent(&self, state: &State) {
@@ -175,11 +178,15 @@ impl State {
 
 impl OnionMessageHandler for Mailroom {
     fn handle_onion_message(&self, peer: PublicKey, message: &OnionMessage) {
+        let sender = (peer, Size::of(message));
         let mut state = lock(&self.state);
         state.count.arrived += 1;
-        match state.inbox.push(&peer, message.clone()) {
+        match state.inbox.push_with(&sender, || message.clone()) {
             Ok(displaced) => state.count.dropped += displaced as u64,
-            Err(_) => state.count.dropped += 1,
+            Err(_) => {
+                state.count.dropped += 1;
+                return;
+            }
         }
         drop(state);
         self.arrived.notify_one();
@@ -212,7 +219,9 @@ impl BaseMessageHandler for Mailroom {
             }
             state.inbound_peers.push(peer);
         }
-        state.inbox.open(peer);
+        for size in Size::BOTH {
+            state.inbox.open((peer, size));
+        }
         state.outbox.open(peer);
         if let Some(rate) = self.limits.pace {
             let now = state.started.elapsed();
@@ -227,7 +236,8 @@ impl BaseMessageHandler for Mailroom {
         state.inbound_peers.retain(|other| *other != peer);
         state.paces.retain(|(other, _)| *other != peer);
         state.leaving.retain(|other| *other != peer);
-        let dropped = state.inbox.close(&peer);
+        let close = |size| state.inbox.close(&(peer, size));
+        let dropped: usize = Size::BOTH.map(close).iter().sum();
         let unsent = state.outbox.close(&peer);
         state.count.dropped += dropped as u64;
         state.count.unsent += unsent as u64;
@@ -249,143 +259,4 @@ impl BaseMessageHandler for Mailroom {
 }
 
 #[cfg(test)]
-mod tests {
-    use lightning::onion_message::messenger::Destination;
-
-    use super::*;
-    use crate::keys::Keys;
-    use crate::parcel::Parcel;
-    use larder_protocol::REQUEST_TLV;
-
-    const LIMITS: MailroomLimits = MailroomLimits {
-        inbound_peers: 2,
-        inbox_per_peer: 3,
-        inbox_total: 5,
-        outbox_per_peer: 3,
-        outbox_total: 5,
-        pace: None,
-    };
-
-    fn peer() -> PublicKey {
-        Keys::random().node_id()
-    }
-
-    fn message() -> OnionMessage {
-        let parcel = Parcel {
-            tlv_type: REQUEST_TLV,
-            bytes: Vec::new(),
-        };
-        let keys = Keys::random();
-        let built = keys.build(Vec::new(), Destination::Node(peer()), parcel, None);
-        built.unwrap().1
-    }
-
-    fn connect(mailroom: &Mailroom, peer: PublicKey, inbound: bool) -> Result<(), ()> {
-        let init = Init {
-            features: crate::ldk::features(),
-            networks: None,
-            remote_network_address: None,
-        };
-        mailroom.peer_connected(peer, &init, inbound)
-    }
-
-    #[test]
-    fn strangers_are_counted_and_those_we_connect_to_come_on_top() {
-        let mailroom = Mailroom::new(LIMITS);
-        let (first, friend) = (peer(), peer());
-        assert_eq!(connect(&mailroom, first, true), Ok(()));
-        assert_eq!(connect(&mailroom, peer(), true), Ok(()));
-        assert_eq!(connect(&mailroom, peer(), true), Err(()));
-        assert_eq!(connect(&mailroom, friend, false), Ok(()));
-        mailroom.peer_disconnected(first);
-        assert_eq!(connect(&mailroom, peer(), true), Ok(()));
-        assert_eq!(mailroom.connected().borrow().len(), 3);
-    }
-
-    #[test]
-    fn a_peer_without_onion_messages_is_refused() {
-        let mailroom = Mailroom::new(LIMITS);
-        let init = Init {
-            features: InitFeatures::empty(),
-            networks: None,
-            remote_network_address: None,
-        };
-        assert_eq!(mailroom.peer_connected(peer(), &init, false), Err(()));
-    }
-
-    #[test]
-    fn what_does_not_fit_an_inbox_is_dropped_and_counted() {
-        let mailroom = Mailroom::new(LIMITS);
-        let flooder = peer();
-        connect(&mailroom, flooder, true).unwrap();
-        for _ in 0..10 {
-            mailroom.handle_onion_message(flooder, &message());
-        }
-        let count = mailroom.count();
-        assert_eq!((count.arrived, count.dropped, count.waiting), (10, 7, 3));
-    }
-
-    #[test]
-    fn a_message_is_posted_to_a_connected_peer_with_room_or_refused() {
-        let mailroom = Mailroom::new(LIMITS);
-        let relay = peer();
-        assert_eq!(mailroom.post(&relay, message()), Err(Refused::Unknown));
-        connect(&mailroom, relay, false).unwrap();
-        for _ in 0..3 {
-            assert_eq!(mailroom.post(&relay, message()), Ok(()));
-        }
-        assert_eq!(mailroom.post(&relay, message()), Err(Refused::Full));
-        mailroom.peer_disconnected(relay);
-        assert_eq!(mailroom.post(&relay, message()), Err(Refused::Unknown));
-        assert_eq!(mailroom.count().unsent, 3);
-    }
-
-    #[test]
-    fn a_paced_peer_gets_its_burst_and_then_waits() {
-        let pace = Some(Rate {
-            // One in eleven days.
-            per_second: 1e-6,
-            burst: 2.0,
-        });
-        let mailroom = Mailroom::new(MailroomLimits { pace, ..LIMITS });
-        let relay = peer();
-        connect(&mailroom, relay, false).unwrap();
-        for _ in 0..3 {
-            mailroom.post(&relay, message()).unwrap();
-        }
-        let given = (0..5).filter_map(|_| mailroom.next_onion_message_for_peer(relay));
-        assert_eq!(given.count(), 2);
-        assert!(*mailroom.unsent().borrow());
-    }
-
-    #[test]
-    fn a_message_has_left_when_ldk_asks_for_the_next_one_or_its_peer_is_gone() {
-        let mailroom = Mailroom::new(LIMITS);
-        let unsent = mailroom.unsent();
-        for gone in [false, true] {
-            let relay = peer();
-            connect(&mailroom, relay, false).unwrap();
-            assert!(!*unsent.borrow());
-            mailroom.post(&relay, message()).unwrap();
-            assert!(*unsent.borrow());
-            assert!(mailroom.next_onion_message_for_peer(relay).is_some());
-            assert!(*unsent.borrow(), "LDK has it, the socket may not");
-            if gone {
-                mailroom.peer_disconnected(relay);
-            } else {
-                assert!(mailroom.next_onion_message_for_peer(relay).is_none());
-            }
-            assert!(!*unsent.borrow());
-        }
-    }
-
-    #[test]
-    fn closing_wakes_whoever_waits_for_a_message() {
-        let mailroom = Mailroom::new(LIMITS);
-        std::thread::scope(|scope| {
-            let waits = scope.spawn(|| mailroom.next().is_none());
-            mailroom.close();
-            assert!(waits.join().unwrap());
-        });
-    }
-}
+mod tests;

@@ -16,7 +16,7 @@
 use std::fmt;
 
 use lightning::io;
-use lightning::ln::msgs::DecodeError;
+use lightning::ln::msgs::{DecodeError, OnionMessage};
 use lightning::onion_message::messenger::{
     CustomOnionMessageHandler, MessageSendInstructions, Responder, ResponseInstruction,
 };
@@ -66,6 +66,24 @@ pub(crate) fn small_reply_room(hops: usize) -> usize {
 fn blinded_room(hop_data: usize, hops: usize) -> usize {
     // 10 bytes: the type and length of the contents, the length of the payload.
     (hop_data - 10).saturating_sub(hops * PER_BLINDED_HOP)
+}
+
+/// The size class of a message, which shows before anybody has peeled it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Size {
+    Small,
+    Big,
+}
+
+impl Size {
+    pub(crate) const BOTH: [Size; 2] = [Size::Small, Size::Big];
+
+    pub(crate) fn of(message: &OnionMessage) -> Self {
+        match message.onion_routing_packet.hop_data.len() > SMALL_HOP_DATA {
+            true => Size::Big,
+            false => Size::Small,
+        }
+    }
 }
 
 /// Contents and their TLV type.

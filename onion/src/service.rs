@@ -47,7 +47,7 @@ pub struct ServiceConfig {
     pub connect_to: Vec<PeerAddress>,
     /// Peers that may be connected to us at once.
     pub max_inbound_peers: usize,
-    /// Requests that may wait per peer, in messages of up to 33 KB.
+    /// Requests that may wait per peer and size class, in messages of up to 33 KB.
     pub inbox_per_peer: usize,
     /// Requests that may wait in all.
     pub inbox_total: usize,
@@ -61,7 +61,7 @@ pub struct ServiceConfig {
 }
 
 impl ServiceConfig {
-    /// The defaults: 256 peers, 64 messages each way per peer and 512 (17 MB) in all, no
+    /// The defaults: 256 peers, 64 messages each way per peer (and, inwards, size class) and 512 (17 MB) in all, no
     /// pace, no listener, nobody to connect to.
     #[must_use]
     pub fn new(seed: impl Into<Zeroizing<[u8; 32]>>) -> Self {
@@ -222,6 +222,14 @@ impl Service {
             undelivered: self.tally.undelivered.get() + mail.unsent,
             waiting: mail.waiting as u64,
         }
+    }
+
+    /// Takes a message as if it had just come in from `peer`, which is connected. For benchmarks:
+    /// what carrying costs is not to hide what taking it in does.
+    #[cfg(feature = "bench")]
+    pub fn hand_over(&self, peer: NodeId, message: &crate::OnionMessage) {
+        use lightning::ln::msgs::OnionMessageHandler;
+        (self.endpoint.mailroom).handle_onion_message(peer.point(), message);
     }
 
     /// Hands out no request from now on: every [`Intake::recv`] ends. Answers still go out.

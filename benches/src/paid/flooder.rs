@@ -1,132 +1,204 @@
-//! A flood of free opens: half of them with a signature of noise, half well signed, all for cells that
-//! do not exist. Its onions are made before it is let loose.
+//! A flood of free opens inside the process of its victim: half of them with a signature of noise,
+//! half well signed, all for cells that do not exist.
+//!
+//! Every message is one that would get there over a socket, from a peer that is connected, with a
+//! path along which its answer leaves. It is made before the flood begins, and handed over where
+//! LDK hands over what it has read: a message costs the machine what taking it in costs the
+//! node, and nothing for carrying it.
 
 use std::error::Error;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{Builder, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
-use larder_attacker::Attacker;
-use larder_onion::PeerAddress;
-use larder_protocol::{
-    Address, BreakglassOpen, Call, Key, Nonce, Request, ServerKey, SizeClass, envelope,
-};
+use larder_attacker::{Attacker, OnionMessage};
+use larder_node::Node;
+use larder_onion::{NodeId, PeerAddress};
+use larder_protocol::{BreakglassOpen, Call, Key, Nonce, Request, ServerKey, SizeClass, envelope};
 use secp256k1::{Keypair, SECP256K1, SecretKey};
 use serde::{Deserialize, Serialize};
-use tokio::runtime::Runtime;
-use tokio::task::JoinHandle;
 
-use crate::actor;
+use super::threads::{self, Threads};
+use crate::engine::status;
 
-/// LDK's pause after 32 messages is one of each connection, so there are several.
-const NUMBERS: RangeInclusive<u8> = 101..=104;
-/// Opens of each connection and class, poured round and round.
+/// Peers of the node, and one that is behind its relay.
+const BESIDE: RangeInclusive<u8> = 101..=104;
+const BEHIND: u8 = 105;
+/// Opens of each peer, poured round and round.
 const OPENS: u64 = 64;
-/// How often what is due is let out.
+/// How often what is due is handed over.
 const TICK: Duration = Duration::from_millis(1);
 
 /// An order to a flooder.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub(crate) enum Order {
-    /// Pour so many a second.
-    Pour { per_second: f64, big: bool },
-    /// Stop, and say how many were poured.
+    /// Pour.
+    Pour(Pour),
+    /// Stop, and say what came of it: [`Poured`].
     Stop,
 }
 
-struct Flooder {
-    attackers: Vec<Arc<Attacker>>,
-    server: ServerKey,
-    poured: Arc<AtomicU64>,
-    pouring: Vec<JoinHandle<()>>,
+/// What is to be poured.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Pour {
+    pub(crate) per_second: f64,
+    pub(crate) big: bool,
+    /// From the peer through which honest requests come, too.
+    pub(crate) behind_relay: bool,
 }
 
-/// Plays a flooder of the node at `address`: connected to it, or to a relay in front of it.
-pub(crate) fn play(neighbour: PeerAddress, address: &Address) -> Result<(), Box<dyn Error>> {
-    let runtime = Runtime::new()?;
-    let mut flooder = runtime.block_on(Flooder::connect(neighbour, address));
-    actor::perform("ready", |order| {
-        match serde_json::from_str(order)? {
-            Order::Pour { per_second, big } => {
-                let _inside = runtime.enter();
-                flooder
-                    .pour(per_second, big)
-                    .ok_or("the opens cannot be made")?;
-            }
-            Order::Stop => flooder.stop(),
-        }
-        Ok(flooder.poured.swap(0, Ordering::Relaxed).to_string())
-    })
+/// What a node saw while it was poured at, honest requests among it.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Poured {
+    pub(crate) seconds: f64,
+    /// Messages that arrived, and those dropped unseen.
+    pub(crate) arrived: f64,
+    pub(crate) dropped: f64,
+    /// What its memory's peak was above what it had before, in KiB.
+    pub(crate) grown: f64,
+    /// CPU seconds by threads.
+    pub(crate) cpu: Threads,
+}
+
+/// Pours at the node of its own process.
+pub(crate) struct Flooder {
+    node: Arc<Node>,
+    beside: Vec<Attacker>,
+    behind: Attacker,
+    flood: Option<Flood>,
+}
+
+/// A flood that is under way.
+struct Flood {
+    thread: JoinHandle<()>,
+    over: Arc<AtomicBool>,
+    since: Instant,
+    arrived: u64,
+    dropped: u64,
+    memory: u64,
+    cpu: Threads,
 }
 
 impl Flooder {
-    async fn connect(neighbour: PeerAddress, address: &Address) -> Self {
-        let mut attackers = Vec::new();
-        for number in NUMBERS {
-            let attacker = match neighbour.node_id == address.node_id() {
-                true => Attacker::connect(number, neighbour).await,
-                false => Attacker::connect_behind(number, neighbour, address.node_id()).await,
-            };
-            attackers.push(Arc::new(attacker));
+    /// Connects its peers: to the node, and to the relay in front of it.
+    pub(crate) async fn connect(node: Arc<Node>, lsp: PeerAddress) -> Option<Self> {
+        let listens = node.listens()?;
+        let mut beside = Vec::new();
+        for number in BESIDE {
+            beside.push(Attacker::connect(number, listens).await);
         }
-        Flooder {
-            attackers,
-            server: *address.server_key(),
-            poured: Arc::default(),
-            pouring: Vec::new(),
+        let behind = Attacker::connect_behind(BEHIND, lsp, node.node_id()).await;
+        Some(Flooder {
+            node,
+            beside,
+            behind,
+            flood: None,
+        })
+    }
+
+    /// Does as it is told.
+    pub(crate) fn obey(&mut self, order: Order) -> Result<String, Box<dyn Error>> {
+        match order {
+            Order::Pour(pour) => {
+                self.flood = Some(self.pour(pour)?);
+                Ok(String::new())
+            }
+            Order::Stop => {
+                let flood = self.flood.take().ok_or("nothing is poured")?;
+                Ok(serde_json::to_string(&flood.stop(&self.node)?)?)
+            }
         }
     }
 
-    fn pour(&mut self, per_second: f64, big: bool) -> Option<()> {
-        let class = if big {
-            SizeClass::Big
-        } else {
-            SizeClass::Small
+    fn pour(&self, pour: Pour) -> Result<Flood, Box<dyn Error>> {
+        let class = match pour.big {
+            true => SizeClass::Big,
+            false => SizeClass::Small,
         };
-        let each = per_second / NUMBERS.count() as f64;
-        for (number, attacker) in (0..).zip(&self.attackers) {
-            let opens = (0..OPENS).map(|at| open(&self.server, OPENS * number + at, class));
-            let opens = opens.map(|open| open.map(|open| attacker.request(open)));
-            let opens = opens.collect::<Option<Vec<_>>>()?;
-            let (poured, since, mut mine) = (self.poured.clone(), Instant::now(), 0_u64);
-            attacker.pour(move || {
-                let due = (since.elapsed().as_secs_f64() * each) as u64;
-                (mine < due).then(|| {
-                    mine += 1;
-                    poured.fetch_add(1, Ordering::Relaxed);
-                    opens[(mine % OPENS) as usize].clone()
-                })
-            });
-            let attacker = attacker.clone();
-            self.pouring.push(tokio::spawn(async move {
-                let mut tick = tokio::time::interval(TICK);
-                loop {
-                    tick.tick().await;
-                    attacker.go_on();
+        let from = match pour.behind_relay {
+            true => std::slice::from_ref(&self.behind),
+            false => &self.beside,
+        };
+        let server = self.node.address().server_key();
+        let opens = opens(from, server, class).ok_or("the opens cannot be made")?;
+        let over = Arc::new(AtomicBool::new(false));
+        threads::forget_peak()?;
+        let (seen, since) = (self.node.seen(), Instant::now());
+        let (memory, cpu) = (status("/proc/self/status", "VmRSS:")?, threads::cpu()?);
+        let thread = Builder::new().name("flood".to_owned()).spawn({
+            let (node, over) = (self.node.clone(), over.clone());
+            move || {
+                let mut handed = 0;
+                let mut opens = opens.iter().cycle();
+                while !over.load(Ordering::Relaxed) {
+                    let due = (since.elapsed().as_secs_f64() * pour.per_second) as u64;
+                    for (peer, open) in opens.by_ref().take((due - handed) as usize) {
+                        node.hand_over(*peer, open);
+                    }
+                    handed = due;
+                    sleep(TICK);
                 }
-            }));
-        }
-        Some(())
-    }
-
-    fn stop(&mut self) {
-        self.attackers
-            .iter()
-            .for_each(|attacker| attacker.pour(|| None));
-        self.pouring.drain(..).for_each(|pouring| pouring.abort());
+            }
+        })?;
+        Ok(Flood {
+            thread,
+            over,
+            since,
+            arrived: seen.arrived,
+            dropped: seen.dropped,
+            memory,
+            cpu,
+        })
     }
 }
 
-/// The contents of an open. Those with odd numbers are garbage.
+impl Flood {
+    fn stop(self, node: &Node) -> Result<Poured, Box<dyn Error>> {
+        // While all threads are still there to be asked.
+        let (seen, mut cpu) = (node.seen(), threads::cpu()?);
+        let seconds = self.since.elapsed().as_secs_f64();
+        self.over.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| "the flood has panicked")?;
+        for (name, used) in &mut cpu {
+            *used -= self.cpu.get(name).copied().unwrap_or_default();
+        }
+        let peak = status("/proc/self/status", "VmHWM:")?;
+        Ok(Poured {
+            seconds,
+            arrived: (seen.arrived - self.arrived) as f64,
+            dropped: (seen.dropped - self.dropped) as f64,
+            grown: peak.saturating_sub(self.memory) as f64,
+            cpu,
+        })
+    }
+}
+
+/// Opens from all these peers in turn, each with the peer that hands it over.
+fn opens(
+    from: &[Attacker],
+    server: &ServerKey,
+    class: SizeClass,
+) -> Option<Vec<(NodeId, OnionMessage)>> {
+    let numbers = 0..OPENS * from.len() as u64;
+    let opens = numbers.zip(from.iter().cycle()).map(|(number, attacker)| {
+        let open = open(server, number, class)?;
+        Some((attacker.last_hop(), attacker.arriving(open)))
+    });
+    opens.collect()
+}
+
+/// The contents of an open. Every other one is garbage.
 fn open(server: &ServerKey, number: u64, class: SizeClass) -> Option<Vec<u8>> {
     let mut secret = [2; 32];
     secret[24..].copy_from_slice(&number.to_be_bytes());
     let keypair = Keypair::from_secret_key(SECP256K1, &SecretKey::from_slice(&secret).ok()?);
     let nonce = Nonce([0x5a; 32]);
-    let open = match number % 2 {
-        0 => BreakglassOpen::sign(&keypair, server, nonce),
-        _ => BreakglassOpen {
+    let garbage = (number / BESIDE.count() as u64) % 2 == 1;
+    let open = match garbage {
+        false => BreakglassOpen::sign(&keypair, server, nonce),
+        true => BreakglassOpen {
             key: Key::from(keypair.public_key()),
             signature: [number as u8; 64],
         },

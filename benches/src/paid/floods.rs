@@ -1,25 +1,28 @@
 //! What free opens of breakglass cells take from those who pay, when they arrive at a storage node's
 //! intake at ten times what it can serve.
 //!
-//! Relay, storage node, honest client and flooder are processes and share the machine, so a flood
-//! costs the honest client also what it costs to be made and carried. What a node *can* serve is
-//! reckoned from the CPU that it takes to serve an open, from the socket to the answer, with all of
-//! the machine's cores for nothing else, on a node without an allowance.
+//! The honest client comes through a stock relay, over loopback; both are processes of their own. The
+//! flood comes from [inside the node's process](super::flooder), because over sockets it does not
+//! come to ten times: flooder, relay and node share the machine, and a message that is carried
+//! costs as much as one that is served. What was handed over is counted by the node.
 //!
-//! The flood comes from peers of its own, and through the honest client's relay, in each of both
-//! size classes. What arrives is counted by the node, honest requests among it.
+//! What a node *can* serve is reckoned from the CPU that its threads take to serve an open, from
+//! the inbox to the answer, with all of the machine's cores for nothing else, on a node without an
+//! allowance.
+//!
+//! The flood comes from peers of its own, and from the peer through which honest requests come, in
+//! each of both size classes.
 
 use std::error::Error;
 use std::thread::{available_parallelism, sleep};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Cast;
 use super::client;
-use super::flooder::Order;
+use super::flooder::{Order, Pour, Poured};
 use super::wallet::Work;
 use crate::actor::Actor;
 use crate::report::{Bar, Report, spread};
-use crate::roles::{ADDRESS, LISTENS, MEMORY, SEEN};
 
 const ROUNDS: usize = 3;
 /// How much more comes than can be served.
@@ -32,6 +35,15 @@ const SECONDS: u64 = 2;
 const INSERTS: u64 = 384;
 const IN_FLIGHT: usize = 16;
 
+/// The threads that peel and serve.
+const SERVE: &str = "larder-serve";
+/// Threads of which is told what they took, and what they do.
+const THREADS: [(&str, &str); 3] = [
+    (SERVE, "peeling and serving"),
+    ("larder-verify", "verifying"),
+    ("flood", "handing over"),
+];
+
 /// A flood, and what was measured beside it.
 struct Flood {
     name: &'static str,
@@ -39,140 +51,136 @@ struct Flood {
     big: bool,
     /// Honest inserts a second, by round, against those without a flood.
     kept: Vec<f64>,
-    /// Opens that were poured, and messages that arrived, against what can be served.
-    poured: Vec<f64>,
+    /// Messages that arrived, against what can be served.
     arrived: Vec<f64>,
     /// The part of these that found room to wait.
     peeled: Vec<f64>,
+    /// Cores that [`THREADS`] took.
+    cores: [Vec<f64>; THREADS.len()],
+    /// KiB that the node's memory grew by at its peak, at most.
+    grown: f64,
 }
 
-/// What a node says of itself: messages that arrived, and those dropped unseen.
-struct Seen {
-    arrived: f64,
-    dropped: f64,
+impl Flood {
+    fn new(name: &'static str, behind_relay: bool, big: bool) -> Self {
+        Flood {
+            name,
+            behind_relay,
+            big,
+            kept: Vec::new(),
+            arrived: Vec::new(),
+            peeled: Vec::new(),
+            cores: Default::default(),
+            grown: 0.0,
+        }
+    }
+
+    fn add(&mut self, kept: f64, poured: &Poured, can: f64) {
+        self.kept.push(kept);
+        self.arrived.push(poured.arrived / poured.seconds / can);
+        self.peeled.push(1.0 - poured.dropped / poured.arrived);
+        for ((name, _), cores) in THREADS.iter().zip(&mut self.cores) {
+            let used = poured.cpu.get(*name).copied().unwrap_or_default();
+            cores.push(used / poured.seconds);
+        }
+        self.grown = self.grown.max(poured.grown);
+    }
+
+    fn print(&mut self, report: &mut Report) {
+        let named = |what: &str, (low, high): (f64, f64)| {
+            format!("flood, {}: {what} [{low:.2}-{high:.2}]", self.name)
+        };
+        let (arrived, low, high) = spread(&mut self.arrived);
+        let name = named("arrived", (low, high));
+        report.value(&name, arrived, "times what can be served");
+        let (peeled, low, high) = spread(&mut self.peeled);
+        let name = named("found room", (low, high));
+        report.value(&name, peeled, "of what arrived");
+        for ((_, what), cores) in THREADS.iter().zip(&mut self.cores) {
+            let (cores, low, high) = spread(cores);
+            report.value(&named(what, (low, high)), cores, "cores");
+        }
+        let name = format!("flood, {}: the node's memory grew by", self.name);
+        report.count(&name, self.grown / 1024.0, "MiB", Bar::AtMost(16.0));
+        let (kept, low, high) = spread(&mut self.kept);
+        let name = named("honest inserts keep", (low, high));
+        report.count(&name, kept, "of their rate", Bar::AtLeast(0.5));
+    }
 }
 
-fn seen(node: &mut Actor) -> Result<Seen, Box<dyn Error>> {
-    let (arrived, dropped): (f64, f64) = serde_json::from_str(&node.ask(SEEN)?)?;
-    Ok(Seen { arrived, dropped })
+fn pour(node: &mut Actor, pour: Pour) -> Result<(), Box<dyn Error>> {
+    node.ask(&serde_json::to_string(&Order::Pour(pour))?)?;
+    Ok(())
 }
 
-fn flooder(neighbour: &str, node: &mut Actor) -> Result<Actor, Box<dyn Error>> {
-    Ok(Actor::cast("flooder", &[neighbour, &node.ask(ADDRESS)?])?)
-}
-
-fn pour(flooder: &mut Actor, order: Order) -> Result<f64, Box<dyn Error>> {
-    Ok(flooder.ask(&serde_json::to_string(&order)?)?.parse()?)
+fn stop(node: &mut Actor) -> Result<Poured, Box<dyn Error>> {
+    let poured = node.ask(&serde_json::to_string(&Order::Stop)?)?;
+    Ok(serde_json::from_str(&poured)?)
 }
 
 /// Opens of this class that a storage node can serve in a second.
 fn servable(big: bool) -> Result<f64, Box<dyn Error>> {
     let relay = Actor::cast("relay", &[])?;
     let mut node = Actor::cast("open-node", &[&relay.address])?;
-    let listens = node.ask(LISTENS)?;
-    let mut flooder = flooder(&listens, &mut node)?;
-    let (cpu, before) = (node.cpu()?, seen(&mut node)?);
-    let per_second = MEASURED;
-    pour(&mut flooder, Order::Pour { per_second, big })?;
+    let measured = Pour {
+        per_second: MEASURED,
+        big,
+        behind_relay: false,
+    };
+    pour(&mut node, measured)?;
     sleep(MEASURING);
-    pour(&mut flooder, Order::Stop)?;
-    let after = seen(&mut node)?;
+    let poured = stop(&mut node)?;
     // On a machine that others use, too, some may find no room.
-    let served = (after.arrived - after.dropped) - (before.arrived - before.dropped);
-    let each = (node.cpu()? - cpu) / served;
-    Ok(available_parallelism()?.get() as f64 / each)
+    let served = poured.arrived - poured.dropped;
+    let took = poured.cpu.get(SERVE).ok_or("no thread serves")?;
+    Ok(available_parallelism()?.get() as f64 * served / took)
 }
 
 /// Takes the figures.
 pub(crate) fn run(report: &mut Report) -> Result<(), Box<dyn Error>> {
     report.note(&format!(
         "floods of free opens: {ROUNDS} rounds of {SECONDS} seconds of paid inserts, {IN_FLIGHT} at \
-         once, without a flood and beside each; the flooder tries {TIMES} times what the node could \
-         serve if it did nothing else, and what left it and what arrived is printed"
+         once, without a flood and beside each; {TIMES} times what the node could serve if it did \
+         nothing else is handed over at its intake"
     ));
-    let flood = |name, behind_relay, big| Flood {
-        name,
-        behind_relay,
-        big,
-        kept: Vec::new(),
-        poured: Vec::new(),
-        arrived: Vec::new(),
-        peeled: Vec::new(),
-    };
-    let mut floods = [
-        flood("small, from other peers", false, false),
-        flood("big, from other peers", false, true),
-        flood("small, through the same relay", true, false),
-        flood("big, through the same relay", true, true),
+    let floods = [
+        Flood::new("small, from other peers", false, false),
+        Flood::new("big, from other peers", false, true),
+        Flood::new("small, from the client's own relay", true, false),
+        Flood::new("big, from the client's own relay", true, true),
     ];
     let can = [servable(false)?, servable(true)?];
     for (name, can) in ["small", "big"].iter().zip(can) {
-        report.value(
-            &format!("opens that can be served, {name}"),
-            can,
-            "per second",
-        );
+        let name = format!("opens that can be served, {name}");
+        report.value(&name, can, "per second");
     }
-    let (mut alone, mut grown) = (Vec::new(), 0.0_f64);
-    for _ in 0..ROUNDS {
-        let mut cast = Cast::of("paid-node")?;
-        let listens = cast.node.ask(LISTENS)?;
-        let mut beside = flooder(&listens, &mut cast.node)?;
-        let mut behind = flooder(&cast.relay.address, &mut cast.node)?;
-        cast.prepare()?;
-        cast.inserts()?;
-        for flood in &mut floods {
+    for mut flood in floods {
+        let mut cast = Cast::of("flooded-node")?;
+        let mut alone = Vec::new();
+        let can = can[usize::from(flood.big)];
+        let poured = Pour {
+            per_second: TIMES * can,
+            big: flood.big,
+            behind_relay: flood.behind_relay,
+        };
+        for round in 0..=ROUNDS {
             cast.prepare()?;
             let rate = cast.inserts()?;
+            if round == 0 {
+                // The first one warms tables, windows and caches.
+                continue;
+            }
             alone.push(rate);
             cast.prepare()?;
-            let memory: f64 = cast.node.ask(MEMORY)?.parse()?;
-            let flooder = match flood.behind_relay {
-                true => &mut behind,
-                false => &mut beside,
-            };
-            let can = can[usize::from(flood.big)];
-            let (big, per_second) = (flood.big, TIMES * can);
-            let (before, since) = (seen(&mut cast.node)?, Instant::now());
-            pour(flooder, Order::Pour { per_second, big })?;
+            pour(&mut cast.node, poured)?;
             let kept = cast.inserts()?;
-            let poured = pour(flooder, Order::Stop)?;
-            let (after, took) = (seen(&mut cast.node)?, since.elapsed().as_secs_f64());
-            let arrived = after.arrived - before.arrived;
-            flood.kept.push(kept / rate);
-            flood.poured.push(poured / took / can);
-            flood.arrived.push(arrived / took / can);
-            flood
-                .peeled
-                .push(1.0 - (after.dropped - before.dropped) / arrived);
-            grown = grown.max(cast.node.ask(MEMORY)?.parse::<f64>()? - memory);
+            flood.add(kept / rate, &stop(&mut cast.node)?, can);
         }
+        let (rate, low, high) = spread(&mut alone);
+        let name = format!("honest paid inserts, no flood [{low:.0}-{high:.0}]");
+        report.value(&name, rate, "per second");
+        flood.print(report);
     }
-    let (rate, low, high) = spread(&mut alone);
-    report.value(
-        &format!("honest paid inserts, no flood [{low:.0}-{high:.0}]"),
-        rate,
-        "per second",
-    );
-    for flood in &mut floods {
-        let (poured, low, high) = spread(&mut flood.poured);
-        let name = format!("flood, {}: poured [{low:.1}-{high:.1}]", flood.name);
-        report.value(&name, poured, "times what can be served");
-        let (arrived, low, high) = spread(&mut flood.arrived);
-        let name = format!("flood, {}: arrived [{low:.1}-{high:.1}]", flood.name);
-        report.value(&name, arrived, "times what can be served");
-        let (peeled, low, high) = spread(&mut flood.peeled);
-        let name = format!("flood, {}: found room [{low:.2}-{high:.2}]", flood.name);
-        report.value(&name, peeled, "of what arrived");
-        let (kept, low, high) = spread(&mut flood.kept);
-        let name = format!(
-            "flood, {}: honest inserts keep [{low:.2}-{high:.2}]",
-            flood.name
-        );
-        report.count(&name, kept, "of their rate", Bar::AtLeast(0.5));
-    }
-    let name = "floods: what the node's peak grew by during one, at most";
-    report.count(name, grown / 1024.0, "MiB", Bar::AtMost(16.0));
     Ok(())
 }
 

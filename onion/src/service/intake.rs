@@ -11,7 +11,7 @@ use crate::endpoint::Endpoint;
 use crate::error::Undelivered;
 use crate::fair::Refused;
 use crate::keys::{Peeled, Unbuilt};
-use crate::parcel::{self, Parcel};
+use crate::parcel::{self, Parcel, Size};
 
 /// Hops of a reply path we are willing to pay for. Every hop costs 0.3 ms, and a packet has
 /// room for two hundred of them.
@@ -29,12 +29,12 @@ impl Intake {
     /// one that runs async tasks. `None` once the service is shut down.
     ///
     /// While nobody calls this, requests wait in bounded inboxes and the rest is dropped
-    /// unseen: under overload shedding costs one copy.
+    /// unseen: under overload shedding costs a look at the queue.
     #[must_use]
     pub fn recv(&self) -> Option<Incoming> {
         loop {
-            let (_, message) = self.endpoint.mailroom.next()?;
-            let big = message.onion_routing_packet.hop_data.len() > parcel::SMALL_HOP_DATA;
+            let message = self.endpoint.mailroom.next()?;
+            let big = Size::of(&message) == Size::Big;
             match self.endpoint.keys.peel(&message).and_then(request) {
                 Some((contents, reply_path)) => {
                     self.tally.received.add();
@@ -120,7 +120,7 @@ impl Responder {
                 Unbuilt::BadPath => Undelivered::PeerGone,
             })?;
         // An answer larger than what was asked with would make us an amplifier.
-        if !self.big && message.onion_routing_packet.hop_data.len() > parcel::SMALL_HOP_DATA {
+        if !self.big && Size::of(&message) == Size::Big {
             return Err(does_not_fit());
         }
         self.endpoint

@@ -114,6 +114,13 @@ impl Attacker {
         }
     }
 
+    /// The peer from which its messages reach the victim.
+    #[must_use]
+    pub fn last_hop(&self) -> NodeId {
+        let last = self.relays.last().copied();
+        last.unwrap_or_else(|| NodeId::from(self.node_id()))
+    }
+
     /// Sends these messages, in this order.
     pub fn send(&self, messages: Vec<OnionMessage>) {
         let mut messages = messages.into_iter();
@@ -152,6 +159,16 @@ impl Attacker {
     /// A well-formed request to the victim with these contents, and a path for its answer.
     #[must_use]
     pub fn request(&self, contents: Vec<u8>) -> OnionMessage {
+        self.request_by(&self.relays, contents)
+    }
+
+    /// The same as it is when its last relay hands it to the victim.
+    #[must_use]
+    pub fn arriving(&self, contents: Vec<u8>) -> OnionMessage {
+        self.request_by(&[], contents)
+    }
+
+    fn request_by(&self, relays: &[NodeId], contents: Vec<u8>) -> OnionMessage {
         let contents = Contents {
             tlv_type: REQUEST_TLV,
             bytes: contents,
@@ -159,7 +176,7 @@ impl Attacker {
         let back: Vec<NodeId> = [self.victim].iter().chain(&self.relays).copied().collect();
         let reply_path = self.path(&back, self.node_id());
         let destination = Destination::Node(self.victim.point());
-        self.build(&self.relays, destination, contents, Some(reply_path))
+        self.build(relays, destination, contents, Some(reply_path))
     }
 
     /// A message of the big class and of any type to `to` by way of `relays`, with a reply path of
