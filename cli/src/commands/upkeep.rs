@@ -123,7 +123,7 @@ impl Row {
             let hours = count(stayed.next.saturating_sub(now()).div_ceil(3_600));
             match waits && stayed.missing == 0 {
                 true => format!(
-                    "; this goes on in {hours} hour(s), behind a pause: run `larder upkeep` again then, or leave it to a timer"
+                    "; this goes on in {hours} hour(s): run `larder upkeep` again then, or leave it to a timer"
                 ),
                 false => format!("; something is due again in {hours} hour(s)"),
             }

@@ -122,6 +122,8 @@ fn one_of_three_is_down_and_the_others_give_values_and_tokens_back() {
         (&restored["values"], &restored["providers"]),
         (&1.into(), &3.into())
     );
+    // With each of the two that answered.
+    assert_eq!(restored["restorable"], true, "{restored}");
     assert!(fs::read(all.join("large")).expect("restored") == large);
     let purse = run(larder(&wallet).args(["--timeout", "3", "--json", "purse"]));
     let purse: Value = serde_json::from_slice(&purse.stdout).expect("JSON");
@@ -261,6 +263,8 @@ fn a_reserve_lasts_as_many_epochs_as_are_accepted_and_past_them_the_data_does() 
         }
         let restored = result(&mut begin());
         assert_eq!(restored["values"], 1);
+        // A thousand tokens do not suffice for a reserve.
+        assert_eq!(restored["restorable"], age == 2, "{restored}");
         let least = if age == 3 { 800 } else { 10_000 };
         assert!(number(&restored["tokens_left"]) > least, "{restored}");
         assert_eq!(succeed(larder(&wallet).args(["get", "a"])), "a");
