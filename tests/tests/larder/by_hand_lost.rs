@@ -263,7 +263,8 @@ fn a_reserve_lasts_as_many_epochs_as_are_accepted_and_past_them_the_data_does() 
         }
         let restored = result(&mut begin());
         assert_eq!(restored["values"], 1);
-        assert_eq!(restored["restorable"], true, "{restored}");
+        // A thousand tokens do not suffice for a reserve.
+        assert_eq!(restored["restorable"], age == 2, "{restored}");
         let least = if age == 3 { 800 } else { 10_000 };
         assert!(number(&restored["tokens_left"]) > least, "{restored}");
         assert_eq!(succeed(larder(&wallet).args(["get", "a"])), "a");
