@@ -47,8 +47,8 @@ pub(crate) struct Session {
     pub(crate) history: History,
     /// The version of the list of storage nodes that this session goes by.
     list: u64,
-    /// Whether deletes are left to a later session, as nobody answers who has missed them.
-    has_put_off: bool,
+    /// Who is to be told again what was deleted. While they are away that is put off.
+    owed: Owed,
     /// Blobs of values that were replaced or deleted.
     freed: u64,
 }
@@ -136,16 +136,14 @@ impl Session {
         let quorum = Arc::new(quorum);
         let rng = &mut StdRng::from_os_rng();
         let (map, history) = Map::open_with_history(quorum.clone(), rng, hint).await?;
-        let mut has_put_off = false;
+        let mut owed = Owed::Nobody;
         if let Some(known) = &wallet.known
             && known.is_tidy(map.log().generation())
         {
-            match known.owed(&online) {
+            owed = known.owed(&online);
+            match owed {
                 Owed::Nobody => map.log().assume_tidy(),
-                Owed::Away => {
-                    map.log().put_off();
-                    has_put_off = true;
-                }
+                Owed::Away => map.log().put_off(),
                 Owed::Here => {}
             }
         }
@@ -155,7 +153,7 @@ impl Session {
             map,
             history,
             list: wallet.known.as_ref().map_or(0, |known| known.list),
-            has_put_off,
+            owed,
             freed: 0,
         })
     }
@@ -329,7 +327,7 @@ impl Session {
 
     /// Ends a session that wrote: brings all storage nodes up to date in what it wrote, and shortens a log that has
     /// become long. What is stored is stored, whatever comes of this; so it warns at worst.
-    pub(crate) async fn finish(self, wallet: &mut Wallet) -> (Bill, Vec<String>) {
+    pub(crate) async fn finish(mut self, wallet: &mut Wallet) -> (Bill, Vec<String>) {
         let tidied = self.tidy(wallet).await.err();
         let caught_up = match self.online.members.len() {
             1 => None,
@@ -340,7 +338,7 @@ impl Session {
         if let (None, None) = (&tidied, &caught_up) {
             let log = self.map.log();
             let missed = self.missed_deletes();
-            known.tidied(log.generation(), log.writer(), self.has_put_off, missed);
+            known.tidied(log.generation(), self.owed == Owed::Away, missed);
         }
         let failed = [tidied, caught_up].into_iter().flatten();
         let mut warnings: Vec<String> = failed
@@ -365,12 +363,20 @@ impl Session {
         missed.map(|(member, _)| *member.address.server_key())
     }
 
-    async fn tidy(&self, wallet: &mut Wallet) -> Result<(), CliError> {
+    async fn tidy(&mut self, wallet: &mut Wallet) -> Result<(), CliError> {
         let log = self.map.log();
-        if !self.has_put_off {
+        if self.owed != Owed::Away {
             let known = wallet.known.get_or_insert_default();
             for unfinished in known.left_by_others(log.writer()) {
                 self.map.abandon(unfinished)?;
+            }
+        }
+        if self.owed == Owed::Here {
+            let is_missed = || self.missed_deletes().next().is_some();
+            // An error comes again below, behind a roll-up that nothing keeps from being done.
+            if let Ok(false) = log.repeat(is_missed).await {
+                // Who misses them again is as good as away.
+                self.owed = Owed::Away;
             }
         }
         if log.length() >= ROLL_UP_AT || self.freed >= ROLL_UP_FOR {
