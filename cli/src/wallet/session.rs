@@ -38,6 +38,11 @@ const ROLL_UP_FOR: u64 = 16;
 /// Deletes between two looks at what is left to delete.
 const DELETES: usize = 64;
 
+/// What a command says that could not write down something about what is stored.
+pub(crate) fn unwritten_warning(error: &CliError) -> String {
+    format!("it is stored; what this device keeps about it could not be written: {error}")
+}
+
 /// A map that is open.
 pub(crate) struct Session {
     pub(crate) online: Online,
@@ -349,10 +354,7 @@ impl Session {
         warnings.extend(self.troubles());
         warnings.extend(self.unrestorable());
         let (bill, unwritten) = self.end(wallet).await;
-        let unwritten = unwritten.iter();
-        warnings.extend(unwritten.map(|error| {
-            format!("it is stored; what this device keeps about it could not be written: {error}")
-        }));
+        warnings.extend(unwritten.iter().map(unwritten_warning));
         (bill, warnings)
     }
 
