@@ -79,17 +79,30 @@ impl Session {
     ) -> Result<Self, CliError> {
         let mut list = wallet.settings.providers.clone();
         let mut online = None;
+        // Where the same storage nodes have answered, while they are tried at newer addresses.
+        let mut answered: Option<Vec<Address>> = None;
+        let mut stays = false;
         for _ in 0..ROUNDS {
-            let mut session =
-                Session::read(wallet, &list, online.take(), restores.as_deref_mut()).await?;
+            let read = Session::read(wallet, &list, online.take(), restores.as_deref_mut()).await;
+            let mut session = match (read, answered.take()) {
+                (Err(_), Some(old)) => {
+                    list = old;
+                    stays = true;
+                    continue;
+                }
+                (read, _) => read?,
+            };
             if let Some(named) = provider_list::read(&session.map).await? {
                 let reached = named.reached(&session.online, wallet.known.as_ref());
-                if reached != list {
+                let moved = provider_list::is_same(&reached, &list);
+                if reached == list {
+                    session.list = named.version;
+                } else if !(moved && stays) {
+                    answered = moved.then_some(list);
                     list = reached;
                     online = Some(session.online);
                     continue;
                 }
-                session.list = named.version;
             }
             session.shows_all(wallet)?;
             wallet.change_providers(list)?;
