@@ -70,6 +70,16 @@ impl Connection {
         self.provider.purse().map(Purse::holdings)
     }
 
+    /// Whether the purse suffices for so many deletes, each of which looks first; it does where nothing is to be paid.
+    pub(crate) fn can_pay_deletes(&self, deletes: u64) -> bool {
+        let Some(prices) = self.provider.record().tariff.map(|tariff| tariff.prices) else {
+            return true;
+        };
+        let price = prices.lookup.saturating_add(prices.delete);
+        let affordable = self.holdings().map(|held| held.suffice_for(price));
+        affordable.is_some_and(|affordable| affordable >= deletes)
+    }
+
     /// Learns what became of requests that nobody waited for, so that the bill is right.
     pub(crate) async fn settle(&self) -> Result<(), RecoveryError> {
         match self.holdings() {

@@ -25,7 +25,7 @@ pub(crate) use provider_list::{
     is_at as is_provider_list, read as read_provider_list, write as write_provider_list,
 };
 pub(crate) use restores::Restores;
-pub(crate) use session::Session;
+pub(crate) use session::{Session, unwritten_warning};
 pub(crate) use settings::{Settings, check_providers};
 pub(crate) use start::Start;
 

@@ -17,7 +17,8 @@ use serde_json::json;
 use crate::error::CliError;
 use crate::output::{Output, count};
 use crate::wallet::{
-    Folder, Online, Session, Wallet, check_providers, read_provider_list, write_provider_list,
+    Folder, Online, Session, Wallet, check_providers, read_provider_list, unwritten_warning,
+    write_provider_list,
 };
 
 #[derive(clap::Args)]
@@ -205,10 +206,11 @@ async fn change(
         Err(CommitError::Failed(error)) => return Err(error.into()),
         Err(_) => return Err(CliError::Overtaken),
     }
-    wallet.change_providers(list)?;
+    let unwritten = wallet.change_providers(list).err();
     let policy = session.online.policy();
     let providers = session.online.members.len();
-    let (bill, warnings) = session.finish(&mut wallet).await;
+    let (bill, mut warnings) = session.finish(&mut wallet).await;
+    warnings.extend(unwritten.as_ref().map(unwritten_warning));
     warnings.iter().for_each(|warning| output.say(warning));
     let json = bill.on(json!({
         "providers": providers,

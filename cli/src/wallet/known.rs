@@ -20,6 +20,12 @@ use crate::durable;
 use crate::error::CliError;
 use crate::payer::now;
 
+/// Deletes that a purse has to suffice for before any are repeated.
+const REPEATED: u64 = 8;
+
+/// Notes of what sessions are about to store.
+const NOTES: usize = 64;
+
 /// `known.json`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Known {
@@ -38,7 +44,7 @@ pub(crate) struct Known {
     pub(crate) list: u64,
     /// What this device last signed with.
     writer: Option<String>,
-    /// What sessions may have left behind, those that were killed and the present one:
+    /// What sessions may have left behind, those that were killed, those whose deletes somebody missed, and the present one:
     /// [`larder_recovery::log::unfinished`] in hexadecimal digits.
     #[serde(default)]
     unfinished: Vec<String>,
@@ -57,7 +63,7 @@ pub(crate) struct Known {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Owed {
     Nobody,
-    /// Those that have missed some do not answer now either.
+    /// Those that have missed some do not answer now either, or cannot be paid.
     Away,
     Here,
 }
@@ -143,19 +149,22 @@ impl Known {
         let owed = |server: &ServerKey| self.owed.contains(&server.to_string());
         let mut members = online.members.iter();
         let mut there = online.connected();
+        let is_able = |there: &Connection| {
+            owed(there.provider.server_key()) && there.can_pay_deletes(REPEATED)
+        };
         match members.any(|member| owed(member.address.server_key())) {
-            true if there.any(|connection| owed(connection.provider.server_key())) => Owed::Here,
+            true if there.any(is_able) => Owed::Here,
             true => Owed::Away,
             false => Owed::Nobody,
         }
     }
 
     /// A session has deleted all that was to be deleted in this generation, but for what it has put off; these have missed
-    /// some of it. What killed sessions left behind stays noted until nobody has.
+    /// some of it. What sessions left behind stays noted until nobody has, that of the present one too: it may have
+    /// stored something in vain.
     pub(crate) fn tidied(
         &mut self,
         generation: u64,
-        session: Writer,
         has_put_off: bool,
         missed: impl IntoIterator<Item = ServerKey>,
     ) {
@@ -165,14 +174,8 @@ impl Known {
         }
         let missed = missed.into_iter().map(|server| server.to_string());
         self.owed.extend(missed);
-        match self.owed.is_empty() {
-            true => self.unfinished.clear(),
-            false => {
-                let of_another = |digits: &String| {
-                    read_note(digits).is_some_and(|unfinished| unfinished.session() != session)
-                };
-                self.unfinished.retain(of_another);
-            }
+        if self.owed.is_empty() {
+            self.unfinished.clear();
         }
     }
 
@@ -180,9 +183,12 @@ impl Known {
         self.writer = Some(hex::encode(writer.0));
     }
 
-    /// Notes what a session is about to store, before it does.
+    /// Notes what a session is about to store, before it does. Of many notes the newest are kept: what an older one
+    /// may have left behind costs its storage.
     pub(crate) fn begin(&mut self, unfinished: Unfinished) {
         self.unfinished.push(hex::encode(unfinished.to_bytes()));
+        let forgotten = self.unfinished.len().saturating_sub(NOTES);
+        self.unfinished.drain(..forgotten);
     }
 
     /// What the sessions before this one left behind that did not end.
@@ -233,19 +239,28 @@ mod tests {
     }
 
     #[test]
-    fn what_killed_sessions_left_behind_stays_noted_until_nobody_has_missed_its_deletes() {
+    fn what_sessions_left_behind_stays_noted_until_nobody_has_missed_its_deletes() {
         let generator = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
         let server: ServerKey = generator.parse().unwrap();
         let (killed, present, next) = (unfinished(5), unfinished(6), Writer([7; 16]));
         let mut known = Known::default();
         known.begin(killed);
         known.begin(present);
-        known.tidied(3, present.session(), false, [server]);
-        assert_eq!(known.left_by_others(next), [killed]);
-        known.tidied(3, next, true, []);
-        assert_eq!(known.left_by_others(next), [killed]);
-        known.tidied(3, next, false, []);
+        assert_eq!(known.left_by_others(present.session()), [killed]);
+        known.tidied(3, false, [server]);
+        assert_eq!(known.left_by_others(next), [killed, present]);
+        known.tidied(3, true, []);
+        assert_eq!(known.left_by_others(next), [killed, present]);
+        known.tidied(3, false, []);
         assert_eq!(known.left_by_others(next), []);
+    }
+
+    #[test]
+    fn of_notes_without_end_the_newest_are_kept() {
+        let mut known = Known::default();
+        (0..100).map(unfinished).for_each(|note| known.begin(note));
+        let left = known.left_by_others(Writer([200; 16]));
+        assert_eq!(left, (36..100).map(unfinished).collect::<Vec<_>>());
     }
 
     #[test]
@@ -255,7 +270,7 @@ mod tests {
         assert_eq!(Known::load(&path).unwrap(), None);
         let mut known = Known::default();
         known.wrote_as(Writer([7; 16]));
-        known.tidied(3, Writer([4; 16]), false, []);
+        known.tidied(3, false, []);
         known.begin(unfinished(5));
         known.begin(unfinished(6));
         known.save(&path).unwrap();

@@ -6,6 +6,8 @@
 
 mod ending;
 
+pub(crate) use ending::unwritten_warning;
+
 use std::sync::Arc;
 
 use larder_protocol::Address;
@@ -37,8 +39,8 @@ pub(crate) struct Session {
     pub(crate) history: History,
     /// The version of the list of storage nodes that this session goes by.
     list: u64,
-    /// Whether deletes are left to a later session, as nobody answers who has missed them.
-    has_put_off: bool,
+    /// Who is to be told again what was deleted. While they are away that is put off.
+    owed: Owed,
     /// Blobs of values that were replaced or deleted.
     freed: u64,
 }
@@ -64,17 +66,30 @@ impl Session {
     ) -> Result<Self, CliError> {
         let mut list = wallet.settings.providers.clone();
         let mut online = None;
+        // Where the same storage nodes have answered, while they are tried at newer addresses.
+        let mut answered: Option<Vec<Address>> = None;
+        let mut stays = false;
         for _ in 0..ROUNDS {
-            let mut session =
-                Session::read(wallet, &list, online.take(), restores.as_deref_mut()).await?;
+            let read = Session::read(wallet, &list, online.take(), restores.as_deref_mut()).await;
+            let mut session = match (read, answered.take()) {
+                (Err(_), Some(old)) => {
+                    list = old;
+                    stays = true;
+                    continue;
+                }
+                (read, _) => read?,
+            };
             if let Some(named) = provider_list::read(&session.map).await? {
                 let reached = named.reached(&session.online, wallet.known.as_ref());
-                if reached != list {
+                let moved = provider_list::is_same(&reached, &list);
+                if reached == list {
+                    session.list = named.version;
+                } else if !(moved && stays) {
+                    answered = moved.then_some(list);
                     list = reached;
                     online = Some(session.online);
                     continue;
                 }
-                session.list = named.version;
             }
             session.shows_all(wallet)?;
             wallet.change_providers(list)?;
@@ -126,16 +141,14 @@ impl Session {
         let quorum = Arc::new(quorum);
         let rng = &mut StdRng::from_os_rng();
         let (map, history) = Map::open_with_history(quorum.clone(), rng, hint).await?;
-        let mut has_put_off = false;
+        let mut owed = Owed::Nobody;
         if let Some(known) = &wallet.known
             && known.is_tidy(map.log().generation())
         {
-            match known.owed(&online) {
+            owed = known.owed(&online);
+            match owed {
                 Owed::Nobody => map.log().assume_tidy(),
-                Owed::Away => {
-                    map.log().put_off();
-                    has_put_off = true;
-                }
+                Owed::Away => map.log().put_off(),
                 Owed::Here => {}
             }
         }
@@ -145,7 +158,7 @@ impl Session {
             map,
             history,
             list: wallet.known.as_ref().map_or(0, |known| known.list),
-            has_put_off,
+            owed,
             freed: 0,
         })
     }

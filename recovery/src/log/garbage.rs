@@ -18,7 +18,11 @@ use rand::seq::SliceRandom;
 use super::anchor::anchor_slot;
 use super::chunk;
 use super::entry::{Chunks, take};
+use crate::seal::BODY_MAX;
 use crate::{Lane, Purpose, Slot};
+
+/// Bytes of the names of what is put off: a blob of a snapshot.
+const PUT_OFF_MAX: usize = BODY_MAX;
 
 /// Slots that are to be deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +48,13 @@ impl Garbage {
             Garbage::Chunks(chunks) => Box::new(chunk::slots(chunks)),
             Garbage::Anchor(index) => Box::new(std::iter::once(anchor_slot(index))),
         }
+    }
+
+    /// Bytes that it takes.
+    fn len(self) -> usize {
+        let mut bytes = Vec::new();
+        self.write(&mut bytes);
+        bytes.len()
     }
 
     pub(crate) fn write(self, out: &mut Vec<u8>) {
@@ -101,7 +112,7 @@ pub(crate) struct Due {
     slots: Vec<Slot>,
     /// Handed out and not reported back.
     out: usize,
-    /// Left for another session.
+    /// Left for another session, the oldest first.
     put_off: Vec<Garbage>,
     rng: StdRng,
 }
@@ -131,10 +142,17 @@ impl Due {
         self.shuffled = 0;
     }
 
-    /// None of it is handed out by this session.
+    /// None of it is handed out by this session. Who may never come back is not waited for with a list without end.
     pub(crate) fn put_off(&mut self) {
         self.put_off.append(&mut self.items);
         self.clear();
+        let mut len = 0;
+        let newest = self.put_off.iter().rev().take_while(|item| {
+            len += item.len();
+            len <= PUT_OFF_MAX
+        });
+        let forgotten = self.put_off.len() - newest.count();
+        self.put_off.drain(..forgotten);
     }
 
     /// What the next snapshot has to name.
@@ -168,5 +186,49 @@ impl Due {
     /// Whether anything is left, as far as this session knows.
     pub(crate) fn is_empty(&self) -> bool {
         self.slots.is_empty() && self.out == 0 && self.shuffled == self.items.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_is_put_off_without_end_the_newest_is_kept() {
+        let mut due = Due::new([0; 32]);
+        let segment = |generation| Garbage::Segment {
+            generation,
+            lane: Lane([0; 32]),
+            len: 18,
+        };
+        for generation in 0..1_000 {
+            due.push(segment(generation));
+            due.put_off();
+        }
+        let kept = due.all();
+        let newest = 1_000 - kept.len() as u64..1_000;
+        assert_eq!(kept, newest.map(segment).collect::<Vec<_>>());
+        let bytes = kept.iter().map(|item| item.len()).sum::<usize>();
+        assert!(bytes <= PUT_OFF_MAX && bytes + segment(0).len() > PUT_OFF_MAX);
+    }
+
+    #[test]
+    fn the_order_of_deletes_is_neither_that_of_the_slots_nor_the_same_again() {
+        let order = |seed| {
+            let mut due = Due::new([seed; 32]);
+            due.push(Garbage::Segment {
+                generation: 0,
+                lane: Lane([0; 32]),
+                len: 100,
+            });
+            due.take(100).iter().map(|slot| slot.index).collect()
+        };
+        let [one, other]: [Vec<u64>; 2] = [1, 2].map(order);
+        let ascending: Vec<u64> = (0..100).collect();
+        let descending: Vec<u64> = (0..100).rev().collect();
+        assert!(one != ascending && one != descending && one != other);
+        let mut sorted = one;
+        sorted.sort_unstable();
+        assert_eq!(sorted, ascending);
     }
 }

@@ -310,7 +310,9 @@ impl Map {
         if !front.current {
             return Err(RecoveryError::Following);
         }
-        let items = front.ahead.items.values();
+        // What this session is about to replace is named until that is durable.
+        let states = [&front.durable, &front.ahead];
+        let items = states.into_iter().flat_map(|state| state.items.values());
         let named: Vec<Chunks> = items
             .filter_map(|item| match &item.value {
                 Some(Value::InChunks(chunks)) => Some(*chunks),

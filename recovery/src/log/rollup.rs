@@ -12,7 +12,7 @@ use super::garbage::Garbage;
 use super::{Log, Role, State, reader};
 use crate::{RecoveryError, Slot};
 
-/// Deletes at once in [`Log::upkeep`].
+/// Deletes at once in [`Log::upkeep`], and in vain in [`Log::repeat`].
 const DELETES: usize = 8;
 
 impl Log {
@@ -96,9 +96,28 @@ impl Log {
     }
 
     /// Leaves all that is due so far to a later session, as when a provider that has missed those deletes does not answer
-    /// yet. A roll-up hands it on.
+    /// yet. A roll-up hands it on, up to some 16 KiB of names: the oldest beyond those is forgotten.
     pub fn put_off(&self) {
         self.state().due.put_off();
+    }
+
+    /// Deletes what is due once more, as a provider has missed it that is back. When `is_missed` says that it misses that
+    /// again, the rest is [put off](Log::put_off) after a few: each repetition costs the other providers' price, too.
+    /// Returns whether all was deleted.
+    ///
+    /// # Errors
+    /// As [`Log::upkeep`].
+    pub async fn repeat(&self, is_missed: impl Fn() -> bool) -> Result<bool, RecoveryError> {
+        loop {
+            let is_left = self.upkeep(DELETES).await?;
+            if is_missed() {
+                self.put_off();
+                return Ok(false);
+            }
+            if !is_left {
+                return Ok(true);
+            }
+        }
     }
 
     /// Deletes up to so many of the registers that roll-ups left behind, and returns whether any are left.

@@ -98,7 +98,15 @@ impl Quorum {
     pub async fn catch_up(&self) -> Result<Healed, RecoveryError> {
         let missed = self.members.iter().flat_map(|member| member.missed());
         let missed: HashSet<Slot> = missed.collect();
-        let gone = self.members.iter().map(|member| member.catch_up_deletes());
+        let pauses = self.stagger.pauses(self.members.len());
+        let gone = self
+            .members
+            .iter()
+            .zip(pauses)
+            .map(|(member, pause)| async move {
+                pause.await;
+                member.catch_up_deletes().await
+            });
         let deleted: HashSet<Slot> = join_all(gone).await.into_iter().flatten().collect();
         self.heal(missed.difference(&deleted).copied()).await
     }
@@ -161,9 +169,15 @@ impl Quorum {
             return answers.is_complete();
         };
         let value = &value;
-        let puts = answers.empty().map(|member| async move {
-            (member, self.members[member].put(place, value).await.is_ok())
-        });
+        let empty: HashSet<usize> = answers.empty().collect();
+        let pauses = self.stagger.pauses(self.members.len()).enumerate();
+        let puts =
+            pauses
+                .filter(|(member, _)| empty.contains(member))
+                .map(|(member, pause)| async move {
+                    pause.await;
+                    (member, self.members[member].put(place, value).await.is_ok())
+                });
         let done = join_all(puts).await;
         for (member, _) in done.iter().filter(|(_, done)| *done) {
             copied[*member] += 1;

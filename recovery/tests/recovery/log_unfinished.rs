@@ -111,6 +111,27 @@ async fn what_the_map_names_is_not_deleted_with_what_it_does_not() {
 }
 
 #[tokio::test]
+async fn what_the_next_session_has_not_yet_replaced_is_not_deleted() {
+    let sea = Sea::calm();
+    let killed = next(&sea, 1).await;
+    let unfinished = killed.unfinished(1, 3 * BODY_MAX as u64);
+    commit(&killed, [put("kept", 3 * BODY_MAX)]).await;
+    drop(killed);
+
+    let heir = next(&sea, 2).await;
+    sea.is_down(true);
+    let replaced = heir.commit(Commit::of([put("kept", 1)])).await;
+    assert!(replaced.is_err());
+    sea.is_down(false);
+    heir.abandon(unfinished).expect("it writes");
+    tidy(&heir).await;
+    drop(heir);
+    let last = next(&sea, 3).await;
+    let kept = last.get("kept").await.expect("an honest one").value;
+    assert_eq!(kept, Some(vec![7; 3 * BODY_MAX]));
+}
+
+#[tokio::test]
 async fn what_was_abandoned_is_remembered_over_a_roll_up_and_another_death() {
     let sea = Sea::calm();
     let killed = next(&sea, 1).await;

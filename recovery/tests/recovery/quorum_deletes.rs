@@ -5,9 +5,10 @@ use std::sync::Arc;
 use larder_protocol::BlobHash;
 use larder_recovery::log::{Look, Put, Registers};
 use larder_recovery::quorum::{Policy, Quorum};
-use larder_recovery::seal::{Contents, Kind};
+use larder_recovery::seal::{BODY_MAX, Contents, Kind};
 use larder_recovery::{Lane, Purpose, RecoveryError, Removed, Slot};
 
+use crate::log_shown::{commit, lead, put};
 use crate::sea::Sea;
 
 pub(crate) const SLOT: Slot = Slot {
@@ -132,4 +133,41 @@ async fn a_provider_that_says_deleted_of_what_is_there_has_nothing_deleted_elsew
         assert_eq!(healed.left, 1, "the liar does not have it");
         assert!(quorum.lookup(SLOT).await == Ok(Look::Found(entry)));
     }
+}
+
+#[tokio::test]
+async fn deletes_that_one_misses_again_cost_the_others_a_few_requests_and_are_kept_for_later() {
+    let (seas, quorum) = three();
+    let map = lead(quorum.clone(), 1).await.expect("honest ones");
+    commit(&map, [put("large", 100 * BODY_MAX)]).await;
+    commit(&map, [put("large", 1)]).await;
+    quorum.catch_up().await.expect("all answer");
+    seas[2].is_down(true);
+    map.roll_up().await.expect("enough answer");
+    while map.log().upkeep(100).await.expect("enough answer") {}
+    let left = |sea: &Sea| sea.full().len();
+    assert!(left(&seas[2]) > 100 && left(&seas[0]) < 20);
+    drop(map);
+
+    // It stays down; each session would do all of that again for nothing.
+    for seed in 2..5 {
+        let quorum = Quorum::new(seas.iter().map(Sea::registers), Policy::majority(3));
+        let quorum = Arc::new(quorum.expect("majorities overlap"));
+        let next = lead(quorum.clone(), seed).await.expect("enough answer");
+        let before = seas[0].requests();
+        let has_missed = || quorum.undeleted()[2] > 0;
+        assert_eq!(next.log().repeat(has_missed).await, Ok(false));
+        let asked = seas[0].requests() - before;
+        assert!((8..50).contains(&asked), "{asked}");
+        assert_eq!(next.log().upkeep(100).await, Ok(false), "nothing is due");
+        next.roll_up().await.expect("enough answer");
+        while next.log().upkeep(100).await.expect("enough answer") {}
+    }
+    seas[2].is_down(false);
+    let quorum = Quorum::new(seas.iter().map(Sea::registers), Policy::majority(3));
+    let quorum = Arc::new(quorum.expect("majorities overlap"));
+    let last = lead(quorum.clone(), 5).await.expect("all answer");
+    let has_missed = || quorum.undeleted()[2] > 0;
+    assert_eq!(last.log().repeat(has_missed).await, Ok(true));
+    assert!(left(&seas[2]) < 20, "{}", left(&seas[2]));
 }

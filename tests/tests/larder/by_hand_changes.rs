@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
 
 use larder_onion::{Relay, RelayConfig};
 use serde_json::Value;
 
 use crate::by_hand::{json_of, random};
-use crate::by_hand_killed::{killed_after, passed};
+use crate::by_hand_killed::{killed_after, passed, started_until};
 use crate::by_hand_providers::{Several, behind};
 use crate::processes::{field, larder, larderd, relay_beside, succeed};
 use crate::wallet::runtime;
@@ -139,4 +140,72 @@ fn the_only_one_is_found_where_it_has_moved_to() {
     let moved = several.address(0);
     json_of(&wallet, &["--timeout", "3", "providers", "add", &moved]);
     assert_eq!(succeed(larder(&wallet).args(["get", "a"])), "1");
+}
+
+#[test]
+fn an_address_where_one_is_not_reached_does_not_take_the_place_of_one_where_it_is() {
+    let mut several = Several::start(1, larderd);
+    let [one, two] = ["one", "two"].map(|name| several.path(name));
+    several.init(&one, &[0], &[]);
+    several.put(&one, "a", b"1");
+    let root = one.join("root.key");
+    several.init(&two, &[0], &["--root-file", root.to_str().expect("text")]);
+    succeed(larder(&two).arg("restore"));
+
+    // One device is told of an address that is gone when the other hears of it.
+    let old = several.address(0);
+    several.kill(0);
+    let elsewhere = relay_beside(several.relay.peer);
+    several.start_again(0, elsewhere.peer);
+    let moved = several.address(0);
+    json_of(&one, &["--timeout", "3", "providers", "add", &moved]);
+    several.kill(0);
+    drop(elsewhere);
+    several.start_again(0, several.relay.peer);
+    for _ in 0..2 {
+        let got = succeed(larder(&two).args(["--timeout", "3", "get", "a"]));
+        assert_eq!(got, "1");
+    }
+    assert_eq!(addresses(&two), [old]);
+    json_of(&two, &["--timeout", "3", "put", "a", "/dev/null"]);
+}
+
+#[test]
+fn a_change_that_this_device_cannot_write_down_is_made_and_ended() {
+    let runtime = runtime();
+    let relay = runtime
+        .block_on(Relay::start(RelayConfig::loopback([8; 32])))
+        .expect("a port");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let nodes = ["one", "two"].map(|name| larderd(&path(name), &[relay.address()]));
+    let [first, second] = nodes.each_ref().map(|node| node.address.to_string());
+    let wallet = path("wallet");
+    let mut init = larder(&wallet);
+    init.args(["init", "--provider", &first]);
+    succeed(init.args(["--lsp", &relay.address().to_string()]));
+    fs::write(path("file"), random(2_000_000, 1)).expect("a file");
+    succeed(larder(&wallet).args(["put", "large"]).arg(path("file")));
+
+    let mut add = larder(&wallet);
+    add.args(["--json", "providers", "add", &second]);
+    // Blobs are under way, so the settings are read.
+    let add = started_until(100, &relay, add.stdout(Stdio::piped()));
+    let settings = wallet.join("wallet.toml");
+    let before = fs::read(&settings).expect("a file");
+    fs::remove_file(&settings).expect("it was there");
+    fs::create_dir(&settings).expect("a folder in its place");
+    let added = add.wait_with_output().expect("it ends");
+    let told: Value = serde_json::from_slice(&added.stdout).expect("one object");
+    assert_eq!(added.status.code(), Some(0), "{told}");
+    let warnings = told["warnings"].to_string();
+    assert!(warnings.contains("could not be written"), "{warnings}");
+    fs::remove_dir(&settings).expect("it is empty");
+    fs::write(&settings, before).expect("written");
+
+    // It has been ended: nothing is left to be deleted. The map names both.
+    let known = fs::read(wallet.join("known.json")).expect("a file");
+    let known: Value = serde_json::from_slice(&known).expect("JSON");
+    assert_eq!(known["unfinished"], serde_json::json!([]));
+    assert_eq!(behind(&wallet), [Some(0); 2]);
 }

@@ -251,6 +251,23 @@ fn a_storage_node_is_added_and_another_retired_while_other_devices_write() {
 }
 
 #[test]
+fn one_of_three_that_cannot_be_paid_makes_no_later_write_dearer_for_the_others() {
+    let several = Several::start(3, paid_larderd);
+    let wallet = several.path("wallet");
+    several.init(&wallet, &[0, 1, 2], &[]);
+    for which in ["1", "2"] {
+        succeed(larder(&wallet).args(["buy", "16000", "--provider", which]));
+    }
+    // Each replaces a value of nineteen blobs, so it rolls up and deletes.
+    let spent = (0..5).map(|seed| {
+        let told = several.put(&wallet, "a", &random(300_000, seed));
+        told["tokens_spent"].as_i64().expect("a number")
+    });
+    let spent: Vec<i64> = spent.collect();
+    assert!(spent[4] <= spent[2] + 50, "{spent:?}");
+}
+
+#[test]
 fn a_list_that_makes_no_sense_is_refused_before_anything_is_asked() {
     let several = Several::start(1, larderd);
     let wallet = several.path("wallet");

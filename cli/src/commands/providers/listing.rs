@@ -121,7 +121,14 @@ impl Row {
                 "is behind by {} commit(s): `larder providers heal`",
                 count(behind)
             )),
-            (None, Some(shown)) => said.push(format!("shows {} commit(s)", count(shown.commits))),
+            (None, Some(shown)) => {
+                let torn = if shown.is_torn {
+                    ", and not to its end"
+                } else {
+                    ""
+                };
+                said.push(format!("shows {} commit(s){torn}", count(shown.commits)));
+            }
             (None, None) => {}
         }
         if self.convictions > 0 {
@@ -173,5 +180,32 @@ async fn alone(
         // What it answered is wrong in itself, or it does not answer.
         Some(error) if is_torn && error != RecoveryError::Following => Err(error),
         _ => Ok(Shown { commits, is_torn }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_shows_alone_that_is_torn_is_not_told_as_if_it_were_whole() {
+        let told = |is_torn| {
+            let shown = Shown {
+                commits: 3,
+                is_torn,
+            };
+            let row = Row {
+                number: 1,
+                address: String::new(),
+                milliseconds: None,
+                shown: Some(shown),
+                behind: None,
+                convictions: 0,
+                problem: None,
+            };
+            row.text()
+        };
+        assert!(told(false).ends_with("shows 3 commit(s)"));
+        assert!(told(true).ends_with("shows 3 commit(s), and not to its end"));
     }
 }

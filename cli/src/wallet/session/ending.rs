@@ -6,9 +6,11 @@ use larder_protocol::ServerKey;
 use larder_recovery::breakglass::Extent;
 
 use super::Session;
+
 use crate::connection::Bill;
 use crate::error::CliError;
 use crate::standing::Standing;
+use crate::wallet::known::Owed;
 use crate::wallet::{Wallet, provider_list};
 
 /// Registers of a generation after which it is rolled up: what some sixteen commands write.
@@ -19,6 +21,11 @@ const ROLL_UP_FOR: u64 = 16;
 
 /// Deletes between two looks at what is left to delete.
 const DELETES: usize = 64;
+
+/// What a command says that could not write down something about what is stored.
+pub(crate) fn unwritten_warning(error: &CliError) -> String {
+    format!("it is stored; what this device keeps about it could not be written: {error}")
+}
 
 impl Session {
     /// What is not as it should be with some storage node, while enough others are fine.
@@ -61,7 +68,7 @@ impl Session {
 
     /// Ends a session that wrote: brings all storage nodes up to date in what it wrote, and shortens a log that has
     /// become long. What is stored is stored, whatever comes of this; so it warns at worst.
-    pub(crate) async fn finish(self, wallet: &mut Wallet) -> (Bill, Vec<String>) {
+    pub(crate) async fn finish(mut self, wallet: &mut Wallet) -> (Bill, Vec<String>) {
         let tidied = self.tidy(wallet).await.err();
         let caught_up = match self.online.members.len() {
             1 => None,
@@ -72,7 +79,7 @@ impl Session {
         if let (None, None) = (&tidied, &caught_up) {
             let log = self.map.log();
             let missed = self.missed_deletes();
-            known.tidied(log.generation(), log.writer(), self.has_put_off, missed);
+            known.tidied(log.generation(), self.owed == Owed::Away, missed);
         }
         let failed = [tidied, caught_up].into_iter().flatten();
         let mut warnings: Vec<String> = failed
@@ -83,10 +90,7 @@ impl Session {
         warnings.extend(self.troubles());
         warnings.extend(self.unrestorable());
         let (bill, unwritten) = self.end(wallet).await;
-        let unwritten = unwritten.iter();
-        warnings.extend(unwritten.map(|error| {
-            format!("it is stored; what this device keeps about it could not be written: {error}")
-        }));
+        warnings.extend(unwritten.iter().map(unwritten_warning));
         (bill, warnings)
     }
 
@@ -97,12 +101,20 @@ impl Session {
         missed.map(|(member, _)| *member.address.server_key())
     }
 
-    async fn tidy(&self, wallet: &mut Wallet) -> Result<(), CliError> {
+    async fn tidy(&mut self, wallet: &mut Wallet) -> Result<(), CliError> {
         let log = self.map.log();
-        if !self.has_put_off {
+        if self.owed != Owed::Away {
             let known = wallet.known.get_or_insert_default();
             for unfinished in known.left_by_others(log.writer()) {
                 self.map.abandon(unfinished)?;
+            }
+        }
+        if self.owed == Owed::Here {
+            let is_missed = || self.missed_deletes().next().is_some();
+            // An error comes again below, behind a roll-up that nothing keeps from being done.
+            if let Ok(false) = log.repeat(is_missed).await {
+                // Who misses them again is as good as away.
+                self.owed = Owed::Away;
             }
         }
         if log.length() >= ROLL_UP_AT || self.freed >= ROLL_UP_FOR {
