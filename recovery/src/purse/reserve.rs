@@ -13,7 +13,6 @@ use larder_protocol::{BlobHash, Call, Nonce};
 
 use super::cells::Cells;
 use super::change::{Change, Fate, Rest, Written};
-use super::choice::evenly;
 use super::epochs::first_number;
 use super::held::{Held, Mark};
 use super::requests::Lease;
@@ -51,7 +50,7 @@ impl Purse {
         let (current, fee) = (terms.credentials.current(), terms.tariff.prices.transfer);
         // A cell that is late does not wait until its reserve is moved.
         if let Some(two) = inner.older(current, |mark| mark.is_kept()) {
-            return inner.moved(self, two, nonce);
+            return inner.moved(self, two, nonce).map(Aside::Exchange);
         }
         for mark in [Mark::Next, Mark::Reserve] {
             if let Some(two) = inner.kept(mark, current)
@@ -68,7 +67,7 @@ impl Purse {
             Choice::Divide(two, first) => (two, first),
             Choice::Short(missing) => {
                 return match inner.older(current, |mark| !mark.is_kept()) {
-                    Some(two) => inner.moved(self, two, nonce),
+                    Some(two) => inner.moved(self, two, nonce).map(Aside::Exchange),
                     None => Ok(Aside::Short(missing)),
                 };
             }
@@ -210,28 +209,6 @@ impl Inner {
         Some([kept.next()?.0, kept.next()?.0])
     }
 
-    /// Two of one epoch before this one, alike in what they are for, if there are any.
-    fn older(&self, current: Epoch, wanted: impl Fn(Mark) -> bool) -> Option<[usize; 2]> {
-        let idle = &self.book.idle;
-        let old = (0..idle.len()).filter(|&at| idle[at].epoch < current && wanted(idle[at].mark));
-        let old: Vec<usize> = old.collect();
-        pairs(&old).find(|[first, second]| {
-            let (first, second) = (&idle[*first], &idle[*second]);
-            let alike = first.mark == second.mark || !first.mark.is_kept();
-            alike && first.epoch == second.epoch && first.goes_with(second)
-        })
-    }
-
-    fn moved<'p>(
-        &mut self,
-        purse: &'p Purse,
-        two: [usize; 2],
-        nonce: Nonce,
-    ) -> Result<Aside<'p>, RecoveryError> {
-        let (id, request) = self.spend(purse, two, &Call::Reissue, nonce, evenly)?;
-        Ok(Aside::Exchange(purse.lease(self, id, request)))
-    }
-
     fn tokens(&self, mark: Mark) -> u64 {
         let all = self.book.idle.iter().filter(|held| held.mark == mark);
         all.map(|held| held.amount).sum()
@@ -330,7 +307,7 @@ fn missing(amounts: &[u64], tokens: u64, fee: u64) -> u64 {
 }
 
 /// Any two of these, in order.
-fn pairs(all: &[usize]) -> impl Iterator<Item = [usize; 2]> + Clone {
+pub(super) fn pairs(all: &[usize]) -> impl Iterator<Item = [usize; 2]> + Clone {
     let others = move |n: usize| all[n + 1..].iter().map(move |&other| [all[n], other]);
     (0..all.len()).flat_map(others)
 }

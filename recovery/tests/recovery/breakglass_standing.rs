@@ -77,6 +77,28 @@ async fn a_wallet_that_runs_only_when_an_epoch_begins_writes_a_cell_all_the_same
     assert_eq!(wrote, [page, cell, drop, page, cell]);
     assert!(wallet.shelf.cells() > first);
     assert_eq!(wallet.restorable().epochs, Some(EARLIER));
+    is_all_found_as_long_as_it_says(wallet).await;
+}
+
+#[tokio::test]
+async fn a_cell_that_names_the_page_of_the_epoch_before_says_when_that_expires() {
+    let mut wallet = Wallet::new(6, 2).await;
+    wallet.until(Wrote::Cell).await;
+    for wanted in [Wrote::Page, Wrote::Cell] {
+        wallet.shelf.next_epoch();
+        wallet.now += u64::from(EPOCH_SECONDS);
+        wallet.until(wanted).await;
+    }
+    assert_eq!(wallet.shelf.performed(Op::BreakglassPut), 2);
+    assert_eq!(wallet.restorable().epochs, Some(EARLIER - 1));
+    is_all_found_as_long_as_it_says(wallet).await;
+}
+
+/// The wallet does not run any more, and is lost as late as it says that it may be.
+async fn is_all_found_as_long_as_it_says(wallet: Wallet) {
+    for _ in 0..wallet.restorable().epochs.expect("restorable") {
+        wallet.shelf.next_epoch();
+    }
     assert_eq!(not_found(wallet).await, 0);
 }
 
