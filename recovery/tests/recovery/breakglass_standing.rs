@@ -209,6 +209,28 @@ async fn a_cell_that_may_be_stored_keeps_its_page_and_its_reserve() {
 }
 
 #[tokio::test]
+async fn a_wallet_whose_reserve_a_restore_has_taken_knows_so_once_it_was_to_be_moved() {
+    let mut wallet = Wallet::new(6, 2).await;
+    wallet.until(Wrote::Cell).await;
+    let (_, restore) = nothing_left(&wallet.shelf).await;
+    restore.tokens().await.expect("the reserve pays");
+    assert!(wallet.restorable().is_now());
+    wallet.shelf.next_epoch();
+    let epoch = u64::from(EPOCH_SECONDS);
+    for time in [epoch, epoch / 4] {
+        wallet.now += time;
+        wallet.provider.upkeep(wallet.now).await.expect("honest");
+    }
+    let restorable = wallet.restorable();
+    assert_eq!((restorable.times, restorable.epochs), (0, None));
+    // What it still has is set aside anew, and listed on another page than the one that was read.
+    buy(&wallet.shelf, &wallet.provider, 2, 4_000).await;
+    wallet.until(Wrote::Page).await;
+    wallet.until(Wrote::Cell).await;
+    assert!(wallet.restorable().is_now());
+}
+
+#[tokio::test]
 async fn a_wallet_without_tokens_for_a_reserve_is_told_how_many_are_missing() {
     let shelf = PaidShelf::new();
     let provider = open(&shelf, MemoryJournal::new(), 1).await.expect("honest");
