@@ -138,16 +138,18 @@ impl Purse {
         self.lock().change(Change::Written(written))
     }
 
-    /// When a cell may be written that could be since `due`, or is overdue: a pause of at most `span` after
-    /// the last write to the primary store, which may have been just now, but no later than `longest`
-    /// after it could have been.
-    pub(crate) fn rest(
-        &self,
-        now: u64,
-        due: Option<u64>,
-        [span, longest]: [u64; 2],
-    ) -> Result<u64, RecoveryError> {
+    /// When a cell may be written that could be since `due`, or is overdue: a pause of at most a 32nd of an
+    /// epoch after the last write to the primary store, which may have been just now, but no later than an
+    /// eighth after it could have been. Whoever comes later than that, right behind a write, waits some
+    /// minutes more.
+    pub(crate) fn rest(&self, now: u64, due: Option<u64>) -> Result<u64, RecoveryError> {
         let mut inner = self.lock();
+        let terms = inner.terms()?;
+        let (current, epoch) = (
+            terms.credentials.current(),
+            u64::from(terms.record.epoch_seconds),
+        );
+        let draw = |label: &[u8], about, span: u64| self.draw(label, current, about) % (span + 1);
         let known = inner.book.cells.rest;
         let mut rest = Rest {
             wrote: known.wrote.min(now),
@@ -157,11 +159,18 @@ impl Purse {
         if is_due && !(due.unwrap_or(1)..=now).contains(&rest.since) {
             rest.since = now;
         }
+        let longest = epoch / 16 + draw(b"longest", 0, epoch / 16);
+        let minutes = epoch / 2_048;
+        let short = minutes + draw(b"short", rest.wrote, minutes) + 1;
+        // Who is there when it is to be written did not come to store something. Anybody else may have.
+        let missed = now.saturating_sub(longest + minutes) > rest.since;
+        if is_due && missed && rest.wrote.saturating_add(short) > now {
+            rest.since = (now + short).saturating_sub(longest);
+        }
         if rest != known {
             inner.change(Change::Rests(rest))?;
         }
-        let epoch = inner.terms()?.credentials.current();
-        let pause = self.draw(b"pause", epoch, rest.wrote) % (span + 1) + 1;
+        let pause = draw(b"pause", rest.wrote, epoch / 32) + 1;
         let rested = match rest.wrote {
             0 => 0,
             wrote => wrote.saturating_add(pause),
