@@ -10,9 +10,12 @@
 //!
 //! A cell is not written behind a write to the primary store, but after a pause that is drawn for each; the
 //! purse's journal knows the last one, whatever process it was. A wallet that never rests writes its cell
-//! anyway, an eighth of an epoch late. So neither what the cell store holds nor when it was written ties
+//! anyway, at a drawn time at most an eighth of an epoch late, if it is there at that time. A program that
+//! comes later, right behind a write, is told to come again in some minutes: one that only ever runs right
+//! behind a write never writes a cell. So neither what the cell store holds nor when it was written ties
 //! it to anything else. Before the first cell, after a restore, and when a whole epoch went by without
-//! one, all of it is due at once, with the same pauses.
+//! one, none of this waits for its part of the epoch: the page is due at once, and the cell behind the same
+//! pauses.
 
 use super::standing::Wrote;
 use crate::purse::Purse;
@@ -74,7 +77,7 @@ impl Provider {
         if is_due {
             let at = within(b"cell", epoch / 2, epoch * 3 / 8);
             let at = (!overdue).then_some(at);
-            let at = purse.rest(now, at, [epoch / 32, epoch / 8])?;
+            let at = purse.rest(now, at)?;
             due.push(Due {
                 at,
                 what: Wrote::Cell,

@@ -71,8 +71,8 @@ impl Extent {
 pub struct Restorable {
     /// How often the reserve in the cell pays for a restore at the present size.
     pub times: u64,
-    /// Epochs that may begin before the reserve expires, if no other cell is written; `None` when it
-    /// has expired, or no cell was written yet.
+    /// Epochs that may begin before the reserve expires, or what its page lists, if no other cell is
+    /// written; `None` when the reserve has expired, or no cell was written yet.
     pub epochs: Option<u32>,
 }
 
@@ -117,9 +117,8 @@ impl Provider {
         let purse = self.purse.as_ref().ok_or(RecoveryError::NoPurse)?;
         let written = purse.with_cells(|cells| cells.written);
         let written = written.filter(|written| written.tokens > 0);
-        let oldest = purse.epochs().map(|(_, oldest)| oldest);
-        let epochs = written.zip(oldest);
-        let epochs = epochs.and_then(|(written, oldest)| written.epoch.0.checked_sub(oldest.0));
+        let epochs = written.zip(purse.epochs());
+        let epochs = epochs.and_then(|(written, (_, oldest))| written.lasts(oldest));
         let cost = extent.cost(&self.record()).max(1);
         let tokens = written.filter(|_| epochs.is_some()).map_or(0, |w| w.tokens);
         Ok(Restorable {
@@ -195,7 +194,12 @@ impl Provider {
         match what {
             Wrote::Cell => self.write_cell(purse, reserve, extent).await?,
             // Not what becomes the reserve, which is in the cell. Without one no cell names the page.
-            _ => self.write_page(purse, extent).await?,
+            _ => {
+                while let Some(mut lease) = purse.move_listed(self.nonce())? {
+                    self.prepare(purse, &mut lease).await?;
+                }
+                self.write_page(purse, extent).await?;
+            }
         }
         Ok(0)
     }

@@ -163,7 +163,7 @@ impl Book {
             Event::Healed { id, spent, gained } => {
                 self.sent.remove(&id)?.shown(|held| self.gain(held));
                 self.spend(&spent);
-                self.cells.spent(&spent);
+                self.cells.spent(&spent, &gained);
                 gained.into_iter().for_each(|held| self.gain(held));
             }
             Event::Kept { id, request } => {

@@ -152,8 +152,19 @@ impl Cells {
         }
     }
 
-    /// These turn out to be spent.
-    pub(crate) fn spent(&mut self, serials: &[Reference]) {
+    /// These turn out to be spent, and to have become those. A reserve that did not become another one was
+    /// taken by a restore: then the cell leads to nothing any more.
+    pub(crate) fn spent(&mut self, serials: &[Reference], gained: &[Held]) {
+        // What is to be in the next cell is in this one too when nothing else is.
+        let reserve = self.marks.values().max().filter(|mark| mark.is_kept());
+        let is_reserve = |serial| reserve == Some(&self.mark(serial));
+        let goes_on = gained.iter().any(|held| self.mark(&held.serial).is_kept());
+        if serials.iter().any(is_reserve) && !goes_on {
+            self.written = self.written.map(|written| Written {
+                tokens: 0,
+                ..written
+            });
+        }
         self.set(Mark::Free, serials.iter().copied());
     }
 
@@ -227,6 +238,31 @@ mod tests {
         assert_eq!(marks(&cells, [1, 2, 3]), [reserve, next, listed]);
         cells.apply(Change::Written(WRITTEN));
         assert_eq!(marks(&cells, [1, 2, 3]), [listed, reserve, listed]);
+    }
+
+    #[test]
+    fn a_cell_leads_to_nothing_once_its_reserve_is_spent_on_something_else() {
+        let reserve = |next: Option<u8>| {
+            let mut cells = Cells::default();
+            cells.apply(marked(Mark::Reserve, 1));
+            cells.apply(Change::Written(WRITTEN));
+            next.map(|next| cells.apply(marked(Mark::Next, next)));
+            cells
+        };
+        let left = |mut cells: Cells, spent: u8, gained: &[Held]| {
+            cells.spent(&[Reference([spent; 32])], gained);
+            cells.written.map(|written| (written.tokens, written.page))
+        };
+        let (all, none) = (Some((9, 3)), Some((0, 3)));
+        assert_eq!(left(reserve(None), 1, &[]), none);
+        // Another one is to be in the next cell, or the same.
+        assert_eq!(left(reserve(Some(2)), 1, &[]), none);
+        assert_eq!(left(reserve(Some(2)), 2, &[]), all);
+        assert_eq!(left(reserve(Some(1)), 1, &[]), none);
+        assert_eq!(left(reserve(None), 4, &[]), all);
+        let mut moved = reserve(None);
+        moved.apply(marked(Mark::Reserve, 5));
+        assert_eq!(left(moved, 1, &[held(5)]), all);
     }
 
     #[test]

@@ -69,6 +69,20 @@ pub(crate) struct Written {
     pub(crate) page: u64,
 }
 
+impl Written {
+    /// How many epochs may begin until what it leads to is older than the oldest one that is accepted; none
+    /// more when only the reserve is left, and nothing at all without that. Its page may be of the epoch
+    /// before its own.
+    pub(crate) fn lasts(&self, oldest: Epoch) -> Option<u32> {
+        let reserve = self.epoch.0.checked_sub(oldest.0)?;
+        let page = u32::try_from(self.page >> 16).unwrap_or(u32::MAX);
+        Some(match page {
+            0 => reserve,
+            page => reserve.min(page.saturating_sub(oldest.0)),
+        })
+    }
+}
+
 /// What the pause in front of a cell goes by, in unix seconds, so that every process takes the same one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Rest {

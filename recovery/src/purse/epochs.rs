@@ -1,9 +1,11 @@
 //! When credentials of older epochs are moved into the current one.
 
+use larder_credentials::Epoch;
 use larder_protocol::{Call, Nonce};
 
-use super::held::Held;
+use super::held::{Held, Mark};
 use super::lease::Lease;
+use super::reserve::pairs;
 use super::{Inner, Purse, choice, slot};
 use crate::schedule::hmac_sha256;
 use crate::{Purpose, RecoveryError};
@@ -26,6 +28,15 @@ impl Purse {
         }
         let (id, request) = inner.spend(self, two, &Call::Reissue, nonce, choice::evenly)?;
         Ok(Ok(self.lease(&mut inner, id, request)))
+    }
+
+    /// A request that moves a pair which a page would list, ahead of its time, as long as there is one: what
+    /// is of an older epoch when it is listed expires before the reserve does.
+    pub(crate) fn move_listed(&self, nonce: Nonce) -> Result<Option<Lease<'_>>, RecoveryError> {
+        let mut inner = self.lock();
+        let current = inner.terms()?.credentials.current();
+        let two = inner.older(current, |mark| !mark.is_kept());
+        two.map(|two| inner.moved(self, two, nonce)).transpose()
     }
 
     /// How long after an epoch was first seen an old credential is to be moved: at a time of its
@@ -74,5 +85,32 @@ impl Inner {
                 let [first, second] = two.map(|at| &self.book.idle[at]);
                 (!first.goes_with(second), *at)
             })
+    }
+
+    /// Two of one epoch before this one, alike in what they are for, if there are any.
+    pub(super) fn older(
+        &self,
+        current: Epoch,
+        wanted: impl Fn(Mark) -> bool,
+    ) -> Option<[usize; 2]> {
+        let idle = &self.book.idle;
+        let old = (0..idle.len()).filter(|&at| idle[at].epoch < current && wanted(idle[at].mark));
+        let old: Vec<usize> = old.collect();
+        pairs(&old).find(|[first, second]| {
+            let (first, second) = (&idle[*first], &idle[*second]);
+            let alike = first.mark == second.mark || !first.mark.is_kept();
+            alike && first.epoch == second.epoch && first.goes_with(second)
+        })
+    }
+
+    /// Moves these two into the current epoch.
+    pub(super) fn moved<'p>(
+        &mut self,
+        purse: &'p Purse,
+        two: [usize; 2],
+        nonce: Nonce,
+    ) -> Result<Lease<'p>, RecoveryError> {
+        let (id, request) = self.spend(purse, two, &Call::Reissue, nonce, choice::evenly)?;
+        Ok(purse.lease(self, id, request))
     }
 }

@@ -13,7 +13,6 @@ use larder_protocol::{BlobHash, Call, Nonce};
 
 use super::cells::Cells;
 use super::change::{Change, Fate, Rest, Written};
-use super::choice::evenly;
 use super::epochs::first_number;
 use super::held::{Held, Mark};
 use super::lease::Lease;
@@ -51,7 +50,7 @@ impl Purse {
         let (current, fee) = (terms.credentials.current(), terms.tariff.prices.transfer);
         // A cell that is late does not wait until its reserve is moved.
         if let Some(two) = inner.older(current, |mark| mark.is_kept()) {
-            return inner.moved(self, two, nonce);
+            return inner.moved(self, two, nonce).map(Aside::Exchange);
         }
         for mark in [Mark::Next, Mark::Reserve] {
             if let Some(two) = inner.kept(mark, current)
@@ -68,7 +67,7 @@ impl Purse {
             Choice::Divide(two, first) => (two, first),
             Choice::Short(missing) => {
                 return match inner.older(current, |mark| !mark.is_kept()) {
-                    Some(two) => inner.moved(self, two, nonce),
+                    Some(two) => inner.moved(self, two, nonce).map(Aside::Exchange),
                     None => Ok(Aside::Short(missing)),
                 };
             }
@@ -139,16 +138,18 @@ impl Purse {
         self.lock().change(Change::Written(written))
     }
 
-    /// When a cell may be written that could be since `due`, or is overdue: a pause of at most `span` after
-    /// the last write to the primary store, which may have been just now, but no later than `longest`
-    /// after it could have been.
-    pub(crate) fn rest(
-        &self,
-        now: u64,
-        due: Option<u64>,
-        [span, longest]: [u64; 2],
-    ) -> Result<u64, RecoveryError> {
+    /// When a cell may be written that could be since `due`, or is overdue: a pause of at most a 32nd of an
+    /// epoch after the last write to the primary store, which may have been just now, but no later than an
+    /// eighth after it could have been. Whoever comes later than that, right behind a write, waits some
+    /// minutes more.
+    pub(crate) fn rest(&self, now: u64, due: Option<u64>) -> Result<u64, RecoveryError> {
         let mut inner = self.lock();
+        let terms = inner.terms()?;
+        let (current, epoch) = (
+            terms.credentials.current(),
+            u64::from(terms.record.epoch_seconds),
+        );
+        let draw = |label: &[u8], about, span: u64| self.draw(label, current, about) % (span + 1);
         let known = inner.book.cells.rest;
         let mut rest = Rest {
             wrote: known.wrote.min(now),
@@ -158,11 +159,18 @@ impl Purse {
         if is_due && !(due.unwrap_or(1)..=now).contains(&rest.since) {
             rest.since = now;
         }
+        let longest = epoch / 16 + draw(b"longest", 0, epoch / 16);
+        let minutes = epoch / 2_048;
+        let short = minutes + draw(b"short", rest.wrote, minutes) + 1;
+        // Who is there when it is to be written did not come to store something. Anybody else may have.
+        let missed = now.saturating_sub(longest + minutes) > rest.since;
+        if is_due && missed && rest.wrote.saturating_add(short) > now {
+            rest.since = (now + short).saturating_sub(longest);
+        }
         if rest != known {
             inner.change(Change::Rests(rest))?;
         }
-        let epoch = inner.terms()?.credentials.current();
-        let pause = self.draw(b"pause", epoch, rest.wrote) % (span + 1) + 1;
+        let pause = draw(b"pause", rest.wrote, epoch / 32) + 1;
         let rested = match rest.wrote {
             0 => 0,
             wrote => wrote.saturating_add(pause),
@@ -208,28 +216,6 @@ impl Inner {
         let all = self.book.idle.iter().enumerate();
         let mut kept = all.filter(|(_, held)| held.mark == mark && held.epoch == epoch);
         Some([kept.next()?.0, kept.next()?.0])
-    }
-
-    /// Two of one epoch before this one, alike in what they are for, if there are any.
-    fn older(&self, current: Epoch, wanted: impl Fn(Mark) -> bool) -> Option<[usize; 2]> {
-        let idle = &self.book.idle;
-        let old = (0..idle.len()).filter(|&at| idle[at].epoch < current && wanted(idle[at].mark));
-        let old: Vec<usize> = old.collect();
-        pairs(&old).find(|[first, second]| {
-            let (first, second) = (&idle[*first], &idle[*second]);
-            let alike = first.mark == second.mark || !first.mark.is_kept();
-            alike && first.epoch == second.epoch && first.goes_with(second)
-        })
-    }
-
-    fn moved<'p>(
-        &mut self,
-        purse: &'p Purse,
-        two: [usize; 2],
-        nonce: Nonce,
-    ) -> Result<Aside<'p>, RecoveryError> {
-        let (id, request) = self.spend(purse, two, &Call::Reissue, nonce, evenly)?;
-        Ok(Aside::Exchange(purse.lease(self, id, request)))
     }
 
     fn tokens(&self, mark: Mark) -> u64 {
@@ -330,7 +316,7 @@ fn missing(amounts: &[u64], tokens: u64, fee: u64) -> u64 {
 }
 
 /// Any two of these, in order.
-fn pairs(all: &[usize]) -> impl Iterator<Item = [usize; 2]> + Clone {
+pub(super) fn pairs(all: &[usize]) -> impl Iterator<Item = [usize; 2]> + Clone {
     let others = move |n: usize| all[n + 1..].iter().map(move |&other| [all[n], other]);
     (0..all.len()).flat_map(others)
 }
