@@ -246,7 +246,9 @@ mod tests {
             let mut cells = Cells::default();
             cells.apply(marked(Mark::Reserve, 1));
             cells.apply(Change::Written(WRITTEN));
-            next.map(|next| cells.apply(marked(Mark::Next, next)));
+            if let Some(next) = next {
+                cells.apply(marked(Mark::Next, next));
+            }
             cells
         };
         let left = |mut cells: Cells, spent: u8, gained: &[Held]| {

@@ -370,7 +370,7 @@ impl PaidShelf {
     }
 }
 
-fn read(contents: &[u8]) -> Request {
+pub(crate) fn read(contents: &[u8]) -> Request {
     let body = envelope::unwrap(contents).expect("clients send envelopes");
     Request::decode(body).expect("clients send requests")
 }
