@@ -133,7 +133,7 @@ pub(crate) async fn stay(
         if done {
             break;
         }
-        // The pauses are for the storage node's eyes; nothing else goes by this clock.
+        // The pauses are for the storage node's eyes; beside them only moves from older epochs go by this clock.
         clock = clock.max(standing.next);
     }
     Ok(stayed)

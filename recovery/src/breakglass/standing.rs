@@ -254,6 +254,11 @@ impl Provider {
         let schedule = purse.schedule();
         let secret = schedule.secret(&cell::slot());
         purse.begun(contents.page)?;
+        // Of the epoch that holds by then, which may have begun since the reserve was set aside.
+        let is_possible = |current: u64| {
+            let epochs = purse.epochs();
+            epochs.is_some_and(|(now, _)| current >> 16 <= u64::from(now.0))
+        };
         for _ in 0..TRIES {
             let sealed = cell::seal(schedule, sequence, &contents);
             match self.put_cell(secret.keypair(), sequence, sealed).await? {
@@ -266,7 +271,7 @@ impl Provider {
                     });
                 }
                 // Another device of this wallet, or this one before it lost its journal.
-                PutCell::Stale(current) if current >> 16 <= u64::from(epoch.0) => {
+                PutCell::Stale(current) if is_possible(current) => {
                     sequence = current + 1;
                 }
                 PutCell::Stale(_) => break,

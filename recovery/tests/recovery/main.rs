@@ -11,6 +11,7 @@
 mod breakglass;
 mod breakglass_crashes;
 mod breakglass_standing;
+mod breakglass_turn;
 mod crashes;
 mod journals;
 mod keys;

@@ -21,7 +21,7 @@ use larder_recovery::{
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use self::answers::read;
+pub(crate) use self::answers::read;
 use crate::shelf::{keypair, root};
 
 pub(crate) const INSERT: u64 = 20;

@@ -12,7 +12,7 @@ use larder_protocol::{
 use super::{BREAKGLASS_SECONDS, INSERT, LOOKUP, PUT, REFUNDS, State, Trick, VOUCHER_KEY};
 use crate::shelf::keypair;
 
-pub(super) fn read(contents: &[u8]) -> Request {
+pub(crate) fn read(contents: &[u8]) -> Request {
     let body = envelope::unwrap(contents).expect("clients send envelopes");
     Request::decode(body).expect("clients send requests")
 }
