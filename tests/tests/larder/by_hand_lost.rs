@@ -24,8 +24,19 @@ fn write_down(wallet: &Path, words: &Path) {
 
 /// `larder restore` in a folder that is not there yet, or that it has begun with.
 fn restore(wallet: &Path, words: &Path, address: &Address, lsp: PeerAddress) -> Command {
+    restore_from(wallet, "--words", words, address, lsp)
+}
+
+/// The same from the words, or from the root key itself.
+fn restore_from(
+    wallet: &Path,
+    what: &str,
+    file: &Path,
+    address: &Address,
+    lsp: PeerAddress,
+) -> Command {
     let mut restore = larder(wallet);
-    restore.args(["--json", "restore", "--words"]).arg(words);
+    restore.args(["--json", "restore", what]).arg(file);
     restore.args(["--provider", &address.to_string()]);
     restore.args(["--lsp", &lsp.to_string()]);
     restore
@@ -54,7 +65,7 @@ fn restorable(wallet: &Path) -> Value {
 }
 
 #[test]
-fn the_words_alone_bring_values_and_tokens_back_again_and_again() {
+fn the_words_or_the_root_key_alone_bring_values_and_tokens_back_again_and_again() {
     let set = Set::start();
     let path = |name: &str| set.folder.path().join(name);
     let (wallet, words, all) = (path("wallet"), path("words"), path("all"));
@@ -76,20 +87,23 @@ fn the_words_alone_bring_values_and_tokens_back_again_and_again() {
     let large = random(400_000, 1);
     put(&wallet, set.folder.path(), "large", &large);
     put(&wallet, set.folder.path(), "small", b"small");
-    for round in 0..2 {
+    let root = path("root");
+    fs::copy(wallet.join("root.key"), &root).expect("64 digits");
+    for (what, file) in [("--words", &words), ("--root-file", &root)] {
         let covered = restorable(&wallet);
         assert!(number(&covered["times"]) >= 2, "{covered}");
         let before = number(&json_of(&wallet, &["purse"])["tokens"]);
         fs::remove_dir_all(&wallet).expect("lost");
 
-        let mut restore = restore(&wallet, &words, &set.node.address, set.relay.peer);
+        let (address, lsp) = (&set.node.address, set.relay.peer);
+        let mut restore = restore_from(&wallet, what, file, address, lsp);
         let restored = result(restore.arg("--to").arg(&all));
         assert_eq!(restored["values"], 2);
         assert!(fs::read(all.join("large")).expect("restored") == large);
         assert_eq!(fs::read(all.join("small")).expect("restored"), b"small");
         let left = number(&restored["tokens_left"]);
         assert_eq!(left, number(&json_of(&wallet, &["purse"])["tokens"]));
-        assert!(left > before * 2 / 3, "{round}: {left} of {before}");
+        assert!(left > before * 2 / 3, "{what}: {left} of {before}");
         let kept = fs::read_dir(wallet.join("restoring")).expect("it was there");
         assert_eq!(kept.count(), 0, "what was read is forgotten");
 
