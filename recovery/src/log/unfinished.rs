@@ -23,7 +23,10 @@ use super::garbage::Garbage;
 use super::{Log, chunk};
 use crate::value::VALUE_MAX;
 
-/// Values that a session was about to store in chunks.
+/// Values that one note tells of.
+const VALUES_MAX: u64 = 1 << 16;
+
+/// Values that a session was about to store in chunks: 65,536 at most.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Unfinished {
     session: Writer,
@@ -58,7 +61,7 @@ impl Unfinished {
             values,
             len,
         };
-        let fits = len <= VALUE_MAX && first.checked_add(values).is_some();
+        let fits = len <= VALUE_MAX && values <= VALUES_MAX && first.checked_add(values).is_some();
         (bytes.is_empty() && fits).then_some(read)
     }
 
@@ -92,7 +95,7 @@ impl Log {
         Unfinished {
             session: self.writer,
             first: drawn + 1,
-            values: values.min(u64::MAX - drawn - 1),
+            values: values.min(VALUES_MAX).min(u64::MAX - drawn - 1),
             len: len.min(VALUE_MAX),
         }
     }

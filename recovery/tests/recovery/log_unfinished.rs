@@ -150,3 +150,17 @@ async fn what_was_abandoned_is_remembered_over_a_roll_up_and_another_death() {
     tidy(&last).await;
     assert_eq!(unnamed(&sea, &last), []);
 }
+
+#[tokio::test]
+async fn a_note_tells_of_no_more_than_a_session_can_have_stored() {
+    let map = next(&Sea::calm(), 1).await;
+    let most = map.unfinished(u64::MAX, u64::MAX).to_bytes();
+    assert!(Unfinished::from_bytes(&most).is_some());
+    // The last byte of how many, and of how long.
+    for at in [31, 39] {
+        let mut more = most;
+        more[at] += 1;
+        assert!(Unfinished::from_bytes(&more).is_none(), "{at}");
+    }
+    assert!(Unfinished::from_bytes(&most[1..]).is_none());
+}

@@ -4,58 +4,40 @@ use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 
-use larder_onion::{Relay, RelayConfig};
 use serde_json::Value;
 
 use crate::by_hand::{json_of, random};
-use crate::by_hand_killed::{killed_after, passed, started_until};
+use crate::by_hand_killed::{Counted, killed_after, passed, started_until};
 use crate::by_hand_providers::{Several, behind};
 use crate::processes::{field, larder, larderd, relay_beside, succeed};
-use crate::wallet::runtime;
 
 #[test]
 fn a_change_that_is_killed_anywhere_is_done_again_and_nothing_is_left_of_what_was_killed() {
-    let runtime = runtime();
-    let relay = runtime
-        .block_on(Relay::start(RelayConfig::loopback([7; 32])))
-        .expect("a port");
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = |name: &str| folder.path().join(name);
-    let nodes = ["one", "two"].map(|name| larderd(&path(name), &[relay.address()]));
-    let [first, second] = nodes.each_ref().map(|node| node.address.to_string());
-    let wallet = path("wallet");
-    let mut init = larder(&wallet);
-    init.args(["init", "--provider", &first]);
-    succeed(init.args(["--lsp", &relay.address().to_string()]));
-    let file = path("file");
-    let put = |name: &str, content: &[u8]| {
-        fs::write(&file, content).expect("a file");
-        let mut put = larder(&wallet);
-        put.args(["put", name]).arg(&file);
-        put
-    };
-    succeed(&mut put("small", b"small"));
+    let set = Counted::start();
+    let (wallet, relay) = (set.path("wallet"), &set.relay);
+    let joins = larderd(&set.path("joins"), &[relay.address()]);
+    succeed(&mut set.put("small", b"small"));
     // Two megabytes are 123 blobs, most of which are stored, and nothing names them.
-    let ended = killed_after(250, &relay, &mut put("large", &random(2_000_000, 1)));
+    let ended = killed_after(250, relay, &mut set.put("large", &random(2_000_000, 1)));
     assert!(!ended.success());
 
     let add = || {
-        let mut add = larder(&wallet);
-        add.args(["providers", "add", &second]);
+        let mut add = set.larder();
+        add.args(["providers", "add", &joins.address.to_string()]);
         add
     };
     // How many messages it takes is seen at the end; it takes more each time, as each leaves a seal behind.
     let mut kills = 0;
     for messages in [15, 60, 100, 130, 160, 190, 220, 250] {
-        kills += u32::from(!killed_after(messages, &relay, &mut add()).success());
+        kills += u32::from(!killed_after(messages, relay, &mut add()).success());
         assert_eq!(succeed(larder(&wallet).args(["get", "small"])), "small");
     }
     assert!(kills > 2, "{kills} were cut short");
-    let before = passed(&relay);
+    let before = passed(relay);
     succeed(&mut add());
-    let took = passed(&relay) - before;
+    let took = passed(relay) - before;
     assert_eq!(behind(&wallet), [Some(0); 2]);
-    let blobs = nodes.map(|node| field(&node.process.terminate().1, "blobs"));
+    let blobs = [set.node, joins].map(|node| field(&node.process.terminate().1, "blobs"));
     assert!(blobs.iter().all(|blobs| *blobs < 60), "{blobs:?}, {took}");
 }
 
@@ -172,25 +154,15 @@ fn an_address_where_one_is_not_reached_does_not_take_the_place_of_one_where_it_i
 
 #[test]
 fn a_change_that_this_device_cannot_write_down_is_made_and_ended() {
-    let runtime = runtime();
-    let relay = runtime
-        .block_on(Relay::start(RelayConfig::loopback([8; 32])))
-        .expect("a port");
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = |name: &str| folder.path().join(name);
-    let nodes = ["one", "two"].map(|name| larderd(&path(name), &[relay.address()]));
-    let [first, second] = nodes.each_ref().map(|node| node.address.to_string());
-    let wallet = path("wallet");
-    let mut init = larder(&wallet);
-    init.args(["init", "--provider", &first]);
-    succeed(init.args(["--lsp", &relay.address().to_string()]));
-    fs::write(path("file"), random(2_000_000, 1)).expect("a file");
-    succeed(larder(&wallet).args(["put", "large"]).arg(path("file")));
+    let set = Counted::start();
+    let (wallet, relay) = (set.path("wallet"), &set.relay);
+    let joins = larderd(&set.path("joins"), &[relay.address()]);
+    succeed(&mut set.put("large", &random(2_000_000, 1)));
 
-    let mut add = larder(&wallet);
-    add.args(["--json", "providers", "add", &second]);
+    let mut add = set.larder();
+    add.args(["--json", "providers", "add", &joins.address.to_string()]);
     // Blobs are under way, so the settings are read.
-    let add = started_until(100, &relay, add.stdout(Stdio::piped()));
+    let add = started_until(100, relay, add.stdout(Stdio::piped()));
     let settings = wallet.join("wallet.toml");
     let before = fs::read(&settings).expect("a file");
     fs::remove_file(&settings).expect("it was there");

@@ -154,7 +154,7 @@ fn whatever_is_killed_what_was_acknowledged_is_there_and_the_wallet_works() {
     assert!(blobs < 150, "{blobs} blobs are left");
 }
 
-/// A relay in the test, a storage node that serves for free, and a wallet.
+/// A relay in the test, a storage node, and a wallet.
 pub(crate) struct Counted {
     runtime: Runtime,
     pub(crate) relay: Relay,
@@ -163,12 +163,17 @@ pub(crate) struct Counted {
 }
 
 impl Counted {
+    /// The storage node serves for free.
     pub(crate) fn start() -> Self {
+        Counted::paid_as("none")
+    }
+
+    pub(crate) fn paid_as(payment: &str) -> Self {
         let runtime = runtime();
         let relay = Relay::start(RelayConfig::loopback([9; 32]));
         let relay = runtime.block_on(relay).expect("a port");
         let folder = tempfile::tempdir().expect("a folder");
-        let node = paid_as("none", &folder.path().join("node"), relay.address());
+        let node = paid_as(payment, &folder.path().join("node"), relay.address());
         let set = Counted {
             runtime,
             relay,

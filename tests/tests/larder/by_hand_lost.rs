@@ -1,17 +1,17 @@
 //! Total loss, by hand: nothing is left but the words and an address.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use larder_node::Node;
-use larder_onion::{PeerAddress, Relay, RelayConfig};
+use larder_onion::PeerAddress;
 use larder_protocol::Address;
 use serde_json::Value;
 
 use crate::by_hand::{Set, json_of, paid_as, random, voucher};
 use crate::by_hand_buying::refusal;
-use crate::by_hand_killed::killed_after;
+use crate::by_hand_killed::{Counted, killed_after};
 use crate::by_hand_providers::Several;
 use crate::processes::{copy, larder, paid_larderd, relay, run, succeed};
 use crate::rollover;
@@ -40,6 +40,19 @@ fn restore_from(
     restore.args(["--provider", &address.to_string()]);
     restore.args(["--lsp", &lsp.to_string()]);
     restore
+}
+
+/// All but the storage node and the words of a wallet that had bought tokens and stored three megabytes.
+fn lost_with_a_large_value() -> (Counted, PathBuf, Vec<u8>) {
+    let set = Counted::paid_as("credentials");
+    let (wallet, words) = (set.path("wallet"), set.path("words"));
+    write_down(&wallet, &words);
+    let code = voucher(&set.path("node"), 16_000);
+    succeed(set.larder().args(["buy", "--voucher", &code]));
+    let large = random(3_000_000, 7);
+    succeed(&mut set.put("large", &large));
+    fs::remove_dir_all(&wallet).expect("lost");
+    (set, words, large)
 }
 
 fn result(command: &mut Command) -> Value {
@@ -149,23 +162,14 @@ fn one_of_three_is_down_and_the_others_give_values_and_tokens_back() {
 
 #[test]
 fn a_restore_that_is_killed_at_any_point_goes_on_and_pays_for_nothing_twice() {
-    let runtime = runtime();
-    let relay = runtime
-        .block_on(Relay::start(RelayConfig::loopback([9; 32])))
-        .expect("a port");
-    let folder = tempfile::tempdir().expect("a folder");
+    let (set, words, large) = lost_with_a_large_value();
+    let Counted {
+        relay,
+        node,
+        folder,
+        ..
+    } = set;
     let path = |name: &str| folder.path().join(name);
-    let node = paid_as("credentials", &path("node"), relay.address());
-    let (wallet, words) = (path("wallet"), path("words"));
-    let mut init = larder(&wallet);
-    init.args(["init", "--provider", &node.address.to_string()]);
-    succeed(init.args(["--lsp", &relay.address().to_string()]));
-    write_down(&wallet, &words);
-    let code = voucher(&path("node"), 16_000);
-    succeed(larder(&wallet).args(["buy", "--voucher", &code]));
-    let large = random(3_000_000, 7);
-    put(&wallet, folder.path(), "large", &large);
-    fs::remove_dir_all(&wallet).expect("lost");
     node.process.terminate();
     copy(&path("node"), &path("twin"));
 
@@ -288,27 +292,14 @@ fn a_reserve_lasts_as_many_epochs_as_are_accepted_and_past_them_the_data_does() 
 
 #[test]
 fn a_second_restore_says_that_one_cut_short_has_the_tokens_and_finds_them_when_it_walks() {
-    let runtime = runtime();
-    let relay = runtime
-        .block_on(Relay::start(RelayConfig::loopback([9; 32])))
-        .expect("a port");
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = |name: &str| folder.path().join(name);
-    let node = paid_as("credentials", &path("node"), relay.address());
-    let (wallet, words) = (path("wallet"), path("words"));
-    let mut init = larder(&wallet);
-    init.args(["init", "--provider", &node.address.to_string()]);
-    succeed(init.args(["--lsp", &relay.address().to_string()]));
-    write_down(&wallet, &words);
-    let code = voucher(&path("node"), 16_000);
-    succeed(larder(&wallet).args(["buy", "--voucher", &code]));
-    put(&wallet, folder.path(), "large", &random(3_000_000, 7));
-    fs::remove_dir_all(&wallet).expect("lost");
-    let begin = |wallet: &str| restore(&path(wallet), &words, &node.address, relay.address());
+    let (set, words, _) = lost_with_a_large_value();
+    let path = |name: &str| set.path(name);
+    let (address, lsp) = (&set.node.address, set.relay.address());
+    let begin = |wallet: &str| restore(&path(wallet), &words, address, lsp);
     // It has the tokens, and reads a value whose end it does not see.
     let mut first = begin("first");
     first.arg("--to").arg(path("all"));
-    let ended = killed_after(150, &relay, &mut first);
+    let ended = killed_after(150, &set.relay, &mut first);
     assert!(!ended.success());
     let held = json_of(&path("first"), &["purse"]);
     assert!(number(&held["tokens"]) > 10_000, "{held}");
