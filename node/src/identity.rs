@@ -9,6 +9,7 @@
 //! HMAC-SHA256(seed, "larder/node/onion-seed")    makes the Lightning node id
 //! HMAC-SHA256(seed, "larder/node/issuer")        makes the keys of all epochs
 //! HMAC-SHA256(seed, "larder/node/voucher-key")   authenticates vouchers
+//! HMAC-SHA256(seed, "larder/node/passes")        makes the passes of all epochs: HMAC-SHA256(it, epoch 4)
 //! ```
 
 use std::fs::{self, OpenOptions};
@@ -18,7 +19,7 @@ use std::path::Path;
 
 use hmac::{Hmac, Mac};
 use larder_credentials::MasterSecret;
-use larder_protocol::NodeId;
+use larder_protocol::{NodeId, Pass};
 use secp256k1::{Keypair, SECP256K1, SecretKey};
 use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -110,6 +111,12 @@ impl Identity {
         self.derive("larder/node/voucher-key")
     }
 
+    /// What is handed to those who pay in this epoch or in the one before.
+    pub(crate) fn pass(&self, epoch: u32) -> Pass {
+        let passes = self.derive("larder/node/passes");
+        Pass::from_bytes(*hmac(&passes, &epoch.to_be_bytes()))
+    }
+
     fn keypair(&self, purpose: &str) -> Keypair {
         let bytes = self.derive(purpose);
         #[expect(
@@ -123,14 +130,18 @@ impl Identity {
     }
 
     fn derive(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
-        #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("any length will do");
-        mac.update(purpose.as_bytes());
-        let mut output = mac.finalize().into_bytes();
-        let derived = Zeroizing::new(output.into());
-        output.as_mut_slice().zeroize();
-        derived
+        hmac(&self.0, purpose.as_bytes())
     }
+}
+
+fn hmac(key: &[u8; 32], message: &[u8]) -> Zeroizing<[u8; 32]> {
+    #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any length will do");
+    mac.update(message);
+    let mut output = mac.finalize().into_bytes();
+    let derived = Zeroizing::new(output.into());
+    output.as_mut_slice().zeroize();
+    derived
 }
 
 /// After a crash at any moment the file is there as a whole or not at all.

@@ -193,14 +193,15 @@ pub(crate) fn record_for(
     let promised = previous.map_or_else(Vec::new, |epochs| refunds_of(epochs, &unpaid.server_key));
     let service = unpaid.service();
     let issuer = issuer(identity, service, floor);
-    let next = Epoch(floor.current.0.saturating_add(1));
-    let next = IssuerKey::derive(&identity.issuer_secret(), &service, next);
+    let epochs = epochs_from(floor.current.0);
+    let next = IssuerKey::derive(&identity.issuer_secret(), &service, Epoch(epochs[1]));
     let record = Record {
         epoch: floor.current.0,
         epoch_seconds: offer.epoch_seconds,
         tariff: Some(Tariff {
             issuers: issuer.record().live().map(|live| live.encode()).collect(),
             next_issuer: issuer_commitment(&next.parameters().encode()),
+            passes: epochs.map(|epoch| identity.pass(epoch).commitment()),
             prices: offer.prices,
             refunds: offer.refunds_after(&promised),
             denominations: offer.denominations.clone(),
@@ -212,6 +213,11 @@ pub(crate) fn record_for(
     let signed = record.sign(&server);
     server.non_secure_erase();
     signed
+}
+
+/// An epoch and the next one.
+fn epochs_from(epoch: u32) -> [u32; 2] {
+    [epoch, epoch.saturating_add(1)]
 }
 
 /// The refunds that were published for an epoch. One of which that cannot be said any more has

@@ -6,21 +6,31 @@
 //! | 1, 3, 5 or 9 | length, `BigSize` |
 //! | length | value |
 //!
-//! Unknown odd types are skipped, unknown even types are refused. One odd type is reserved.
+//! Unknown odd types are skipped, unknown even types are refused. These are known:
+//!
+//! | type | value |
+//! | --- | --- |
+//! | 101 | reserved for an opaque per-hop token, should relays ever charge for onion messages |
+//! | 103 | the [passes](crate::pass) of two epochs, 64 bytes; in replies |
 
 use std::fmt;
 
-use crate::DecodeError;
 use crate::wire::Reader;
+use crate::{DecodeError, Pass};
 
 /// Reserved for an opaque per-hop token, should relays ever charge for onion messages.
 pub const HOP_TOKEN: u64 = 101;
+
+/// The passes of the epoch that holds and of the next one.
+pub const PASSES: u64 = 103;
 
 /// What this version understands of a TLV stream.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Extension {
     /// The value of [`HOP_TOKEN`], opaque.
     pub hop_token: Option<Vec<u8>>,
+    /// The value of [`PASSES`], which only a storage node says.
+    pub passes: Option<Box<[Pass; 2]>>,
 }
 
 /// Prints nothing of it: a token has no place in a log.
@@ -36,18 +46,34 @@ impl Extension {
         if let Some(token) = &self.hop_token {
             put_tlv(to, HOP_TOKEN, token);
         }
+        if let Some(passes) = &self.passes {
+            put_tlv(
+                to,
+                PASSES,
+                passes.map(|pass| *pass.as_bytes()).as_flattened(),
+            );
+        }
     }
 
     /// Reads the stream to its end.
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let mut extension = Extension::default();
         read_stream(reader, |kind, value| {
-            if kind == HOP_TOKEN {
-                extension.hop_token = Some(value.to_vec());
+            match kind {
+                HOP_TOKEN => extension.hop_token = Some(value.to_vec()),
+                PASSES => extension.passes = Some(Box::new(passes(value)?)),
+                _ => return Ok(false),
             }
-            Ok(kind == HOP_TOKEN)
+            Ok(true)
         })?;
         Ok(extension)
+    }
+}
+
+fn passes(value: &[u8]) -> Result<[Pass; 2], DecodeError> {
+    match value.as_chunks() {
+        ([now, next], []) => Ok([Pass::from_bytes(*now), Pass::from_bytes(*next)]),
+        _ => Err(DecodeError::Extension("two passes are 64 bytes")),
     }
 }
 

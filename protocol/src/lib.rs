@@ -12,6 +12,7 @@
 //! | [`reply`] | outcome or [`refusal`], receipt, replacement |
 //! | [`receipt`] | signed proof of what the server found |
 //! | [`record`] | the signed terms of a storage node |
+//! | [`pass`] | what makes the messages of those who pay known before they are opened |
 //! | [`address`] | `larder1…`, the one string a client needs to start |
 //! | [`voucher`] | `larderv1…`, tokens as one string |
 //!
@@ -30,6 +31,7 @@ pub mod envelope;
 pub mod extension;
 pub mod insert;
 pub mod lookup;
+pub mod pass;
 pub mod quote;
 pub mod receipt;
 pub mod record;
@@ -53,6 +55,7 @@ pub use bytes::InvalidBytes;
 pub use call::{Call, Op};
 pub use envelope::SizeClass;
 pub use key::{Key, NodeId, ReceiptKey, ServerKey};
+pub use pass::Pass;
 pub use quote::{Quote, Quoted};
 pub use receipt::Receipt;
 pub use record::{Record, RecordHash, SignedRecord, issuer_commitment};

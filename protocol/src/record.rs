@@ -17,6 +17,7 @@
 //! | --- | --- |
 //! | 1 + 68 n | issuer parameters of the `n` live epochs, oldest first, the current one last |
 //! | 32 | [commitment](issuer_commitment) to the next epoch's issuer parameters |
+//! | 2 x 32 | [commitments](crate::Pass::commitment) to the passes of this epoch and of the next one |
 //! | 5 x 8 | prices in tokens: insert, lookup, delete, breakglass put, transfer |
 //! | 1 + 8 n | refund in tokens for a delete `0, 1, …, n-1` epochs after the insert |
 //! | 1 + 8 n | denominations in tokens that can be bought |
@@ -71,6 +72,8 @@ pub struct Tariff {
     pub issuers: Vec<[u8; PARAMETERS_BYTES]>,
     /// [Commitment](issuer_commitment) to the next epoch's issuer parameters.
     pub next_issuer: [u8; 32],
+    /// [Commitments](crate::Pass::commitment) to the passes of this epoch and of the next one.
+    pub passes: [[u8; 32]; 2],
     /// Prices in tokens.
     pub prices: Prices,
     /// Tokens returned for a delete `0, 1, …` epochs after the insert; none after the last.
@@ -215,6 +218,7 @@ impl Tariff {
         count(to, self.issuers.len());
         to.extend(self.issuers.iter().flatten());
         to.extend_from_slice(&self.next_issuer);
+        to.extend_from_slice(self.passes.as_flattened());
         let Prices {
             insert,
             lookup,
@@ -237,6 +241,10 @@ impl Tariff {
             .map(|_| reader.array("the issuer parameters"))
             .collect::<Result<_, _>>()?;
         let next_issuer = reader.array("the commitment")?;
+        let passes = [
+            reader.array("the commitments to passes")?,
+            reader.array("the commitments to passes")?,
+        ];
         let mut price = || reader.u64("the prices");
         let prices = Prices {
             insert: price()?,
@@ -253,6 +261,7 @@ impl Tariff {
         Ok(Tariff {
             issuers,
             next_issuer,
+            passes,
             prices,
             refunds: list("the refunds")?,
             denominations: list("the denominations")?,

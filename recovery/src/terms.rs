@@ -2,7 +2,7 @@
 //!
 //! They may change from one epoch to the next and not within one. What was published of keys stays
 //! true: those of a live epoch never change, and those of the next are committed to one epoch
-//! ahead. Otherwise a storage node could give each client keys of its own, and know them again.
+//! ahead, as the next pass is. Otherwise a storage node could give each client keys or a pass of its own, and know them again.
 
 use larder_protocol::{Record, RecordHash, SignedRecord, issuer_commitment};
 
@@ -85,9 +85,14 @@ pub(crate) fn may_follow(old: &Record, new: &Record) -> Result<(), RecoveryError
     if changed {
         return misbehaved("it changed the keys of an epoch");
     }
-    let newest = tariff.issuers.last().map(issuer_commitment);
-    if old.epoch.checked_add(1) == Some(new.epoch) && newest != Some(old_tariff.next_issuer) {
-        return misbehaved("its keys are not those it had committed to");
+    if old.epoch.checked_add(1) == Some(new.epoch) {
+        let newest = tariff.issuers.last().map(issuer_commitment);
+        if newest != Some(old_tariff.next_issuer) {
+            return misbehaved("its keys are not those it had committed to");
+        }
+        if tariff.passes[0] != old_tariff.passes[1] {
+            return misbehaved("its pass is not the one it had committed to");
+        }
     }
     Ok(())
 }

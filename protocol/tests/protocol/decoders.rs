@@ -293,6 +293,9 @@ fn extensions_skip_unknown_odd_types_and_refuse_even_disordered_and_padded_ones(
         with(&[101, 1, 0xaa]).is_ok_and(|request| request.extension.hop_token == Some(vec![0xaa]))
     );
     let refused = |stream: &[u8]| matches!(with(stream), Err(DecodeError::Extension(_)));
+    let passes = |bytes: u8| [&[103, bytes], &vec![7; usize::from(bytes)][..]].concat();
+    assert!(with(&passes(64)).is_ok_and(|request| request.extension.passes.is_some()));
+    assert!(refused(&passes(63)) && refused(&passes(32)) && refused(&passes(0)));
     assert!(refused(&[8, 0]), "unknown even");
     assert!(refused(&[9, 0, 7, 0]), "descending");
     assert!(refused(&[7, 0, 7, 0]), "twice");

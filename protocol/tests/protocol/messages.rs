@@ -8,8 +8,8 @@ use larder_protocol::lookup::Lookup;
 use larder_protocol::record::{Prices, Tariff};
 use larder_protocol::{
     BLOB_LEN, Blob, BlobHash, BreakglassOpen, BreakglassPut, CELL_BYTES, Call, Cell, Done, Key,
-    NodeId, Nonce, OpenedCell, Payment, Quote, Quoted, Receipt, ReceiptKey, Record, RecordHash,
-    Refusal, Reply, Request, ServerKey,
+    NodeId, Nonce, OpenedCell, Pass, Payment, Quote, Quoted, Receipt, ReceiptKey, Record,
+    RecordHash, Refusal, Reply, Request, ServerKey,
 };
 use proptest::collection::{btree_set, vec};
 use proptest::option;
@@ -65,7 +65,14 @@ fn cells() -> impl Strategy<Value = Cell> {
 }
 
 fn extension() -> impl Strategy<Value = Extension> {
-    option::of(vec(any::<u8>(), 0..600)).prop_map(|hop_token| Extension { hop_token })
+    (
+        option::of(vec(any::<u8>(), 0..600)),
+        option::of(any::<[[u8; 32]; 2]>()),
+    )
+        .prop_map(|(hop_token, passes)| Extension {
+            hop_token,
+            passes: passes.map(|passes| Box::new(passes.map(Pass::from_bytes))),
+        })
 }
 
 pub(crate) fn quote() -> impl Strategy<Value = Quote> {
@@ -138,16 +145,24 @@ pub(crate) fn tariff() -> impl Strategy<Value = Tariff> {
     let issuer = vec(any::<u8>(), 68).prop_map(|bytes| bytes.try_into().expect("68 bytes"));
     (
         vec(issuer, 0..9),
-        any::<[u8; 32]>(),
+        any::<[[u8; 32]; 3]>(),
         any::<[u64; 5]>(),
         vec(any::<u64>(), 0..255),
         vec(any::<u64>(), 0..255),
         any::<u32>(),
     )
         .prop_map(
-            |(issuers, next_issuer, p, refunds, denominations, breakglass_seconds)| Tariff {
+            |(
+                issuers,
+                [next_issuer, passes @ ..],
+                p,
+                refunds,
+                denominations,
+                breakglass_seconds,
+            )| Tariff {
                 issuers,
                 next_issuer,
+                passes,
                 prices: Prices {
                     insert: p[0],
                     lookup: p[1],

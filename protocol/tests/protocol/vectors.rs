@@ -12,8 +12,8 @@ use larder_protocol::insert::Insert;
 use larder_protocol::lookup::Lookup;
 use larder_protocol::record::{Prices, Tariff};
 use larder_protocol::{
-    Address, BreakglassOpen, BreakglassPut, Call, Done, NodeId, Nonce, OpenedCell, Payment, Quote,
-    Quoted, Receipt, Record, Reply, Request, SizeClass, Voucher, issuer_commitment,
+    Address, BreakglassOpen, BreakglassPut, Call, Done, NodeId, Nonce, OpenedCell, Pass, Payment,
+    Quote, Quoted, Receipt, Record, Reply, Request, SizeClass, Voucher, issuer_commitment,
 };
 use serde_json::{Value, json};
 
@@ -43,10 +43,16 @@ fn quote() -> Quote {
     }
 }
 
+/// Passes of the bytes 0x75 and 0x76, 32 times.
+fn passes() -> [Pass; 2] {
+    [0x75, 0x76].map(|byte| Pass::from_bytes([byte; 32]))
+}
+
 fn tariff() -> Tariff {
     Tariff {
         issuers: vec![issuer(6), issuer(7)],
         next_issuer: issuer_commitment(&issuer(8)),
+        passes: passes().map(|pass| pass.commitment()),
         prices: Prices {
             insert: 8,
             lookup: 1,
@@ -87,6 +93,7 @@ fn requests() -> Vec<(&'static str, Request)> {
                 payment: Payment::Credentials(vec![0x22; 64]),
                 extension: Extension {
                     hop_token: Some(vec![0x33; 40]),
+                    passes: None,
                 },
                 ..lookup()
             },
@@ -138,6 +145,17 @@ fn replies(record: &Record) -> Vec<(String, Reply)> {
             "inserted, with a replacement".to_owned(),
             Reply {
                 replacement: Some(vec![0x44; 100]),
+                ..receipted(Ok(Done::Inserted))
+            },
+        ),
+        (
+            "inserted, with passes".to_owned(),
+            Reply {
+                replacement: Some(vec![0x44; 100]),
+                extension: Extension {
+                    passes: Some(Box::new(passes())),
+                    ..Extension::default()
+                },
                 ..receipted(Ok(Done::Inserted))
             },
         ),
@@ -300,6 +318,12 @@ fn build() -> Value {
             "bytes": hex::encode(voucher().encode()),
             "text": voucher().to_string(),
         }],
+        "passes": passes().map(|pass| json!({
+            "pass": hex::encode(pass.as_bytes()),
+            "commitment": hex::encode(pass.commitment()),
+            "path_secret": hex::encode(pass.path_secret()),
+            "auth_key": hex::encode(pass.auth_key()),
+        })),
         "refused_requests": refused,
         "addresses": [
             Address::new(server_key(1), node(3), vec![]).to_string(),
@@ -326,6 +350,7 @@ fn the_golden_vectors_are_what_this_version_writes_and_reads() {
         "bindings",
         "service",
         "vouchers",
+        "passes",
         "addresses",
         "refused_requests",
     ] {

@@ -11,8 +11,8 @@ use larder_credentials::ledger::{Reads as _, Storage as _, Tariff};
 use larder_credentials::{ClaimTag, Epoch, Issuer, IssuerKey, Ledger, MasterSecret, OpCode};
 use larder_protocol::record::{Prices, Tariff as PriceList};
 use larder_protocol::{
-    Address, BLOB_LEN, Blob, BlobHash, Cell, Key, NodeId, Op, Record, Refusal, Request, Voucher,
-    issuer_commitment,
+    Address, BLOB_LEN, Blob, BlobHash, Cell, Key, NodeId, Op, Pass, Record, Refusal, Request,
+    Voucher, issuer_commitment,
 };
 use larder_recovery::transport::Exchange;
 use larder_recovery::{
@@ -128,6 +128,16 @@ fn publish(record: &mut Record, issuer: &Issuer) {
         Epoch(record.epoch + 1),
     );
     tariff.next_issuer = issuer_commitment(&next.parameters().encode());
+    tariff.passes = passes(record.epoch).map(|pass| pass.commitment());
+}
+
+/// The passes of an epoch and of the next one.
+fn passes(epoch: u32) -> [Pass; 2] {
+    [epoch, epoch + 1].map(|epoch| {
+        let mut bytes = [0x9a; 32];
+        bytes[..4].copy_from_slice(&epoch.to_be_bytes());
+        Pass::from_bytes(bytes)
+    })
 }
 
 impl PaidShelf {
@@ -141,6 +151,7 @@ impl PaidShelf {
             tariff: Some(PriceList {
                 issuers: Vec::new(),
                 next_issuer: [0; 32],
+                passes: [[0; 32]; 2],
                 prices: Prices {
                     insert: INSERT,
                     lookup: LOOKUP,
