@@ -28,7 +28,7 @@ use crate::keys::Keys;
 use crate::mailroom::{MailroomLimits, Wanted};
 use crate::net::{self, Tasks};
 use crate::peer_address::PeerAddress;
-use larder_protocol::{NodeId, Pass};
+use larder_protocol::NodeId;
 
 /// The node id of a service with this seed, as [`Service::node_id`] will say.
 #[must_use]
@@ -232,15 +232,6 @@ impl Service {
             undelivered: self.tally.undelivered.get() + mail.unsent,
             waiting: mail.waiting as u64,
         }
-    }
-
-    /// Knows messages that come with one of these passes from now on, and no longer those of others.
-    /// What waits already is served as what it was when it arrived.
-    pub fn honour(&self, passes: &[Pass]) {
-        let honoured = passes
-            .iter()
-            .filter_map(|pass| self.endpoint.keys.honour(pass));
-        self.endpoint.mailroom.honour(honoured.collect());
     }
 
     /// Takes a message as if it had just come in from `peer`, which is connected. For benchmarks:

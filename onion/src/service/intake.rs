@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use larder_protocol::{REPLY_TLV, REQUEST_TLV};
+use larder_protocol::{Pass, REPLY_TLV, REQUEST_TLV};
 use lightning::blinded_path::message::BlindedMessagePath;
 use lightning::onion_message::messenger::Destination;
 
@@ -27,6 +27,14 @@ pub struct Intake {
 }
 
 impl Intake {
+    /// Knows requests that come with one of these passes from now on, wherever they are taken from,
+    /// and no longer those of others. What waits already is served as what it was when it arrived.
+    pub fn honour(&self, passes: &[Pass]) {
+        let honoured = passes.iter();
+        let honoured = honoured.filter_map(|pass| self.endpoint.keys.honour(pass));
+        self.endpoint.mailroom.honour(honoured.collect());
+    }
+
     /// The same, of requests with a pass only.
     #[must_use]
     pub fn with_pass(&self) -> Intake {

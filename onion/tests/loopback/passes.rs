@@ -53,7 +53,7 @@ async fn a_pass_is_shown_by_what_follows_a_lost_attempt_and_by_none_before_it() 
     for relays in [0, 1] {
         let network = Network::start(relays).await;
         let (service, intake) = network.intake().await;
-        service.honour(&[pass(1), pass(2)]);
+        intake.honour(&[pass(1), pass(2)]);
         let circuits = match network.relays.first() {
             Some(_) => network.circuits(unhurried).await,
             None => {
@@ -89,8 +89,9 @@ async fn a_pass_is_shown_by_what_follows_a_lost_attempt_and_by_none_before_it() 
 #[tokio::test]
 async fn no_pass_is_shown_ten_minutes_after_the_last_lost_attempt() {
     let network = Network::start(1).await;
-    let service = network.service(echo_after(1)).await;
-    service.honour(&[pass(1)]);
+    let (service, intake) = network.intake().await;
+    intake.honour(&[pass(1)]);
+    serve(&intake, echo_after(1));
     let circuits = network.circuits(unhurried).await;
     let to = with(pass(1), &service);
     let shown = || service.counters().with_pass;
@@ -112,7 +113,7 @@ async fn no_pass_is_shown_ten_minutes_after_the_last_lost_attempt() {
 async fn a_connection_that_is_lost_is_no_sign_of_pressure() {
     let mut network = Network::start(1).await;
     let (service, intake) = network.intake().await;
-    service.honour(&[pass(1)]);
+    intake.honour(&[pass(1)]);
     let circuits = network
         .circuits(|config| config.first_timeout = Duration::from_secs(3_600))
         .await;
@@ -140,8 +141,9 @@ async fn a_connection_that_is_lost_is_no_sign_of_pressure() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pass_that_is_not_honoured_costs_an_attempt_and_not_the_request() {
     let network = Network::start(1).await;
-    let service = network.service(echo_after(1)).await;
-    service.honour(&[pass(2)]);
+    let (service, intake) = network.intake().await;
+    intake.honour(&[pass(2)]);
+    serve(&intake, echo_after(1));
     let circuits = network.circuits(unhurried).await;
     let (old, new) = (with(pass(1), &service), with(pass(2), &service));
     let rejected = || service.counters().rejected;
@@ -157,7 +159,7 @@ async fn a_pass_that_is_not_honoured_costs_an_attempt_and_not_the_request() {
 async fn while_others_flood_and_wait_a_request_with_a_pass_is_answered() {
     let network = Network::start(1).await;
     let (service, intake) = network.intake().await;
-    service.honour(&[pass(1)]);
+    intake.honour(&[pass(1)]);
     let circuits = network.circuits(unhurried).await;
     let attacker = Attacker::connect(50, service.address().unwrap()).await;
     let garbage = attacker.garbage();
@@ -182,7 +184,7 @@ async fn what_only_looks_as_if_it_had_a_pass_never_reaches_the_handler() {
     let network = Network::start(0).await;
     let (service, intake) = network.intake().await;
     let pass = pass(1);
-    service.honour(&[pass]);
+    intake.honour(&[pass]);
     let attacker = Attacker::connect(50, service.address().unwrap()).await;
     let path = OneHop {
         secret: pass.path_secret(),
@@ -221,8 +223,9 @@ async fn what_only_looks_as_if_it_had_a_pass_never_reaches_the_handler() {
 #[tokio::test(flavor = "multi_thread")]
 async fn contents_that_leave_no_room_for_a_pass_go_without() {
     let network = Network::start(1).await;
-    let service = network.service(echo_after(1)).await;
-    service.honour(&[pass(1)]);
+    let (service, intake) = network.intake().await;
+    intake.honour(&[pass(1)]);
+    serve(&intake, echo_after(1));
     let circuits = network.circuits(unhurried).await;
     let largest = vec![0xa5; request_room(2, 3)];
     let reply = circuits.request(&with(pass(1), &service), &largest).await;
