@@ -174,6 +174,8 @@ fn serve(config: Config) -> Result<(), NodeError> {
         tracing::info!(
             arrived = seen.arrived,
             dropped = seen.dropped,
+            with_pass = seen.with_pass,
+            with_pass_dropped = seen.with_pass_dropped,
             rejected = seen.rejected,
             malformed = seen.malformed,
             info = seen.info,

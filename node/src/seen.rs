@@ -12,7 +12,11 @@ pub struct Seen {
     pub arrived: u64,
     /// Of those, dropped for want of room.
     pub dropped: u64,
-    /// Of those, dropped because they were no requests to this node.
+    /// Of those that arrived, the ones that showed a pass, before they were opened.
+    pub with_pass: u64,
+    /// Of these, dropped for want of room.
+    pub with_pass_dropped: u64,
+    /// Of those that arrived, dropped because they were no requests to this node.
     pub rejected: u64,
     /// Requests for the parameter record.
     pub info: u64,
@@ -67,6 +71,8 @@ impl Seen {
         Seen {
             arrived: network.arrived,
             dropped: network.dropped + tally.shed.read(),
+            with_pass: network.with_pass,
+            with_pass_dropped: network.with_pass_dropped,
             rejected: network.rejected,
             info: tally.info.read(),
             inserts: tally.inserts.read(),

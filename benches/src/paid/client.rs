@@ -3,7 +3,8 @@
 //! What a paid request costs its client must not show in the storage node's figures. So the
 //! client does everything beforehand: it buys as many pairs as there are requests in a run,
 //! builds all requests, and only then is the clock started. Replacements are taken in after the
-//! clock has stopped; they pay for the next run.
+//! clock has stopped; they pay for the next run. So are passes: what is paid for may show one, and does
+//! when the circuits, one and the same for all runs, are under pressure.
 
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +12,9 @@ use std::time::{Duration, Instant};
 
 use larder_credentials::{InFlight, Unspent};
 use larder_onion::{Circuits, CircuitsConfig, Destination, PeerAddress};
-use larder_protocol::{Address, Call, Done, Payment, Quote, Record, Reply, ServerKey, envelope};
+use larder_protocol::{
+    Address, Call, Done, Pass, Payment, Quote, Record, Reply, ServerKey, envelope,
+};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -78,6 +81,8 @@ struct Client {
     ready: Vec<Ready>,
     /// Answers whose replacements have yet to be taken in.
     done: Vec<(InFlight, Reply)>,
+    /// Of the epoch that all runs are in.
+    pass: Option<Pass>,
 }
 
 /// Plays a client of the node at `address` through `lsp` that takes [`Order`]s.
@@ -111,6 +116,7 @@ impl Client {
             pairs: Vec::new(),
             ready: Vec::new(),
             done: Vec::new(),
+            pass: None,
         };
         let record = client.record().await.ok_or("no record")?;
         client.wallet = Wallet::new(&record);
@@ -189,14 +195,23 @@ impl Client {
         let mut lanes = JoinSet::new();
         let started = Instant::now();
         let end = tokio::time::Instant::now() + Duration::from_secs(seconds);
+        let to_be_paid = Destination {
+            pass: self.pass,
+            ..self.to.clone()
+        };
         for _ in 0..in_flight {
-            let (circuits, to) = (Arc::clone(&self.circuits), self.to.clone());
+            let circuits = Arc::clone(&self.circuits);
+            let (buying, working) = (self.to.clone(), to_be_paid.clone());
             let queue = Arc::clone(&queue);
             lanes.spawn(async move {
                 let mut answered = Vec::new();
                 while let Some(request) = next(&queue) {
                     let asked = Instant::now();
-                    let reply = timeout_at(end, circuits.request(&to, &request.contents)).await;
+                    let to = match request.work {
+                        Some(_) => &working,
+                        None => &buying,
+                    };
+                    let reply = timeout_at(end, circuits.request(to, &request.contents)).await;
                     let Ok(reply) = reply else { break };
                     if let Ok(reply) = reply {
                         answered.push(Answered {
@@ -221,7 +236,7 @@ impl Client {
         Ok(outcome)
     }
 
-    /// Counts an answer if it is the one that was asked for, and keeps its replacement.
+    /// Counts an answer if it is the one that was asked for, and keeps its replacement and its pass.
     fn take(&mut self, answered: Answered, outcome: &mut Outcome) {
         let Ready {
             work,
@@ -237,6 +252,9 @@ impl Client {
             outcome.sent += u64::from(answered.attempts);
             outcome.request_bytes = body(&contents);
             outcome.reply_bytes = body(&answered.contents);
+        }
+        if let Some([pass, _]) = reply.extension.passes.as_deref() {
+            self.pass = Some(*pass);
         }
         self.done
             .extend(in_flight.map(|in_flight| (in_flight, reply)));

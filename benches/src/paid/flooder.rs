@@ -56,6 +56,8 @@ pub(crate) struct Poured {
     /// Messages that arrived, and those dropped unseen.
     pub(crate) arrived: f64,
     pub(crate) dropped: f64,
+    /// Of those that arrived, the ones that showed a pass: only honest ones can.
+    pub(crate) with_pass: f64,
     /// What its memory's peak was above what it had before, in KiB.
     pub(crate) grown: f64,
     /// CPU seconds by threads.
@@ -77,6 +79,7 @@ struct Flood {
     since: Instant,
     arrived: u64,
     dropped: u64,
+    with_pass: u64,
     memory: u64,
     cpu: Threads,
 }
@@ -148,6 +151,7 @@ impl Flooder {
             since,
             arrived: seen.arrived,
             dropped: seen.dropped,
+            with_pass: seen.with_pass,
             memory,
             cpu,
         })
@@ -169,6 +173,7 @@ impl Flood {
             seconds,
             arrived: (seen.arrived - self.arrived) as f64,
             dropped: (seen.dropped - self.dropped) as f64,
+            with_pass: (seen.with_pass - self.with_pass) as f64,
             grown: peak.saturating_sub(self.memory) as f64,
             cpu,
         })

@@ -11,14 +11,15 @@
 //! allowance.
 //!
 //! The flood comes from peers of its own, and from the peer through which honest requests come, in
-//! each of both size classes.
+//! each of both size classes. It has no pass. The honest client has one from a run before, and shows it
+//! once an attempt was lost.
 
 use std::error::Error;
 use std::thread::{available_parallelism, sleep};
 use std::time::Duration;
 
 use super::Cast;
-use super::client;
+use super::client::{self, Outcome};
 use super::flooder::{Order, Pour, Poured};
 use super::wallet::Work;
 use crate::actor::Actor;
@@ -35,11 +36,13 @@ const SECONDS: u64 = 2;
 const INSERTS: u64 = 384;
 const IN_FLIGHT: usize = 16;
 
-/// The threads that peel and serve.
+/// The threads that peel and serve what has a pass, and what has none.
 const SERVE: &str = "larder-serve";
+const YIELD: &str = "larder-yield";
 /// Threads of which is told what they took, and what they do.
-const THREADS: [(&str, &str); 3] = [
-    (SERVE, "peeling and serving"),
+const THREADS: [(&str, &str); 4] = [
+    (SERVE, "peeling and serving with a pass"),
+    (YIELD, "peeling and serving without one"),
     ("larder-verify", "verifying"),
     ("flood", "handing over"),
 ];
@@ -55,6 +58,8 @@ struct Flood {
     arrived: Vec<f64>,
     /// The part of these that found room to wait.
     peeled: Vec<f64>,
+    /// Messages with a pass, against honest inserts.
+    with_pass: Vec<f64>,
     /// Cores that [`THREADS`] took.
     cores: [Vec<f64>; THREADS.len()],
     /// KiB that the node's memory grew by at its peak, at most.
@@ -70,13 +75,17 @@ impl Flood {
             kept: Vec::new(),
             arrived: Vec::new(),
             peeled: Vec::new(),
+            with_pass: Vec::new(),
             cores: Default::default(),
             grown: 0.0,
         }
     }
 
-    fn add(&mut self, kept: f64, poured: &Poured, can: f64) {
-        self.kept.push(kept);
+    /// Adds a round: a run of inserts beside the flood, and their rate without it.
+    fn add(&mut self, beside: &Outcome, alone: f64, poured: &Poured, can: f64) {
+        self.kept.push(rate(beside) / alone);
+        let inserts = beside.latencies.len() as f64;
+        self.with_pass.push(poured.with_pass / inserts);
         self.arrived.push(poured.arrived / poured.seconds / can);
         self.peeled.push(1.0 - poured.dropped / poured.arrived);
         for ((name, _), cores) in THREADS.iter().zip(&mut self.cores) {
@@ -96,6 +105,9 @@ impl Flood {
         let (peeled, low, high) = spread(&mut self.peeled);
         let name = named("found room", (low, high));
         report.value(&name, peeled, "of what arrived");
+        let (with_pass, low, high) = spread(&mut self.with_pass);
+        let name = named("messages with a pass", (low, high));
+        report.value(&name, with_pass, "per honest insert");
         for ((_, what), cores) in THREADS.iter().zip(&mut self.cores) {
             let (cores, low, high) = spread(cores);
             report.value(&named(what, (low, high)), cores, "cores");
@@ -132,7 +144,11 @@ fn servable(big: bool) -> Result<f64, Box<dyn Error>> {
     let poured = stop(&mut node)?;
     // On a machine that others use, too, some may find no room.
     let served = poured.arrived - poured.dropped;
-    let took = poured.cpu.get(SERVE).ok_or("no thread serves")?;
+    let by = |name| poured.cpu.get(name).copied().unwrap_or_default();
+    let took = by(SERVE) + by(YIELD);
+    if took == 0.0 {
+        return Err("no thread serves".into());
+    }
     Ok(available_parallelism()?.get() as f64 * served / took)
 }
 
@@ -165,7 +181,7 @@ pub(crate) fn run(report: &mut Report) -> Result<(), Box<dyn Error>> {
         };
         for round in 0..=ROUNDS {
             cast.prepare()?;
-            let rate = cast.inserts()?;
+            let rate = rate(&cast.inserts()?);
             if round == 0 {
                 // The first one warms tables, windows and caches.
                 continue;
@@ -173,8 +189,8 @@ pub(crate) fn run(report: &mut Report) -> Result<(), Box<dyn Error>> {
             alone.push(rate);
             cast.prepare()?;
             pour(&mut cast.node, poured)?;
-            let kept = cast.inserts()?;
-            flood.add(kept / rate, &stop(&mut cast.node)?, can);
+            let beside = cast.inserts()?;
+            flood.add(&beside, rate, &stop(&mut cast.node)?, can);
         }
         let (rate, low, high) = spread(&mut alone);
         let name = format!("honest paid inserts, no flood [{low:.0}-{high:.0}]");
@@ -182,6 +198,11 @@ pub(crate) fn run(report: &mut Report) -> Result<(), Box<dyn Error>> {
         flood.print(report);
     }
     Ok(())
+}
+
+/// Inserts that were done in a second.
+fn rate(run: &Outcome) -> f64 {
+    run.latencies.len() as f64 / run.seconds
 }
 
 impl Cast {
@@ -194,10 +215,9 @@ impl Cast {
         Ok(())
     }
 
-    /// Sends them; how many were done in a second.
-    fn inserts(&mut self) -> Result<f64, Box<dyn Error>> {
+    /// Sends them.
+    fn inserts(&mut self) -> Result<Outcome, Box<dyn Error>> {
         let (in_flight, seconds) = (IN_FLIGHT, SECONDS);
-        let outcome = self.tell(client::Order::Run { in_flight, seconds })?;
-        Ok(outcome.latencies.len() as f64 / outcome.seconds)
+        self.tell(client::Order::Run { in_flight, seconds })
     }
 }

@@ -279,7 +279,7 @@ impl<'k> Flood<'k> {
         self.clock.micros.fetch_add(micros, Ordering::Relaxed);
         let new = (self.lasted / self.every) as u64 - self.handled;
         self.handled += new;
-        let room = ServiceConfig::new([0; 32]).inbox_total as u64;
+        let room = ServiceConfig::new([0; 32]).inbox_total.div_ceil(2) as u64;
         let waiting = new.min(room);
         self.kind.arrived += new;
         self.kind.unseen += new - waiting;
