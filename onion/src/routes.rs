@@ -14,9 +14,9 @@
 use rand::Rng;
 use rand::seq::SliceRandom;
 
-use larder_protocol::NodeId;
+use larder_protocol::{NodeId, Pass};
 
-/// A storage node, and the relays through which it can be reached.
+/// A storage node, the relays through which it can be reached, and what makes a request known there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
     /// The storage node.
@@ -24,15 +24,19 @@ pub struct Destination {
     /// Relays it is connected to, which need not be connected to one another. When empty,
     /// every relay the client names is taken to be one.
     pub introductions: Vec<NodeId>,
+    /// Its pass, if what is sent is paid for. It is shown only under pressure, for the relay in
+    /// front of the storage node sees it.
+    pub pass: Option<Pass>,
 }
 
 impl Destination {
-    /// A storage node that is connected to every relay its clients name.
+    /// A storage node that is connected to every relay its clients name, without a pass.
     #[must_use]
     pub fn new(node_id: NodeId) -> Self {
         Destination {
             node_id,
             introductions: Vec::new(),
+            pass: None,
         }
     }
 }
@@ -207,8 +211,8 @@ mod tests {
     fn an_introduction_is_at_first_the_last_hop_there_and_another_the_first_hop_back() {
         let routes = Routes::new(vec![node(3), node(4)], 1);
         let to = Destination {
-            node_id: node(2),
             introductions: vec![node(7), node(8)],
+            ..Destination::new(node(2))
         };
         for route in draws(&routes, &to) {
             assert!(to.introductions.contains(&route.there[1]));
@@ -230,8 +234,8 @@ mod tests {
     #[test]
     fn a_first_hop_that_introduces_is_tried_twice_before_another_does() {
         let to = Destination {
-            node_id: node(2),
             introductions: vec![node(7), node(1), node(8)],
+            ..Destination::new(node(2))
         };
         let over = |relays: &[NodeId]| Route {
             there: relays.to_vec(),
@@ -249,8 +253,8 @@ mod tests {
     #[test]
     fn a_retry_needs_a_single_introduction() {
         let to = Destination {
-            node_id: node(2),
             introductions: vec![node(7), node(8)],
+            ..Destination::new(node(2))
         };
         let all = attempts(&to);
         assert_ne!(all[0].there, all[0].back);
@@ -262,8 +266,8 @@ mod tests {
     #[test]
     fn a_single_lsp_that_introduces_is_passed_once_or_looped_through() {
         let to = Destination {
-            node_id: node(2),
             introductions: vec![node(1)],
+            ..Destination::new(node(2))
         };
         let straight = draws(&Routes::new(Vec::new(), 1), &to).remove(0);
         assert_eq!(straight.there, []);

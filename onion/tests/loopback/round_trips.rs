@@ -40,8 +40,8 @@ async fn a_client_with_a_single_lsp_can_loop_through_a_relay() {
     let service = network.service(echo).await;
     let circuits = network.circuits(|_| {}).await;
     let destination = Destination {
-        node_id: service.node_id(),
         introductions: vec![node_id(&network.relays[0])],
+        ..to(&service)
     };
     let reply = circuits.request(&destination, &contents(1)).await.unwrap();
     assert!(reply.contents == contents(1));
@@ -63,8 +63,8 @@ async fn a_storage_node_is_reached_at_once_over_either_of_two_lsps_that_do_not_k
     service.wait_connected().await;
     serve(&intake, echo);
     let destination = Destination {
-        node_id: service.node_id(),
         introductions: addresses.map(|lsp| lsp.node_id).to_vec(),
+        ..to(&service)
     };
     for lsp in &lsps {
         lsp.relays[0].wait_for(service.node_id()).await;
