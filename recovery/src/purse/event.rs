@@ -26,11 +26,12 @@
 //! envelope, with which a retry is the same bytes; what is needed to judge the answer is built
 //! again from the inputs.
 
-use larder_credentials::{CREDENTIAL_BYTES, Reference};
+use larder_credentials::Reference;
 use larder_protocol::{Quoted, Request, SignedRecord};
 use zeroize::Zeroizing;
 
 use super::change::Change;
+use super::fields::{Fields, put, put_ids};
 use super::held::Held;
 use super::journal::Entry;
 
@@ -214,7 +215,7 @@ impl Event {
 
     /// Reads an entry; `None` when no purse of this version wrote it.
     pub(crate) fn decode(entry: &[u8]) -> Option<Self> {
-        let mut fields = Fields(entry);
+        let mut fields = Fields::new(entry);
         let event = match fields.u8()? {
             1 => Event::Owner(fields.array()?),
             2 => Event::Counters {
@@ -224,7 +225,7 @@ impl Event {
             },
             3 => Event::Terms(Box::new(SignedRecord::decode(fields.rest()).ok()?)),
             4 => Event::Seen {
-                epoch: u32::from_be_bytes(fields.array()?),
+                epoch: fields.u32()?,
                 at: fields.u64()?,
             },
             5 => Event::Held(fields.held()?),
@@ -290,65 +291,7 @@ impl Event {
             17 => Event::Breakglass(Change::decode(&mut fields)?),
             _ => return None,
         };
-        fields.0.is_empty().then_some(event)
-    }
-}
-
-fn put(to: &mut Vec<u8>, code: u8, fields: &[&[u8]]) {
-    to.push(code);
-    fields.iter().for_each(|field| to.extend_from_slice(field));
-}
-
-/// No more of them than [`Event::IDS`].
-fn put_ids(to: &mut Vec<u8>, ids: &[u64]) {
-    to.push(ids.len() as u8);
-    ids.iter()
-        .for_each(|id| to.extend_from_slice(&id.to_be_bytes()));
-}
-
-/// Takes fields off the front of an entry.
-pub(super) struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (field, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(*field)
-    }
-
-    pub(super) fn u8(&mut self) -> Option<u8> {
-        self.array().map(|[byte]: [u8; 1]| byte)
-    }
-
-    pub(super) fn u64(&mut self) -> Option<u64> {
-        self.array().map(u64::from_be_bytes)
-    }
-
-    pub(super) fn bool(&mut self) -> Option<bool> {
-        match self.u8()? {
-            0 => Some(false),
-            1 => Some(true),
-            _ => None,
-        }
-    }
-
-    pub(super) fn held(&mut self) -> Option<Held> {
-        Held::decode(&self.array::<CREDENTIAL_BYTES>()?).ok()
-    }
-
-    pub(super) fn pair(&mut self) -> Option<[Held; 2]> {
-        Some([self.held()?, self.held()?])
-    }
-
-    pub(super) fn list<T>(
-        &mut self,
-        mut item: impl FnMut(&mut Self) -> Option<T>,
-    ) -> Option<Vec<T>> {
-        (0..self.u8()?).map(|_| item(self)).collect()
-    }
-
-    pub(super) fn rest(&mut self) -> &'a [u8] {
-        std::mem::take(&mut self.0)
+        fields.is_empty().then_some(event)
     }
 }
 

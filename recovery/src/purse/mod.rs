@@ -24,7 +24,7 @@
 //! | file | concept |
 //! | --- | --- |
 //! | [`journal`], [`folder`] | where it is written down |
-//! | `event`, `book`, `snapshot` | what is written, the state that follows, and how to begin with it |
+//! | `event`, `fields`, `book`, `snapshot` | what is written, the state that follows, and how to begin with it |
 //! | `terms`, `orders`, `sent` | of which: the terms, purchases under way, requests |
 //! | `choice` | which credentials pay |
 //! | `requests`, `build` | a paid request on its way out |
@@ -44,6 +44,7 @@ mod change;
 mod choice;
 mod epochs;
 mod event;
+mod fields;
 mod held;
 mod lease;
 mod orders;
