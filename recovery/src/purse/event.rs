@@ -21,19 +21,21 @@
 //! | 15 | `Closed` | first claim 8: given up, or refused for good |
 //! | 16 | `Shown` | digest of the refused call it was shown for 32, credential 108 |
 //! | 17 | `Breakglass` | a change of what a restore would find: see `change` |
+//! | 18 | `Passes` | epoch 4, passes of it and of the next one 2 × 32 |
 //!
 //! Inputs are `0 ‖ pair 216`, or `1 ‖ first claim 8 ‖ which 1` for a purchase. A request is the body of its
 //! envelope, with which a retry is the same bytes; what is needed to judge the answer is built
 //! again from the inputs.
 
 use larder_credentials::Reference;
-use larder_protocol::{Quoted, Request, SignedRecord};
+use larder_protocol::{Pass, Quoted, Request, SignedRecord};
 use zeroize::Zeroizing;
 
 use super::change::Change;
 use super::fields::{Fields, put, put_ids};
 use super::held::Held;
 use super::journal::Entry;
+use super::passes::Passes;
 
 /// What a request consumes.
 #[derive(Debug, Clone)]
@@ -107,6 +109,7 @@ pub(crate) enum Event {
         held: Held,
     },
     Breakglass(Change),
+    Passes(Passes),
 }
 
 impl Event {
@@ -209,6 +212,10 @@ impl Event {
                 to.push(17);
                 change.encode(&mut to);
             }
+            Event::Passes(Passes { epoch, both }) => {
+                let [now, next] = both.each_ref().map(Pass::as_bytes);
+                put(&mut to, 18, &[&epoch.to_be_bytes(), now, next]);
+            }
         }
         to
     }
@@ -289,6 +296,10 @@ impl Event {
                 held: fields.held()?,
             },
             17 => Event::Breakglass(Change::decode(&mut fields)?),
+            18 => Event::Passes(Passes {
+                epoch: fields.u32()?,
+                both: [fields.array()?, fields.array()?].map(Pass::from_bytes),
+            }),
             _ => return None,
         };
         fields.is_empty().then_some(event)
@@ -304,8 +315,8 @@ mod tests {
     proptest! {
         #[test]
         fn bytes_are_an_event_in_one_form_only_or_none(
-            code in 0..19_u8,
-            rest in proptest::collection::vec(0..3_u8, 0..60),
+            code in 0..20_u8,
+            rest in proptest::collection::vec(0..3_u8, 0..80),
         ) {
             let entry = [&[code], &rest[..]].concat();
             if let Some(event) = Event::decode(&entry) {

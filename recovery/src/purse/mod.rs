@@ -25,7 +25,7 @@
 //! | --- | --- |
 //! | [`journal`], [`folder`] | where it is written down |
 //! | `event`, `fields`, `book`, `snapshot` | what is written, the state that follows, and how to begin with it |
-//! | `terms`, `orders`, `sent` | of which: the terms, purchases under way, requests |
+//! | `terms`, `orders`, `sent`, `passes` | of which: the terms, purchases and requests under way, the passes to show |
 //! | `choice` | which credentials pay |
 //! | `requests`, `build` | a paid request on its way out |
 //! | `lease` | who waits for its answer |
@@ -48,6 +48,7 @@ mod fields;
 mod held;
 mod lease;
 mod orders;
+mod passes;
 mod redeem;
 mod requests;
 mod reserve;
