@@ -10,6 +10,7 @@
 //! delivery is *at least once*.
 
 mod circuit;
+mod pressure;
 mod progress;
 
 use std::panic::resume_unwind;
@@ -22,6 +23,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use self::circuit::Circuit;
+use self::pressure::Pressure;
 use self::progress::Progress;
 use crate::desk::{Attempts, Context, Desk, Outcome, Place};
 use crate::error::{Blame, OnionError, RequestError};
@@ -122,6 +124,7 @@ struct Shared {
     desk: Arc<Desk>,
     routes: Routes,
     last_route: Mutex<Option<Route>>,
+    pressure: Pressure,
     deadline: Duration,
 }
 
@@ -162,6 +165,7 @@ impl Circuits {
                 desk,
                 routes: Routes::new(config.relays, config.relays_per_way),
                 last_route: Mutex::new(None),
+                pressure: Pressure::default(),
                 deadline: config.deadline,
             }),
             runtime: Handle::current(),
@@ -244,7 +248,7 @@ impl Shared {
                 blame: Blame::NotConnected,
             }),
         };
-        let mut progress = Progress::default();
+        let mut progress = Progress::new(self.pressure.lasts(to.node_id));
         let in_time = timeout(
             self.deadline,
             self.pursue(place, to, contents, &mut progress),
@@ -283,7 +287,10 @@ impl Shared {
                 Ok(Outcome::LinkLost(_)) => LINK_LOST_PAUSE,
                 Err(_) => {
                     attempts.give_up(&context);
-                    progress.given_up += 1;
+                    if to.pass.is_none() || !progress.shows_pass {
+                        self.pressure.feel(to.node_id);
+                    }
+                    progress.give_up();
                     patience * progress.backoff()
                 }
             };
@@ -320,7 +327,14 @@ impl Shared {
             tlv_type: REQUEST_TLV,
             bytes: contents.to_vec(),
         };
-        let destination = messenger::Destination::Node(to.node_id.point());
+        // What has room only without a pass goes without.
+        let fits = contents.len() <= circuit.request_room_with_pass();
+        let pass = to.pass.filter(|_| progress.shows_pass && fits);
+        let node = to.node_id.point();
+        let destination = match pass.and_then(|pass| keys.path_with(&pass, node)) {
+            Some(path) => messenger::Destination::BlindedPath(path),
+            None => messenger::Destination::Node(node),
+        };
         let built = keys.build(
             circuit.there.clone(),
             destination,

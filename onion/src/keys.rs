@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use bitcoin::secp256k1::{All, PublicKey, Secp256k1};
+use larder_protocol::Pass;
 use lightning::blinded_path::EmptyNodeIdLookUp;
 use lightning::blinded_path::message::{BlindedMessagePath, MessageContext, MessageForwardNode};
 use lightning::ln::msgs::OnionMessage;
@@ -18,6 +19,7 @@ use lightning::sign::{KeysManager, NodeSigner};
 
 use crate::ldk::Silent;
 use crate::parcel::{Parcel, ParcelReader};
+use crate::pass::{self, Honoured, Opener};
 
 /// The keys of a node.
 pub(crate) struct Keys {
@@ -92,6 +94,16 @@ impl Keys {
         )
     }
 
+    /// The path to a storage node that this pass makes, if it makes one.
+    pub(crate) fn path_with(&self, pass: &Pass, to: PublicKey) -> Option<BlindedMessagePath> {
+        pass::path(pass, to, &self.secp)
+    }
+
+    /// What messages to us show that come with this pass, if it makes a path.
+    pub(crate) fn honour(&self, pass: &Pass) -> Option<Honoured> {
+        Honoured::new(pass, &self.secp)
+    }
+
     /// Builds a message to `destination` by way of `relays`; returns the peer to hand it to.
     pub(crate) fn build(
         &self,
@@ -121,12 +133,11 @@ impl Keys {
         })
     }
 
-    /// Opens a message. `None` for anything but a parcel for us: garbage, a message to be
-    /// forwarded (an endpoint forwards for nobody), BOLT 12.
-    pub(crate) fn peel(&self, message: &OnionMessage) -> Option<Peeled> {
-        let peeled =
-            peel_onion_message(message, &self.secp, &*self.manager, &Silent, &ParcelReader);
-        match peeled {
+    /// Opens a message that shows this pass, or none. `None` for anything but a parcel for us:
+    /// garbage, a message to be forwarded (an endpoint forwards for nobody), BOLT 12.
+    pub(crate) fn peel(&self, message: &OnionMessage, pass: Option<&Honoured>) -> Option<Peeled> {
+        let opener = Opener::new(&self.manager, pass);
+        match peel_onion_message(message, &self.secp, &opener, &Silent, &ParcelReader) {
             Ok(PeeledOnion::Custom(parcel, context, reply_path)) => Some(Peeled {
                 parcel,
                 context,

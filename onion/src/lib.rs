@@ -37,6 +37,7 @@ mod mailroom;
 mod net;
 mod pacer;
 mod parcel;
+mod pass;
 mod peer_address;
 mod relay;
 mod routes;
@@ -48,7 +49,7 @@ pub use bucket::Rate;
 pub use circuits::{Circuits, CircuitsConfig, LinkReport, Reply};
 pub use error::{Blame, OnionError, RequestError, Undelivered};
 pub use faults::{FaultCounts, Faults};
-pub use larder_protocol::{NodeId, REPLY_TLV, REQUEST_TLV};
+pub use larder_protocol::{NodeId, Pass, REPLY_TLV, REQUEST_TLV};
 #[cfg(feature = "bench")]
 pub use lightning::ln::msgs::OnionMessage;
 pub use pacer::Pace;

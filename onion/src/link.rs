@@ -7,7 +7,7 @@ use bitcoin::secp256k1::PublicKey;
 use crate::desk::Desk;
 use crate::endpoint::Endpoint;
 use crate::keys::Keys;
-use crate::mailroom::MailroomLimits;
+use crate::mailroom::{MailroomLimits, Wanted};
 use crate::net::{self, Tasks};
 use crate::peer_address::PeerAddress;
 use larder_protocol::REPLY_TLV;
@@ -20,7 +20,9 @@ pub(crate) async fn keep(desk: Arc<Desk>, index: usize, first_hop: PeerAddress, 
     let limits = MailroomLimits {
         inbound_peers: 0,
         inbox_per_peer: inbox,
-        inbox_total: inbox,
+        // Replies come along paths of ours.
+        inbox_with_pass: 0,
+        inbox_without_pass: inbox,
         outbox_per_peer: inbox,
         outbox_total: inbox,
         pace: None,
@@ -61,8 +63,8 @@ async fn connect(
 /// run tasks.
 fn peel_on_a_thread(desk: Arc<Desk>, endpoint: Arc<Endpoint>) -> std::io::Result<()> {
     let work = move || {
-        while let Some(message) = endpoint.mailroom.next() {
-            match endpoint.keys.peel(&message) {
+        while let Some(mail) = endpoint.mailroom.next(Wanted::All) {
+            match endpoint.keys.peel(&mail.message, None) {
                 Some(peeled) if peeled.parcel.tlv_type == REPLY_TLV => {
                     desk.deliver(peeled.context, peeled.parcel.bytes);
                 }

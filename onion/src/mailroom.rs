@@ -1,15 +1,19 @@
-//! Where LDK's threads and ours meet: an inbox and an outbox per connected peer.
+//! Where LDK's threads and ours meet: inboxes and an outbox per connected peer.
 //!
 //! LDK calls [`OnionMessageHandler::handle_onion_message`] on the thread that reads the
 //! socket, and drops silently whatever does not fit its own queues. So nothing is done in
-//! there but a copy into an inbox, and not even that when the inbox is full; peeling is done by
-//! whoever calls [`Mailroom::next`]. The other way, [`Mailroom::post`] says at once whether a message was queued, and
-//! LDK fetches it from there when the socket has room.
+//! there but a look at the path key, which tells a message with a pass from others, and a copy into
+//! an inbox, and not even that copy when the inbox is full; peeling is done by whoever calls
+//! [`Mailroom::next`]. The other way, [`Mailroom::post`] says at once whether a message was
+//! queued, and LDK fetches it from there when the socket has room.
 //!
 //! Memory is bounded by [`MailroomLimits`] whatever peers do. Decision and figures:
 //! `docs/decisions/0001-own-onion-handler.md`.
 
-use std::sync::{Condvar, Mutex, PoisonError};
+mod arrivals;
+mod inboxes;
+
+use std::sync::Mutex;
 use std::time::Instant;
 
 use bitcoin::secp256k1::PublicKey;
@@ -18,20 +22,25 @@ use lightning::ln::msgs::{BaseMessageHandler, Init, MessageSendEvent, OnionMessa
 use lightning::types::features::{InitFeatures, NodeFeatures};
 use tokio::sync::watch;
 
+use self::arrivals::Arrivals;
+use self::inboxes::Inboxes;
+pub(crate) use self::inboxes::{Mail, Wanted};
 use crate::bucket::{Bucket, Rate};
 use crate::fair::{FairQueues, Refused};
 use crate::lock;
-use crate::parcel::Size;
+use crate::pass::Honoured;
 
 /// How much may wait, in messages. A big message takes 33 KB.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MailroomLimits {
     /// Peers that may connect to us; those we connect to come on top.
     pub(crate) inbound_peers: usize,
-    /// Waiting to be peeled, from one peer and of one size class.
+    /// Waiting to be peeled, from one peer, of one size class, and with a pass or without.
     pub(crate) inbox_per_peer: usize,
-    /// Waiting to be peeled, from all peers.
-    pub(crate) inbox_total: usize,
+    /// Waiting to be peeled, from all peers, with a pass,
+    pub(crate) inbox_with_pass: usize,
+    /// and without.
+    pub(crate) inbox_without_pass: usize,
     /// Waiting to be sent, to one peer.
     pub(crate) outbox_per_peer: usize,
     /// Waiting to be sent, to all peers.
@@ -44,16 +53,14 @@ pub(crate) struct MailroomLimits {
 pub(crate) struct Mailroom {
     limits: MailroomLimits,
     state: Mutex<State>,
-    arrived: Condvar,
+    arrivals: Arrivals,
     connected: watch::Sender<Vec<PublicKey>>,
     /// Something was posted and is not on the wire yet.
     unsent: watch::Sender<bool>,
 }
 
 struct State {
-    /// One for each peer and size: whoever pays for an operation sends big messages, and who comes
-    /// through the same relay must not crowd them out with small ones.
-    inbox: FairQueues<(PublicKey, Size), OnionMessage>,
+    inboxes: Inboxes,
     outbox: FairQueues<PublicKey, OnionMessage>,
     /// Peers for whom LDK fetched a message, which it may not have written to the socket yet.
     leaving: Vec<PublicKey>,
@@ -71,6 +78,10 @@ pub(crate) struct MailCount {
     pub(crate) arrived: u64,
     /// Arrived, and dropped for want of room.
     pub(crate) dropped: u64,
+    /// Of those that arrived, the ones that showed a pass.
+    pub(crate) with_pass: u64,
+    /// Of those that were dropped, the ones that showed a pass.
+    pub(crate) with_pass_dropped: u64,
     /// Queued for sending, and dropped because the peer went or others needed the room.
     pub(crate) unsent: u64,
     /// Waiting to be peeled now.
@@ -82,7 +93,11 @@ impl Mailroom {
         Mailroom {
             limits,
             state: Mutex::new(State {
-                inbox: FairQueues::new(limits.inbox_per_peer, limits.inbox_total),
+                inboxes: Inboxes::new(
+                    limits.inbox_per_peer,
+                    limits.inbox_with_pass,
+                    limits.inbox_without_pass,
+                ),
                 outbox: FairQueues::new(limits.outbox_per_peer, limits.outbox_total),
                 leaving: Vec::new(),
                 paces: Vec::new(),
@@ -91,27 +106,30 @@ impl Mailroom {
                 count: MailCount::default(),
                 started: Instant::now(),
             }),
-            arrived: Condvar::new(),
+            arrivals: Arrivals::default(),
             connected: watch::Sender::new(Vec::new()),
             unsent: watch::Sender::new(false),
         }
     }
 
     /// Waits for a message from whichever peer's turn it is. `None` once closed.
-    pub(crate) fn next(&self) -> Option<OnionMessage> {
+    pub(crate) fn next(&self, wanted: Wanted) -> Option<Mail> {
         let mut state = lock(&self.state);
         loop {
             if state.closed {
                 return None;
             }
-            if let Some((_, message)) = state.inbox.pop_next() {
-                return Some(message);
+            if let Some(mail) = state.inboxes.pop(wanted) {
+                return Some(mail);
             }
-            state = self
-                .arrived
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.arrivals.wait(wanted, state);
         }
+    }
+
+    /// Tells messages that show one of these passes from others, from now on, and no longer those
+    /// of other passes.
+    pub(crate) fn honour(&self, passes: Vec<Honoured>) {
+        lock(&self.state).inboxes.honour(passes);
     }
 
     /// Queues a message for a peer. The caller makes LDK look (`process_events`).
@@ -126,7 +144,7 @@ impl Mailroom {
     /// Ends every [`Mailroom::next`], now and later.
     pub(crate) fn close(&self) {
         lock(&self.state).closed = true;
-        self.arrived.notify_all();
+        self.arrivals.tell_all();
     }
 
     /// The peers that are connected, as they come and go.
@@ -142,7 +160,7 @@ impl Mailroom {
     pub(crate) fn count(&self) -> MailCount {
         let state = lock(&self.state);
         MailCount {
-            waiting: state.inbox.waiting(),
+            waiting: state.inboxes.waiting(),
             ..state.count
         }
     }
@@ -178,18 +196,20 @@ impl State {
 
 impl OnionMessageHandler for Mailroom {
     fn handle_onion_message(&self, peer: PublicKey, message: &OnionMessage) {
-        let sender = (peer, Size::of(message));
         let mut state = lock(&self.state);
+        let pass = state.inboxes.pass_of(message);
+        let pushed = state.inboxes.push(peer, message, pass);
+        let dropped = pushed.map_or(1, |displaced| displaced as u64);
         state.count.arrived += 1;
-        match state.inbox.push_with(&sender, || message.clone()) {
-            Ok(displaced) => state.count.dropped += displaced as u64,
-            Err(_) => {
-                state.count.dropped += 1;
-                return;
-            }
+        state.count.dropped += dropped;
+        if pass.is_some() {
+            state.count.with_pass += 1;
+            state.count.with_pass_dropped += dropped;
         }
         drop(state);
-        self.arrived.notify_one();
+        if pushed.is_ok() {
+            self.arrivals.tell(pass.is_some());
+        }
     }
 
     fn next_onion_message_for_peer(&self, peer: PublicKey) -> Option<OnionMessage> {
@@ -219,9 +239,7 @@ impl BaseMessageHandler for Mailroom {
             }
             state.inbound_peers.push(peer);
         }
-        for size in Size::BOTH {
-            state.inbox.open((peer, size));
-        }
+        state.inboxes.open(peer);
         state.outbox.open(peer);
         if let Some(rate) = self.limits.pace {
             let now = state.started.elapsed();
@@ -236,10 +254,10 @@ impl BaseMessageHandler for Mailroom {
         state.inbound_peers.retain(|other| *other != peer);
         state.paces.retain(|(other, _)| *other != peer);
         state.leaving.retain(|other| *other != peer);
-        let close = |size| state.inbox.close(&(peer, size));
-        let dropped: usize = Size::BOTH.map(close).iter().sum();
+        let [with_pass, without_pass] = state.inboxes.close(peer);
         let unsent = state.outbox.close(&peer);
-        state.count.dropped += dropped as u64;
+        state.count.dropped += (with_pass + without_pass) as u64;
+        state.count.with_pass_dropped += with_pass as u64;
         state.count.unsent += unsent as u64;
         self.tell_connected(&state);
         self.tell_unsent(&state);

@@ -51,6 +51,16 @@ pub fn request_room(hops: usize, reply_hops: usize) -> usize {
         .saturating_sub(reply_hops * PER_BLINDED_HOP)
 }
 
+/// The same with a pass: LDK pads what it seals for the storage node to 100 bytes, and the last
+/// relay there is told the path key.
+pub(crate) fn request_room_with_pass(hops: usize, reply_hops: usize) -> usize {
+    let told = match hops {
+        0..=1 => 0,
+        _ => 35,
+    };
+    request_room(hops, reply_hops).saturating_sub(100 + told)
+}
+
 /// Bytes of contents that fit into one big reply over `hops` nodes behind the storage node,
 /// the client included.
 #[must_use]
@@ -157,6 +167,7 @@ impl CustomOnionMessageHandler for ParcelReader {
 #[cfg(test)]
 mod tests {
     use bitcoin::secp256k1::PublicKey;
+    use larder_protocol::Pass;
     use lightning::ln::msgs::OnionMessage;
     use lightning::onion_message::messenger::Destination;
 
@@ -169,6 +180,31 @@ mod tests {
 
     /// A request over `hops` nodes, with a reply path of `reply_hops` unless that is none.
     fn build(hops: usize, reply_hops: usize, contents: usize) -> Result<OnionMessage, Unbuilt> {
+        build_to(Destination::Node, hops, reply_hops, contents)
+    }
+
+    /// The same with a pass.
+    fn build_with_pass(
+        hops: usize,
+        reply_hops: usize,
+        contents: usize,
+    ) -> Result<OnionMessage, Unbuilt> {
+        let pass = Pass::from_bytes([7; 32]);
+        let path = |node| Keys::random().path_with(&pass, node).unwrap();
+        build_to(
+            |node| Destination::BlindedPath(path(node)),
+            hops,
+            reply_hops,
+            contents,
+        )
+    }
+
+    fn build_to(
+        destination: impl FnOnce(PublicKey) -> Destination,
+        hops: usize,
+        reply_hops: usize,
+        contents: usize,
+    ) -> Result<OnionMessage, Unbuilt> {
         let client = Keys::random();
         let mut there = nodes(hops);
         let last = there.pop().unwrap();
@@ -179,7 +215,7 @@ mod tests {
             bytes: vec![0; contents],
         };
         client
-            .build(there, Destination::Node(last), parcel, reply_path)
+            .build(there, destination(last), parcel, reply_path)
             .map(|(_, message)| message)
     }
 
@@ -208,6 +244,19 @@ mod tests {
                 let fits = build(hops, reply_hops, room);
                 assert!(fits.is_ok_and(|message| is_big(&message)));
                 let too_much = build(hops, reply_hops, room + 1);
+                assert_eq!(too_much.err(), Some(Unbuilt::DoesNotFit));
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_with_a_pass_has_exactly_the_room_we_say() {
+        for hops in 1..=5 {
+            for reply_hops in 2..=7 {
+                let room = request_room_with_pass(hops, reply_hops);
+                let fits = build_with_pass(hops, reply_hops, room);
+                assert!(fits.is_ok_and(|message| is_big(&message)));
+                let too_much = build_with_pass(hops, reply_hops, room + 1);
                 assert_eq!(too_much.err(), Some(Unbuilt::DoesNotFit));
             }
         }

@@ -25,7 +25,7 @@ use crate::bucket::Rate;
 use crate::endpoint::Endpoint;
 use crate::error::OnionError;
 use crate::keys::Keys;
-use crate::mailroom::MailroomLimits;
+use crate::mailroom::{MailroomLimits, Wanted};
 use crate::net::{self, Tasks};
 use crate::peer_address::PeerAddress;
 use larder_protocol::NodeId;
@@ -47,9 +47,10 @@ pub struct ServiceConfig {
     pub connect_to: Vec<PeerAddress>,
     /// Peers that may be connected to us at once.
     pub max_inbound_peers: usize,
-    /// Requests that may wait per peer and size class, in messages of up to 33 KB.
+    /// Requests that may wait per peer, size class, and with a pass or without, in messages of up to
+    /// 33 KB.
     pub inbox_per_peer: usize,
-    /// Requests that may wait in all.
+    /// Requests that may wait in all, one half with a pass and the other half without.
     pub inbox_total: usize,
     /// Answers that may wait per peer.
     pub outbox_per_peer: usize,
@@ -61,8 +62,8 @@ pub struct ServiceConfig {
 }
 
 impl ServiceConfig {
-    /// The defaults: 256 peers, 64 messages each way per peer (and, inwards, size class) and 512 (17 MB) in all, no
-    /// pace, no listener, nobody to connect to.
+    /// The defaults: 256 peers, 64 messages each way per peer (inwards, of each class) and 512
+    /// (17 MB) in all, no pace, no listener, nobody to connect to.
     #[must_use]
     pub fn new(seed: impl Into<Zeroizing<[u8; 32]>>) -> Self {
         ServiceConfig {
@@ -82,7 +83,8 @@ impl ServiceConfig {
         MailroomLimits {
             inbound_peers: self.max_inbound_peers,
             inbox_per_peer: self.inbox_per_peer,
-            inbox_total: self.inbox_total,
+            inbox_with_pass: self.inbox_total / 2,
+            inbox_without_pass: self.inbox_total.div_ceil(2),
             outbox_per_peer: self.outbox_per_peer,
             outbox_total: self.outbox_total,
             pace: self.pace,
@@ -107,6 +109,11 @@ pub struct ServiceCounters {
     pub arrived: u64,
     /// Arrived and dropped for want of room, before any work was done on them.
     pub dropped: u64,
+    /// Of those that arrived, the ones that showed a pass.
+    pub with_pass: u64,
+    /// Of those that were dropped, the ones that showed a pass. More of them come than can be
+    /// served, or somebody floods who has paid.
+    pub with_pass_dropped: u64,
     /// Peeled and found to be no request: garbage, not for us, no reply path or one too long.
     pub rejected: u64,
     /// Requests handed to the intake.
@@ -156,6 +163,7 @@ impl Service {
         let intake = Intake {
             endpoint: Arc::clone(&endpoint),
             tally: Arc::clone(&tally),
+            wanted: Wanted::All,
         };
         let service = Service {
             endpoint,
@@ -216,6 +224,8 @@ impl Service {
         ServiceCounters {
             arrived: mail.arrived,
             dropped: mail.dropped,
+            with_pass: mail.with_pass,
+            with_pass_dropped: mail.with_pass_dropped,
             rejected: self.tally.rejected.get(),
             received: self.tally.received.get(),
             answered: self.tally.answered.get(),

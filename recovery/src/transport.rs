@@ -84,9 +84,8 @@ impl OnionTransport {
 #[must_use]
 pub fn destination(address: &Address) -> Destination {
     Destination {
-        node_id: address.node_id(),
         introductions: address.introductions().to_vec(),
-        pass: None,
+        ..Destination::new(address.node_id())
     }
 }
 

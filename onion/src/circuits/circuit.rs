@@ -47,4 +47,8 @@ impl Circuit {
     pub(super) fn request_room(&self) -> usize {
         parcel::request_room(self.there.len() + 1, self.back.len() + 1)
     }
+
+    pub(super) fn request_room_with_pass(&self) -> usize {
+        parcel::request_room_with_pass(self.there.len() + 1, self.back.len() + 1)
+    }
 }

@@ -1,14 +1,18 @@
+use std::sync::mpsc;
+use std::time::Duration;
+
 use lightning::onion_message::messenger::Destination;
 
 use super::*;
 use crate::keys::Keys;
 use crate::parcel::{BIG_HOP_DATA, Parcel, SMALL_HOP_DATA};
-use larder_protocol::REQUEST_TLV;
+use larder_protocol::{Pass, REQUEST_TLV};
 
 const LIMITS: MailroomLimits = MailroomLimits {
     inbound_peers: 2,
     inbox_per_peer: 3,
-    inbox_total: 5,
+    inbox_with_pass: 5,
+    inbox_without_pass: 5,
     outbox_per_peer: 3,
     outbox_total: 5,
     pace: None,
@@ -19,13 +23,31 @@ fn peer() -> PublicKey {
 }
 
 fn message() -> OnionMessage {
+    message_to(Destination::Node(peer()))
+}
+
+fn message_with(pass: &Pass) -> OnionMessage {
+    let path = Keys::random().path_with(pass, peer()).unwrap();
+    message_to(Destination::BlindedPath(path))
+}
+
+fn message_to(destination: Destination) -> OnionMessage {
     let parcel = Parcel {
         tlv_type: REQUEST_TLV,
         bytes: Vec::new(),
     };
-    let keys = Keys::random();
-    let built = keys.build(Vec::new(), Destination::Node(peer()), parcel, None);
+    let built = Keys::random().build(Vec::new(), destination, parcel, None);
     built.unwrap().1
+}
+
+/// Knows these passes and no others.
+fn honour(mailroom: &Mailroom, passes: &[Pass]) {
+    let honoured = passes.iter().map(|pass| Keys::random().honour(pass));
+    mailroom.honour(honoured.collect::<Option<_>>().unwrap());
+}
+
+fn pass(byte: u8) -> Pass {
+    Pass::from_bytes([byte; 32])
 }
 
 fn connect(mailroom: &Mailroom, peer: PublicKey, inbound: bool) -> Result<(), ()> {
@@ -89,8 +111,11 @@ fn small_messages_of_a_peer_take_no_room_from_its_big_ones() {
     mailroom.handle_onion_message(relay, &of_size(BIG_HOP_DATA));
     assert_eq!(mailroom.count().dropped, 7);
     // And it has its own turn.
-    let first = [mailroom.next().unwrap(), mailroom.next().unwrap()];
-    let sizes = first.map(|message| message.onion_routing_packet.hop_data.len());
+    let first = [
+        mailroom.next(Wanted::All).unwrap(),
+        mailroom.next(Wanted::All).unwrap(),
+    ];
+    let sizes = first.map(|mail| mail.message.onion_routing_packet.hop_data.len());
     assert_eq!(sizes, [SMALL_HOP_DATA, BIG_HOP_DATA]);
     mailroom.peer_disconnected(relay);
     assert_eq!(mailroom.count().waiting, 0);
@@ -152,10 +177,125 @@ fn a_message_has_left_when_ldk_asks_for_the_next_one_or_its_peer_is_gone() {
 
 #[test]
 fn closing_wakes_whoever_waits_for_a_message() {
-    let mailroom = Mailroom::new(LIMITS);
+    let mailroom = &Mailroom::new(LIMITS);
     std::thread::scope(|scope| {
-        let waits = scope.spawn(|| mailroom.next().is_none());
+        let waits = [Wanted::All, Wanted::WithPass, Wanted::WithoutPass]
+            .map(|wanted| scope.spawn(move || mailroom.next(wanted).is_none()));
         mailroom.close();
-        assert!(waits.join().unwrap());
+        assert!(waits.into_iter().all(|waits| waits.join().unwrap()));
+    });
+}
+
+/// A mailroom that knows pass 1, and two peers of it.
+fn with_a_pass() -> (Mailroom, [PublicKey; 2]) {
+    let mailroom = Mailroom::new(LIMITS);
+    honour(&mailroom, &[pass(1)]);
+    let peers = [peer(), peer()];
+    for peer in peers {
+        connect(&mailroom, peer, true).unwrap();
+    }
+    (mailroom, peers)
+}
+
+#[test]
+fn a_message_with_a_pass_is_taken_before_any_other() {
+    let (mailroom, [relay, other]) = with_a_pass();
+    mailroom.handle_onion_message(relay, &message());
+    mailroom.handle_onion_message(other, &message());
+    mailroom.handle_onion_message(relay, &message_with(&pass(1)));
+    mailroom.handle_onion_message(relay, &message_with(&pass(2)));
+    let taken = [(); 4].map(|()| mailroom.next(Wanted::All).unwrap().pass.is_some());
+    assert_eq!(taken, [true, false, false, false]);
+    assert_eq!(mailroom.count().with_pass, 1);
+}
+
+#[test]
+fn only_the_passes_named_last_are_known() {
+    let (mailroom, [relay, _]) = with_a_pass();
+    honour(&mailroom, &[pass(2), pass(3)]);
+    let known = [1, 2, 3].map(|byte| {
+        mailroom.handle_onion_message(relay, &message_with(&pass(byte)));
+        mailroom.next(Wanted::All).unwrap().pass.is_some()
+    });
+    assert_eq!(known, [false, true, true]);
+}
+
+#[test]
+fn no_flood_of_either_kind_takes_room_from_the_other() {
+    for flood_has_a_pass in [false, true] {
+        let (mailroom, peers) = with_a_pass();
+        let of_kind = |has_pass| match has_pass {
+            true => message_with(&pass(1)),
+            false => message(),
+        };
+        let flood = || {
+            for (peer, _) in peers.iter().cycle().zip(0..20) {
+                mailroom.handle_onion_message(*peer, &of_kind(flood_has_a_pass));
+            }
+        };
+        flood();
+        let before = mailroom.count();
+        assert_eq!((before.arrived, before.waiting), (20, 5));
+        for _ in 0..3 {
+            mailroom.handle_onion_message(peers[0], &of_kind(!flood_has_a_pass));
+        }
+        flood();
+        let count = mailroom.count();
+        assert_eq!((count.arrived, count.waiting), (43, 8));
+        // Whatever was dropped was of the flood, and counted as that.
+        assert_eq!(count.dropped, 35);
+        let with_pass = if flood_has_a_pass { (40, 35) } else { (3, 0) };
+        assert_eq!((count.with_pass, count.with_pass_dropped), with_pass);
+        let wanted = match flood_has_a_pass {
+            true => Wanted::WithoutPass,
+            false => Wanted::WithPass,
+        };
+        for _ in 0..3 {
+            let mail = mailroom.next(wanted).unwrap();
+            assert_eq!(mail.pass.is_some(), !flood_has_a_pass);
+        }
+        assert_eq!(mailroom.count().waiting, 5);
+    }
+}
+
+#[test]
+fn what_waited_with_a_pass_is_lost_with_its_peer_and_counted() {
+    let (mailroom, [relay, _]) = with_a_pass();
+    mailroom.handle_onion_message(relay, &message_with(&pass(1)));
+    mailroom.handle_onion_message(relay, &message());
+    mailroom.peer_disconnected(relay);
+    let count = mailroom.count();
+    assert_eq!(
+        (count.waiting, count.dropped, count.with_pass_dropped),
+        (0, 2, 1)
+    );
+}
+
+#[test]
+fn whoever_waits_is_woken_for_what_it_waits_for() {
+    let (mailroom, [relay, _]) = with_a_pass();
+    let with_pass = (Wanted::WithPass, message_with(&pass(1)));
+    let without = (Wanted::WithoutPass, message());
+    let (took, taken) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for wanted in [Wanted::WithPass, Wanted::WithoutPass] {
+            let (mailroom, took) = (&mailroom, took.clone());
+            scope.spawn(move || {
+                while mailroom.next(wanted).is_some() {
+                    took.send(wanted).unwrap();
+                }
+            });
+        }
+        // One at a time: a wake-up of the wrong thread is not made up for by the next message.
+        let in_turn = [&with_pass, &with_pass, &without, &without];
+        for (wanted, message) in in_turn.into_iter().cycle().take(200) {
+            mailroom.handle_onion_message(relay, message);
+            let taken_by = taken.recv_timeout(Duration::from_secs(20));
+            if taken_by != Ok(*wanted) {
+                mailroom.close();
+            }
+            assert_eq!(taken_by, Ok(*wanted));
+        }
+        mailroom.close();
     });
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use larder_protocol::{REPLY_TLV, REQUEST_TLV};
+use larder_protocol::{Pass, REPLY_TLV, REQUEST_TLV};
 use lightning::blinded_path::message::BlindedMessagePath;
 use lightning::onion_message::messenger::Destination;
 
@@ -11,6 +11,7 @@ use crate::endpoint::Endpoint;
 use crate::error::Undelivered;
 use crate::fair::Refused;
 use crate::keys::{Peeled, Unbuilt};
+use crate::mailroom::Wanted;
 use crate::parcel::{self, Parcel, Size};
 
 /// Hops of a reply path we are willing to pay for. Every hop costs 0.3 ms, and a packet has
@@ -22,20 +23,50 @@ pub const MAX_REPLY_HOPS: usize = 8;
 pub struct Intake {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) tally: Arc<Tally>,
+    pub(super) wanted: Wanted,
 }
 
 impl Intake {
+    /// Knows requests that come with one of these passes from now on, wherever they are taken from,
+    /// and no longer those of others. What waits already is served as what it was when it arrived.
+    pub fn honour(&self, passes: &[Pass]) {
+        let honoured = passes.iter();
+        let honoured = honoured.filter_map(|pass| self.endpoint.keys.honour(pass));
+        self.endpoint.mailroom.honour(honoured.collect());
+    }
+
+    /// The same, of requests with a pass only.
+    #[must_use]
+    pub fn with_pass(&self) -> Intake {
+        self.narrowed(Wanted::WithPass)
+    }
+
+    /// The same, of requests without a pass only.
+    #[must_use]
+    pub fn without_pass(&self) -> Intake {
+        self.narrowed(Wanted::WithoutPass)
+    }
+
+    fn narrowed(&self, wanted: Wanted) -> Intake {
+        Intake {
+            wanted,
+            ..self.clone()
+        }
+    }
+
     /// Waits for the next request and peels it on the calling thread, which must not be
-    /// one that runs async tasks. `None` once the service is shut down.
+    /// one that runs async tasks. Those with a pass come first. `None` once the service is shut
+    /// down.
     ///
     /// While nobody calls this, requests wait in bounded inboxes and the rest is dropped
     /// unseen: under overload shedding costs a look at the queue.
     #[must_use]
     pub fn recv(&self) -> Option<Incoming> {
         loop {
-            let message = self.endpoint.mailroom.next()?;
-            let big = Size::of(&message) == Size::Big;
-            match self.endpoint.keys.peel(&message).and_then(request) {
+            let mail = self.endpoint.mailroom.next(self.wanted)?;
+            let big = Size::of(&mail.message) == Size::Big;
+            let peeled = self.endpoint.keys.peel(&mail.message, mail.pass.as_ref());
+            match peeled.and_then(|peeled| request(peeled, mail.pass.is_some())) {
                 Some((contents, reply_path)) => {
                     self.tally.received.add();
                     return Some(Incoming {
@@ -54,10 +85,11 @@ impl Intake {
     }
 }
 
-/// A request is of the right type, came to our node id and not along a path of ours (we make
-/// none), and says where its answer goes.
-fn request(peeled: Peeled) -> Option<(Vec<u8>, BlindedMessagePath)> {
-    if peeled.parcel.tlv_type != REQUEST_TLV || peeled.context.is_some() {
+/// A request is of the right type, came along the path of the pass that it showed, or to our node id if
+/// it showed none, and says where its answer goes.
+fn request(peeled: Peeled, with_pass: bool) -> Option<(Vec<u8>, BlindedMessagePath)> {
+    let context = with_pass.then(Vec::new);
+    if peeled.parcel.tlv_type != REQUEST_TLV || peeled.context != context {
         return None;
     }
     let reply_path = peeled.reply_path?;

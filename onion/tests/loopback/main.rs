@@ -5,6 +5,8 @@ mod hostile;
 #[cfg(test)]
 mod losses;
 #[cfg(test)]
+mod passes;
+#[cfg(test)]
 mod round_trips;
 #[cfg(test)]
 mod support;

@@ -19,7 +19,7 @@ use lightning::ln::peer_handler::{
 };
 use lightning::onion_message::messenger::{Destination, OnionMessagePath, create_onion_message};
 use lightning::onion_message::packet::{OnionMessageContents, Packet};
-use lightning::sign::{KeysManager, ReceiveAuthKey};
+use lightning::sign::{EntropySource, KeysManager, ReceiveAuthKey};
 use lightning::types::features::{InitFeatures, NodeFeatures};
 use lightning::util::logger::{Logger, Record};
 use lightning::util::ser::{Writeable, Writer};
@@ -37,6 +37,24 @@ type Peers = PeerManager<
     Arc<KeysManager>,
     IgnoringMessageHandler,
 >;
+
+/// What a blinded path of one hop is made of.
+#[derive(Clone)]
+pub struct OneHop {
+    /// The secret behind its path key.
+    pub secret: [u8; 32],
+    /// What authenticates the data of its hop.
+    pub auth_key: [u8; 32],
+    /// What whoever opens a message gets with it.
+    pub context: Vec<u8>,
+}
+
+/// LDK asks for randomness where a path takes its secret.
+impl EntropySource for OneHop {
+    fn get_secure_random_bytes(&self) -> [u8; 32] {
+        self.secret
+    }
+}
 
 /// What comes next whenever the socket has room.
 type Source = Box<dyn FnMut() -> Option<OnionMessage> + Send>;
@@ -156,6 +174,15 @@ impl Attacker {
         }
     }
 
+    /// The same behind the path key of this path.
+    #[must_use]
+    pub fn garbage_behind(&self, path: &OneHop) -> OnionMessage {
+        OnionMessage {
+            blinding_point: self.blinded(path, self.victim).blinding_point(),
+            ..self.garbage()
+        }
+    }
+
     /// A well-formed request to the victim with these contents, and a path for its answer.
     #[must_use]
     pub fn request(&self, contents: Vec<u8>) -> OnionMessage {
@@ -203,6 +230,24 @@ impl Attacker {
         let path = self.path(&[], to.point());
         let destination = Destination::BlindedPath(path);
         self.build(relays, destination, Contents::any(tlv_type), None)
+    }
+
+    /// A message of the big class and of any type to `to` along such a path, with a reply path of two nodes.
+    #[must_use]
+    pub fn along(&self, path: &OneHop, to: NodeId, tlv_type: u64) -> OnionMessage {
+        let destination = Destination::BlindedPath(self.blinded(path, to));
+        let reply_path = self.path(&[to], self.node_id());
+        self.build(&[], destination, Contents::any(tlv_type), Some(reply_path))
+    }
+
+    fn blinded(&self, path: &OneHop, to: NodeId) -> BlindedMessagePath {
+        BlindedMessagePath::one_hop(
+            to.point(),
+            ReceiveAuthKey(path.auth_key),
+            MessageContext::Custom(path.context.clone()),
+            path,
+            &self.secp,
+        )
     }
 
     fn node_id(&self) -> PublicKey {
