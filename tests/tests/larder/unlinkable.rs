@@ -24,7 +24,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use larder_credentials::Request as Core;
-use larder_protocol::{Call, Key, Payment, Request, envelope};
+use larder_protocol::{Call, Key, Pass, Payment, Request, envelope};
 use larder_recovery::transport::Exchange;
 use larder_recovery::{
     Looked, Means, MemoryJournal, OnionTransport, Provider, Purse, Removed, RootKey, Transport,
@@ -52,9 +52,9 @@ struct Recording {
 }
 
 impl Transport for Recording {
-    fn exchange(&self, contents: Vec<u8>) -> Exchange<'_> {
+    fn exchange(&self, contents: Vec<u8>, pass: Option<Pass>) -> Exchange<'_> {
         self.sent.lock().expect("no panic").push(contents.clone());
-        self.way.exchange(contents)
+        self.way.exchange(contents, pass)
     }
 }
 
