@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use larder_node::clock::SystemClock;
 use larder_node::{Breakglass, Desk, Identity};
-use larder_protocol::Address;
+use larder_protocol::{Address, Pass};
 use larder_recovery::log::OneProvider;
 use larder_recovery::log::map::{Commit, Expect, Map, Write};
 use larder_recovery::transport::Exchange;
@@ -191,7 +191,7 @@ impl Wallet {
 }
 
 impl Transport for Far {
-    fn exchange(&self, contents: Vec<u8>) -> Exchange<'_> {
+    fn exchange(&self, contents: Vec<u8>, _: Option<Pass>) -> Exchange<'_> {
         Box::pin(async move {
             // The semaphore is never closed.
             let _place = self.places.acquire().await;

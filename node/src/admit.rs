@@ -11,7 +11,7 @@ use larder_store::StoreError;
 
 use crate::desk::Desk;
 use crate::replay;
-use crate::step::{Again, Caller, Step, Unverified};
+use crate::step::{Again, Caller, Returned, Step, Unverified};
 use crate::tariff::PriceList;
 use crate::terms::refusal;
 
@@ -131,7 +131,7 @@ impl Desk {
         }
         self.tally.replayed.one();
         match replay::answer(&*self.engine, &caller.terms, again, self.clock.now()) {
-            Ok((outcome, stored)) => caller.answer(outcome, stored, Some(row)),
+            Ok((outcome, stored)) => caller.answer(outcome, stored, Some(Returned::Again(row))),
             Err(error) => caller.refuse(self.broken(&error)),
         }
     }

@@ -4,14 +4,15 @@
 //!
 //! | file | step |
 //! | --- | --- |
-//! | [`node`] | start, threads, graceful shutdown |
+//! | [`node`] | start, graceful shutdown |
+//! | `crew` | the threads |
 //! | `pipeline` | which thread takes which step; shed what is too much |
 //! | [`desk`] | the steps: `admit` (parse, check, cheapest first), `perform` (proof, operation, commit, answer) |
 //! | `insert`, `delete`, `lookup`, `breakglass`, `exchange`, `quote` | one operation each |
 //! | `replay` | what a retry is told |
 //!
 //! and around it `folder` (the data folder), `seen` (numbers for the operator), [`config`] (TOML, environment, flags), [`identity`] (the seed and the keys made
-//! from it), `epochs`, `succession` and `terms` (when an epoch ends, which follows, what holds in one), `allowance`
+//! from it), `epochs`, `succession` and `terms` (when an epoch ends, which follows, what holds in one), `passes` (who is served first), `allowance`
 //! (what may be asked for nothing), `sweep` (opened cells are removed), [`offer`] and `tariff`
 //! (prices), [`till`] (where tokens are bought) and [`daemon`] (the program `larderd`).
 //!
@@ -37,6 +38,7 @@ pub mod till;
 mod admit;
 mod allowance;
 mod breakglass;
+mod crew;
 mod delete;
 mod epochs;
 mod error;
@@ -47,6 +49,7 @@ mod fullness;
 mod gate;
 mod insert;
 mod lookup;
+mod passes;
 mod perform;
 mod pipeline;
 mod quote;

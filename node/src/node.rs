@@ -1,25 +1,20 @@
 //! A running storage node: start, threads, graceful shutdown.
 //!
-//! | threads | what they do |
-//! | --- | --- |
-//! | the async runtime's | sockets and timers, nothing else |
-//! | `larder-serve-n`, one per core | peel a request, refuse what is cheap to refuse, hand on the rest |
-//! | `larder-verify-n`, one per core, where clients pay | check proofs, judge, issue |
-//! | `larder-commit`, one | group commit |
-//! | `larder-answer-n`, one per core | sign and send the answers of what was committed |
+//! The async runtime's threads look after sockets and timers and do nothing else; requests are the
+//! work of a [crew](crate::crew) of others.
 
+use std::sync::Arc;
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use larder_onion::{PeerAddress, Service, ServiceConfig};
+use larder_onion::{Intake, PeerAddress, Service, ServiceConfig};
 use larder_protocol::{Address, NodeId};
 use larder_store::{Committer, Limits, Usage};
 use tokio::sync::watch;
 
 use crate::clock::SystemClock;
 use crate::config::{Payment, TillKind};
+use crate::crew::{Crew, join};
 use crate::desk::{Desk, Sale};
 use crate::epochs::keep_epochs;
 use crate::folder::open_folder;
@@ -27,6 +22,7 @@ use crate::identity::Identity;
 use crate::pipeline::Pipeline;
 use crate::seen::Seen;
 use crate::sweep::keep_sweeping;
+use crate::terms::Terms;
 use crate::till::{Giveaway, Till, Vouchers};
 use crate::{Config, NodeError};
 
@@ -40,9 +36,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub struct Node {
     pipeline: Arc<Pipeline>,
     service: Service,
-    serving: Vec<JoinHandle<()>>,
-    verifying: Vec<JoinHandle<()>>,
-    answering: Vec<JoinHandle<()>>,
+    crew: Crew,
     address: Address,
 }
 
@@ -88,42 +82,12 @@ impl Node {
         let (committed, outcomes) = channel();
         let (verifiers, room) = (config.workers, config.writes_in_flight);
         let pipeline = Arc::new(Pipeline::new(desk, committer, committed, verifiers, room));
-        let outcomes = Arc::new(Mutex::new(outcomes));
-        let (mut serving, mut verifying, mut answering) = (Vec::new(), Vec::new(), Vec::new());
-        for number in 0..config.workers {
-            let (served_by, intake) = (pipeline.clone(), intake.clone());
-            serving.push(spawn(format!("larder-serve-{number}"), move || {
-                while let Some(incoming) = intake.recv() {
-                    served_by.serve(incoming);
-                }
-            })?);
-            if paid {
-                let (verified_by, unverified) = (pipeline.clone(), pipeline.unverified.clone());
-                verifying.push(spawn(format!("larder-verify-{number}"), move || {
-                    while let Some(batch) = unverified.take() {
-                        verified_by.verify(batch);
-                    }
-                })?);
-            }
-            // The channel ends with the pipeline, so these threads must not keep it alive.
-            let (pipeline, outcomes) = (Arc::downgrade(&pipeline), outcomes.clone());
-            answering.push(spawn(format!("larder-answer-{number}"), move || {
-                loop {
-                    let next = outcomes
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .recv();
-                    let (Ok(committed), Some(pipeline)) = (next, pipeline.upgrade()) else {
-                        return;
-                    };
-                    pipeline.conclude(committed);
-                }
-            })?);
-        }
+        let crew = Crew::hire(config.workers, paid, &pipeline, &intake, outcomes)?;
         // These end with the desk.
         tokio::spawn(keep_sweeping(Arc::downgrade(&pipeline.desk)));
         if paid {
             tokio::spawn(keep_epochs(Arc::downgrade(&pipeline.desk)));
+            tokio::spawn(keep_passes(pipeline.desk.watch_terms(), intake));
         }
         // Ends with the service.
         tokio::spawn(log_connections(
@@ -133,9 +97,7 @@ impl Node {
         Ok(Node {
             pipeline,
             service,
-            serving,
-            verifying,
-            answering,
+            crew,
             address,
         })
     }
@@ -217,7 +179,12 @@ impl Node {
     pub async fn shutdown(self) -> Stopped {
         // What comes in from now on is left to the client's retry.
         self.service.stop_intake();
-        join(self.serving).await;
+        let Crew {
+            serving,
+            verifying,
+            answering,
+        } = self.crew;
+        join(serving).await;
         let gate = self.pipeline.gate.clone();
         let finished = tokio::task::spawn_blocking(move || gate.close(SHUTDOWN)).await;
         if !matches!(finished, Ok(true)) {
@@ -226,7 +193,7 @@ impl Node {
             );
         }
         self.pipeline.unverified.close();
-        join(self.verifying).await;
+        join(verifying).await;
         // Whoever takes no answers for so long loses them, and asks again.
         self.service.drain(DRAIN).await;
         let stopped = Stopped {
@@ -235,7 +202,7 @@ impl Node {
         };
         self.service.shutdown().await;
         drop(self.pipeline);
-        join(self.answering).await;
+        join(answering).await;
         stopped
     }
 }
@@ -251,14 +218,13 @@ pub(crate) fn sale(config: &Config, identity: &Identity) -> Option<Sale> {
     Some(Sale { offer, till })
 }
 
-/// Waits for threads that have been told to end.
-async fn join(threads: Vec<JoinHandle<()>>) {
-    let all_well = move || {
-        let ended: Vec<_> = threads.into_iter().map(JoinHandle::join).collect();
-        ended.iter().all(Result::is_ok)
-    };
-    if !matches!(tokio::task::spawn_blocking(all_well).await, Ok(true)) {
-        tracing::error!("a thread of the node has panicked: please report it");
+/// Honours the passes of each epoch; ends with the desk.
+async fn keep_passes(mut terms: watch::Receiver<Arc<Terms>>, intake: Intake) {
+    loop {
+        intake.honour(terms.borrow_and_update().honoured());
+        if terms.changed().await.is_err() {
+            return;
+        }
     }
 }
 
@@ -278,11 +244,4 @@ async fn log_connections(mut connected: watch::Receiver<usize>, of: usize) {
             return;
         }
     }
-}
-
-fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, NodeError> {
-    std::thread::Builder::new()
-        .name(name)
-        .spawn(run)
-        .map_err(NodeError::Thread)
 }

@@ -8,7 +8,7 @@ use larder_store::{Change, Effect, Outcome, StoreError};
 
 use crate::admit::wire;
 use crate::desk::Desk;
-use crate::step::{Caller, Judged, Paid, Pending, Step, Unverified};
+use crate::step::{Caller, Judged, Paid, Pending, Returned, Step, Unverified};
 use crate::{breakglass, delete, exchange, insert, lookup};
 
 impl Desk {
@@ -148,7 +148,8 @@ impl Desk {
                 if matches!(done, Outcome::Inserted | Outcome::Removed) {
                     self.fullness.forget();
                 }
-                return caller.answer(verdict.outcome, verdict.stored, replacement);
+                let returned = replacement.map(Returned::First);
+                return caller.answer(verdict.outcome, verdict.stored, returned);
             }
             Ok(Outcome::Declined(declined)) => match *declined {
                 Declined::Seen(replacement) => {

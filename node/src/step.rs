@@ -54,19 +54,24 @@ impl Caller {
         &self,
         outcome: Result<Done, Refusal>,
         stored: Option<BlobHash>,
-        replacement: Option<Vec<u8>>,
+        returned: Option<Returned>,
     ) -> Step {
         let (subject, class) = (&self.subject, self.class);
-        Step::Answer(
-            self.terms
-                .reply(subject, outcome, stored, replacement, class),
-        )
+        Step::Answer(self.terms.reply(subject, outcome, stored, returned, class))
     }
 
     /// Nothing was done, nothing was paid.
     pub(crate) fn refuse(&self, refusal: Refusal) -> Step {
         self.answer(Err(refusal), None, None)
     }
+}
+
+/// What a payment turned into: the bytes of the credentials' reply.
+pub(crate) enum Returned {
+    /// Now.
+    First(Vec<u8>),
+    /// When it was first made; this answers a retry of it.
+    Again(Vec<u8>),
 }
 
 /// A request whose proofs have yet to be checked.

@@ -8,7 +8,7 @@ use larder_credentials::ledger::{Floor, Teller};
 use larder_credentials::{Epoch, Issuer, IssuerKey, Service};
 use larder_protocol::record::Tariff;
 use larder_protocol::{
-    BlobHash, Done, Receipt, ReceiptKey, Record, RecordHash, Refusal, Reply, ServerKey,
+    BlobHash, Done, Op, Pass, Receipt, ReceiptKey, Record, RecordHash, Refusal, Reply, ServerKey,
     SignedRecord, SizeClass, Subject, envelope, issuer_commitment,
 };
 use larder_store::Epochs;
@@ -17,6 +17,8 @@ use secp256k1::Keypair;
 use crate::NodeError;
 use crate::identity::Identity;
 use crate::offer::Offer;
+use crate::passes::Passes;
+use crate::step::Returned;
 use crate::tariff::PriceList;
 
 /// The terms of one epoch.
@@ -33,6 +35,8 @@ pub(crate) struct Terms {
     pub(crate) breakglass_seconds: u32,
     pub(crate) signed_record: SignedRecord,
     record_hash: RecordHash,
+    /// Those around the epoch; an unpaid node has none.
+    passes: Option<Passes>,
     /// Who takes payment; nobody on an unpaid node.
     pub(crate) teller: Option<Teller<PriceList>>,
 }
@@ -52,6 +56,7 @@ impl Terms {
             breakglass_seconds,
             record_hash: record.hash(),
             signed_record: record.sign(&server),
+            passes: None,
             teller: None,
         };
         server.non_secure_erase();
@@ -69,7 +74,10 @@ impl Terms {
         let record = (signed_record.verified(&own.server_key)).ok_or(NodeError::ForeignStore)?;
         let issuer = issuer(identity, record.service(), epochs.floor);
         let published = record.credentials().and_then(Result::ok);
-        let (true, Some(tariff)) = (published.as_ref() == Some(issuer.record()), &record.tariff)
+        let passes = Passes::around(identity, record.epoch);
+        let Some(tariff) = (record.tariff.as_ref())
+            .filter(|_| published.as_ref() == Some(issuer.record()))
+            .filter(|tariff| tariff.passes == passes.commitments())
         else {
             return Err(NodeError::ForeignStore);
         };
@@ -82,6 +90,7 @@ impl Terms {
             since: Some(epochs.since),
             breakglass_seconds: tariff.breakglass_seconds,
             record_hash: record.hash(),
+            passes: Some(passes),
             teller: Some(Teller::new(issuer, PriceList::new(tariff.clone()))),
             signed_record,
         })
@@ -143,17 +152,27 @@ impl Terms {
 
     /// The contents of an answer: with a receipt if the outcome is about a key, in the size
     /// class of the request and never a larger one. `stored` is the hash of the blob that an
-    /// insert or a delete was about, or of the cell of a put, `replacement` what the request's payment turned into.
+    /// insert or a delete was about, or of the cell of a put, `returned` what the request's payment turned into.
+    ///
+    /// The first answer to what has a price comes with passes. No later one does: or one payment would be good
+    /// for those of all epochs in which it is remembered.
     pub(crate) fn reply(
         &self,
         subject: &Subject,
         outcome: Result<Done, Refusal>,
         stored: Option<BlobHash>,
-        replacement: Option<Vec<u8>>,
+        returned: Option<Returned>,
         class: SizeClass,
     ) -> Vec<u8> {
         let mut reply = Reply::bare(outcome);
-        reply.replacement = replacement;
+        reply.replacement = returned.map(|returned| match returned {
+            // There is room: a payment makes every request a big one.
+            Returned::First(row) if self.has_price(subject.op) => {
+                reply.extension.passes = self.passes.as_ref().map(Passes::handed_out);
+                row
+            }
+            Returned::First(row) | Returned::Again(row) => row,
+        });
         reply.receipt = Reply::finding(subject, &reply.outcome, stored).map(|finding| {
             Receipt::sign(
                 &self.receipt_keypair,
@@ -164,6 +183,16 @@ impl Terms {
         });
         envelope::wrap(&reply.encode(), class)
             .unwrap_or_else(|| refusal(Refusal::WrongSizeClass, class))
+    }
+
+    fn has_price(&self, op: Op) -> bool {
+        let teller = self.teller.as_ref();
+        teller.is_some_and(|teller| teller.tariff().price(op) > 0)
+    }
+
+    /// What the messages of those who pay are known by.
+    pub(crate) fn honoured(&self) -> &[Pass] {
+        self.passes.as_ref().map_or(&[], Passes::honoured)
     }
 }
 
@@ -193,15 +222,15 @@ pub(crate) fn record_for(
     let promised = previous.map_or_else(Vec::new, |epochs| refunds_of(epochs, &unpaid.server_key));
     let service = unpaid.service();
     let issuer = issuer(identity, service, floor);
-    let epochs = epochs_from(floor.current.0);
-    let next = IssuerKey::derive(&identity.issuer_secret(), &service, Epoch(epochs[1]));
+    let next = Epoch(floor.current.0.saturating_add(1));
+    let next = IssuerKey::derive(&identity.issuer_secret(), &service, next);
     let record = Record {
         epoch: floor.current.0,
         epoch_seconds: offer.epoch_seconds,
         tariff: Some(Tariff {
             issuers: issuer.record().live().map(|live| live.encode()).collect(),
             next_issuer: issuer_commitment(&next.parameters().encode()),
-            passes: epochs.map(|epoch| identity.pass(epoch).commitment()),
+            passes: Passes::around(identity, floor.current.0).commitments(),
             prices: offer.prices,
             refunds: offer.refunds_after(&promised),
             denominations: offer.denominations.clone(),
@@ -213,11 +242,6 @@ pub(crate) fn record_for(
     let signed = record.sign(&server);
     server.non_secure_erase();
     signed
-}
-
-/// An epoch and the next one.
-fn epochs_from(epoch: u32) -> [u32; 2] {
-    [epoch, epoch.saturating_add(1)]
 }
 
 /// The refunds that were published for an epoch. One of which that cannot be said any more has

@@ -1,8 +1,8 @@
 //! One request to a storage node and the answer to it, as bytes in envelopes.
 
 use larder_protocol::{
-    Call, Done, Nonce, Payment, Record, Refusal, Reply, Request, ServerKey, SignedRecord,
-    SizeClass, envelope,
+    Call, Done, Nonce, Pass, Record, Refusal, Reply, Request, ServerKey, SignedRecord, SizeClass,
+    envelope,
 };
 use rand::CryptoRng;
 use sha2::{Digest, Sha256};
@@ -33,36 +33,46 @@ pub(crate) async fn info(
     }
 }
 
-/// Sends a request and reads its answer.
+/// Sends a request that nothing is paid for and reads its answer. It never shows a pass, which would say that
+/// whoever asks has paid for something else.
 pub(crate) async fn exchange(
     request: &Request,
     transport: &dyn Transport,
     compact: bool,
 ) -> Result<Reply, RecoveryError> {
     let body = request.encode();
-    // The answer comes in the class of its request, and that of a look-up may be a blob. With a
-    // payment nothing is small.
+    // The answer comes in the class of its request, and that of a look-up may be a blob.
     let small = matches!(request.call, Call::Info | Call::Delete(_));
-    if compact && small && request.payment == Payment::None {
-        let reply = send(&body, SizeClass::Small, transport).await?;
+    if compact && small {
+        let reply = send(&body, SizeClass::Small, transport, None).await?;
         if reply.outcome != Err(Refusal::WrongSizeClass) {
             return Ok(reply);
         }
     }
-    send(&body, SizeClass::Big, transport).await
+    send(&body, SizeClass::Big, transport, None).await
+}
+
+/// Sends a request with a payment, which is never small, and reads its answer.
+pub(crate) async fn exchange_paid(
+    request: &Request,
+    transport: &dyn Transport,
+    pass: Option<Pass>,
+) -> Result<Reply, RecoveryError> {
+    send(&request.encode(), SizeClass::Big, transport, pass).await
 }
 
 async fn send(
     body: &[u8],
     class: SizeClass,
     transport: &dyn Transport,
+    pass: Option<Pass>,
 ) -> Result<Reply, RecoveryError> {
     #[expect(
         clippy::expect_used,
         reason = "every request fits its class, see `envelope`"
     )]
     let contents = envelope::wrap(body, class).expect("a request fits");
-    let answer = transport.exchange(contents).await?;
+    let answer = transport.exchange(contents, pass).await?;
     envelope::unwrap(&answer)
         .and_then(Reply::decode)
         .map_err(|_| RecoveryError::Misbehaved("its answer cannot be read"))

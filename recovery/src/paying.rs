@@ -3,7 +3,7 @@
 use futures_util::future::{FutureExt, select_all};
 use larder_protocol::{BlobHash, Call, Done, Nonce, Refusal, Reply};
 
-use crate::exchange::exchange;
+use crate::exchange::exchange_paid;
 use crate::provider::Outcome;
 use crate::purse::{Exchange, Lease, Next, Purse, Role, Verdict, is_stale};
 use crate::{Provider, RecoveryError};
@@ -132,9 +132,9 @@ impl Provider {
 
     /// The exchange of a request of the purse's.
     pub(crate) fn exchange(&self, lease: &mut Lease<'_>) -> Exchange {
-        lease.exchange(|request| {
+        lease.exchange(|request, pass| {
             let transport = self.transport.clone();
-            async move { exchange(&request, transport.as_ref(), false).await }
+            async move { exchange_paid(&request, transport.as_ref(), pass).await }
                 .boxed()
                 .shared()
         })

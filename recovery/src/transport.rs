@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use larder_onion::{Circuits, Destination};
-use larder_protocol::Address;
+use larder_protocol::{Address, Pass};
 
 /// A future that may move between threads; `Transport` is used as a trait object.
 pub type Exchange<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, Unreachable>> + Send + 'a>>;
@@ -16,7 +16,10 @@ pub type Exchange<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, Unreachable>
 pub trait Transport: Send + Sync {
     /// Sends the contents of one envelope, as often as it takes and always the same bytes, and
     /// returns the contents that came back.
-    fn exchange(&self, contents: Vec<u8>) -> Exchange<'_>;
+    ///
+    /// `pass`: one of the provider's, to be shown when the way is crowded. A way that knows no passes
+    /// ignores it.
+    fn exchange(&self, contents: Vec<u8>, pass: Option<Pass>) -> Exchange<'_>;
 }
 
 /// No answer came. Whether the request took effect is not known.
@@ -87,9 +90,13 @@ pub fn destination(address: &Address) -> Destination {
 }
 
 impl Transport for OnionTransport {
-    fn exchange(&self, contents: Vec<u8>) -> Exchange<'_> {
+    fn exchange(&self, contents: Vec<u8>, pass: Option<Pass>) -> Exchange<'_> {
+        let destination = Destination {
+            pass,
+            ..self.destination.clone()
+        };
         Box::pin(async move {
-            match self.circuits.request(&self.destination, &contents).await {
+            match self.circuits.request(&destination, &contents).await {
                 Ok(reply) => {
                     self.requests.fetch_add(1, Ordering::Relaxed);
                     self.attempts

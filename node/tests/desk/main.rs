@@ -9,6 +9,7 @@
 
 mod cells;
 mod epochs;
+mod passes;
 mod paying;
 mod races;
 mod scene;

@@ -26,7 +26,8 @@ pub(crate) enum Verdict {
 impl Purse {
     /// Judges the answer to a request and writes down what became of its inputs.
     ///
-    /// `heard`: whoever made the call is waiting for this answer.
+    /// `heard`: whoever made the call is waiting for this answer. When it cannot be written down, the request
+    /// stays in flight: sent again it is answered again.
     pub(crate) fn settle(
         &self,
         lease: &Lease<'_>,
@@ -34,6 +35,7 @@ impl Purse {
         heard: bool,
     ) -> Result<Verdict, RecoveryError> {
         let mut inner = self.lock();
+        inner.learn_passes(reply)?;
         if inner.is_renewed(lease) {
             return Ok(Verdict::Renewed);
         }

@@ -9,6 +9,7 @@ use super::cells::Cells;
 use super::event::{Event, Inputs};
 use super::held::{Held, Mark};
 use super::orders::{Order, bit};
+use super::passes::Passes;
 use super::sent::{Asked, Sent};
 use super::terms::Terms;
 
@@ -25,6 +26,8 @@ pub(crate) struct Book {
     /// By epoch; the newest is the one that holds.
     pub(crate) terms: BTreeMap<u32, Terms>,
     pub(crate) seen: BTreeMap<u32, u64>,
+    /// Those that may be shown now, or in the next epoch.
+    pub(super) passes: Option<Passes>,
     pub(crate) next_request: u64,
     pub(crate) next_claim: u64,
     /// Tokens lost to epochs that ended before they were moved.
@@ -44,6 +47,7 @@ impl Book {
             orders: BTreeMap::new(),
             terms: BTreeMap::new(),
             seen: BTreeMap::new(),
+            passes: None,
             next_request: 0,
             next_claim: 0,
             expired: 0,
@@ -89,6 +93,7 @@ impl Book {
             | Event::Held(_)
             | Event::Shown { .. }
             | Event::Breakglass(_)
+            | Event::Passes(_)
             | Event::Collected { .. } => true,
         }
     }
@@ -205,6 +210,7 @@ impl Book {
                     held.mark = self.cells.mark(&held.serial);
                 }
             }
+            Event::Passes(passes) => self.passes = Some(passes),
         }
         Some(())
     }
@@ -281,9 +287,10 @@ impl Book {
 
     /// Lets go of what belongs to epochs that have ended.
     fn expire(&mut self) {
-        let Some(oldest) = self.now().map(Terms::oldest) else {
+        let Some((epoch, oldest)) = self.now().map(|now| (now.record.epoch, now.oldest())) else {
             return;
         };
+        self.passes = self.passes.filter(|passes| passes.of(epoch).is_some());
         self.terms.retain(|epoch, _| *epoch >= oldest.0);
         self.seen.retain(|epoch, _| *epoch >= oldest.0);
         self.kept.retain(|_, asked| asked.epoch >= oldest);

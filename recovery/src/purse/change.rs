@@ -16,7 +16,7 @@
 use larder_credentials::{Epoch, Reference};
 use larder_protocol::BlobHash;
 
-use super::event::Fields;
+use super::fields::Fields;
 use super::held::Mark;
 use crate::breakglass::Page;
 
@@ -159,7 +159,7 @@ impl Change {
                 sequence: fields.u64()?,
                 anchor: fields.u64()?,
                 page: fields.u64()?,
-                epoch: Epoch(u32::from_be_bytes(fields.array()?)),
+                epoch: Epoch(fields.u32()?),
                 tokens: fields.u64()?,
             }),
             2 => Change::Paged(match fields.rest() {
@@ -169,7 +169,7 @@ impl Change {
             3 => Change::Restored,
             4 => Change::Written(Written {
                 sequence: fields.u64()?,
-                epoch: Epoch(u32::from_be_bytes(fields.array()?)),
+                epoch: Epoch(fields.u32()?),
                 tokens: fields.u64()?,
                 page: fields.u64()?,
             }),

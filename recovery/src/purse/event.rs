@@ -21,18 +21,21 @@
 //! | 15 | `Closed` | first claim 8: given up, or refused for good |
 //! | 16 | `Shown` | digest of the refused call it was shown for 32, credential 108 |
 //! | 17 | `Breakglass` | a change of what a restore would find: see `change` |
+//! | 18 | `Passes` | epoch 4, passes of it and of the next one 2 × 32 |
 //!
 //! Inputs are `0 ‖ pair 216`, or `1 ‖ first claim 8 ‖ which 1` for a purchase. A request is the body of its
 //! envelope, with which a retry is the same bytes; what is needed to judge the answer is built
 //! again from the inputs.
 
-use larder_credentials::{CREDENTIAL_BYTES, Reference};
-use larder_protocol::{Quoted, Request, SignedRecord};
+use larder_credentials::Reference;
+use larder_protocol::{Pass, Quoted, Request, SignedRecord};
 use zeroize::Zeroizing;
 
 use super::change::Change;
+use super::fields::{Fields, put, put_ids};
 use super::held::Held;
 use super::journal::Entry;
+use super::passes::Passes;
 
 /// What a request consumes.
 #[derive(Debug, Clone)]
@@ -106,6 +109,7 @@ pub(crate) enum Event {
         held: Held,
     },
     Breakglass(Change),
+    Passes(Passes),
 }
 
 impl Event {
@@ -208,13 +212,17 @@ impl Event {
                 to.push(17);
                 change.encode(&mut to);
             }
+            Event::Passes(Passes { epoch, both }) => {
+                let [now, next] = both.each_ref().map(Pass::as_bytes);
+                put(&mut to, 18, &[&epoch.to_be_bytes(), now, next]);
+            }
         }
         to
     }
 
     /// Reads an entry; `None` when no purse of this version wrote it.
     pub(crate) fn decode(entry: &[u8]) -> Option<Self> {
-        let mut fields = Fields(entry);
+        let mut fields = Fields::new(entry);
         let event = match fields.u8()? {
             1 => Event::Owner(fields.array()?),
             2 => Event::Counters {
@@ -224,7 +232,7 @@ impl Event {
             },
             3 => Event::Terms(Box::new(SignedRecord::decode(fields.rest()).ok()?)),
             4 => Event::Seen {
-                epoch: u32::from_be_bytes(fields.array()?),
+                epoch: fields.u32()?,
                 at: fields.u64()?,
             },
             5 => Event::Held(fields.held()?),
@@ -288,67 +296,13 @@ impl Event {
                 held: fields.held()?,
             },
             17 => Event::Breakglass(Change::decode(&mut fields)?),
+            18 => Event::Passes(Passes {
+                epoch: fields.u32()?,
+                both: [fields.array()?, fields.array()?].map(Pass::from_bytes),
+            }),
             _ => return None,
         };
-        fields.0.is_empty().then_some(event)
-    }
-}
-
-fn put(to: &mut Vec<u8>, code: u8, fields: &[&[u8]]) {
-    to.push(code);
-    fields.iter().for_each(|field| to.extend_from_slice(field));
-}
-
-/// No more of them than [`Event::IDS`].
-fn put_ids(to: &mut Vec<u8>, ids: &[u64]) {
-    to.push(ids.len() as u8);
-    ids.iter()
-        .for_each(|id| to.extend_from_slice(&id.to_be_bytes()));
-}
-
-/// Takes fields off the front of an entry.
-pub(super) struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (field, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(*field)
-    }
-
-    pub(super) fn u8(&mut self) -> Option<u8> {
-        self.array().map(|[byte]: [u8; 1]| byte)
-    }
-
-    pub(super) fn u64(&mut self) -> Option<u64> {
-        self.array().map(u64::from_be_bytes)
-    }
-
-    pub(super) fn bool(&mut self) -> Option<bool> {
-        match self.u8()? {
-            0 => Some(false),
-            1 => Some(true),
-            _ => None,
-        }
-    }
-
-    pub(super) fn held(&mut self) -> Option<Held> {
-        Held::decode(&self.array::<CREDENTIAL_BYTES>()?).ok()
-    }
-
-    pub(super) fn pair(&mut self) -> Option<[Held; 2]> {
-        Some([self.held()?, self.held()?])
-    }
-
-    pub(super) fn list<T>(
-        &mut self,
-        mut item: impl FnMut(&mut Self) -> Option<T>,
-    ) -> Option<Vec<T>> {
-        (0..self.u8()?).map(|_| item(self)).collect()
-    }
-
-    pub(super) fn rest(&mut self) -> &'a [u8] {
-        std::mem::take(&mut self.0)
+        fields.is_empty().then_some(event)
     }
 }
 
@@ -361,8 +315,8 @@ mod tests {
     proptest! {
         #[test]
         fn bytes_are_an_event_in_one_form_only_or_none(
-            code in 0..19_u8,
-            rest in proptest::collection::vec(0..3_u8, 0..60),
+            code in 0..20_u8,
+            rest in proptest::collection::vec(0..3_u8, 0..80),
         ) {
             let entry = [&[code], &rest[..]].concat();
             if let Some(event) = Event::decode(&entry) {

@@ -24,8 +24,8 @@
 //! | file | concept |
 //! | --- | --- |
 //! | [`journal`], [`folder`] | where it is written down |
-//! | `event`, `book`, `snapshot` | what is written, the state that follows, and how to begin with it |
-//! | `terms`, `orders`, `sent` | of which: the terms, purchases under way, requests |
+//! | `event`, `fields`, `book`, `snapshot` | what is written, the state that follows, and how to begin with it |
+//! | `terms`, `orders`, `sent`, `passes` | of which: the terms, purchases and requests under way, the passes to show |
 //! | `choice` | which credentials pay |
 //! | `requests`, `build` | a paid request on its way out |
 //! | `lease` | who waits for its answer |
@@ -44,9 +44,11 @@ mod change;
 mod choice;
 mod epochs;
 mod event;
+mod fields;
 mod held;
 mod lease;
 mod orders;
+mod passes;
 mod redeem;
 mod requests;
 mod reserve;

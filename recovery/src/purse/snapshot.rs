@@ -10,6 +10,7 @@ impl Book {
         let mut events = vec![Event::Owner(self.owner)];
         let terms = self.terms.values();
         events.extend(terms.map(|terms| Event::Terms(Box::new(terms.signed.clone()))));
+        events.extend(self.passes.map(Event::Passes));
         let known = self.idle.iter().chain(self.in_flight());
         let changes = self.cells.snapshot(known);
         events.extend(changes.into_iter().map(Event::Breakglass));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use larder_protocol::Op;
+use larder_protocol::{Op, Pass};
 use larder_recovery::breakglass::{self, Extent, Restore, Wrote};
 use larder_recovery::transport::Exchange;
 use larder_recovery::{MemoryJournal, RecoveryError, Transport};
@@ -217,7 +217,7 @@ async fn walking_finds_every_token() {
 struct Counting(PaidShelf, Arc<Mutex<(usize, usize)>>);
 
 impl Transport for Counting {
-    fn exchange(&self, contents: Vec<u8>) -> Exchange<'_> {
+    fn exchange(&self, contents: Vec<u8>, pass: Option<Pass>) -> Exchange<'_> {
         let count = |change: isize| {
             let mut counts = self.1.lock().expect("no test panics in here");
             counts.0 = counts.0.saturating_add_signed(change);
@@ -225,7 +225,7 @@ impl Transport for Counting {
         };
         Box::pin(async move {
             count(1);
-            let answer = self.0.exchange(contents).await;
+            let answer = self.0.exchange(contents, pass).await;
             count(-1);
             answer
         })

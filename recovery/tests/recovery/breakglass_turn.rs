@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use larder_protocol::Op;
+use larder_protocol::{Op, Pass};
 use larder_recovery::breakglass::{Extent, Standing};
 use larder_recovery::transport::Exchange;
 use larder_recovery::{MemoryJournal, Provider, Transport};
@@ -29,7 +29,7 @@ struct Overtaken {
 }
 
 impl Transport for Overtaken {
-    fn exchange(&self, contents: Vec<u8>) -> Exchange<'_> {
+    fn exchange(&self, contents: Vec<u8>, pass: Option<Pass>) -> Exchange<'_> {
         Box::pin(async move {
             let is_cell = read(&contents).call.op() == Op::BreakglassPut;
             let take = || self.other.lock().expect("never poisoned").take();
@@ -39,7 +39,7 @@ impl Transport for Overtaken {
                 let now = START + u64::from(EPOCH_SECONDS);
                 stays(&other, &extent, now).await;
             }
-            self.shelf.exchange(contents).await
+            self.shelf.exchange(contents, pass).await
         })
     }
 }

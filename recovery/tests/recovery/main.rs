@@ -26,6 +26,7 @@ mod log_unfinished;
 mod loss;
 mod lss_rules;
 mod paid;
+mod passes;
 mod payments;
 mod purchases;
 mod quorum_changes;

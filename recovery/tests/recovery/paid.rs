@@ -11,8 +11,8 @@ use larder_credentials::ledger::{Reads as _, Storage as _, Tariff};
 use larder_credentials::{ClaimTag, Epoch, Issuer, IssuerKey, Ledger, MasterSecret, OpCode};
 use larder_protocol::record::{Prices, Tariff as PriceList};
 use larder_protocol::{
-    Address, BLOB_LEN, Blob, BlobHash, Cell, Key, NodeId, Op, Pass, Record, Refusal, Request,
-    Voucher, issuer_commitment,
+    Address, BLOB_LEN, Blob, BlobHash, Cell, Key, NodeId, Op, Pass, Payment, Record, Refusal,
+    Request, Voucher, issuer_commitment,
 };
 use larder_recovery::transport::Exchange;
 use larder_recovery::{
@@ -51,6 +51,8 @@ pub(crate) enum Trick {
     RefusesItsEpoch,
     /// It leaves the receipt out.
     NoReceipt,
+    /// One of the two passes that it hands out is not the one that its terms commit to.
+    BendsPass(usize),
 }
 
 /// The published prices, for the ledger.
@@ -99,7 +101,8 @@ struct State {
     /// Of 256 messages, how many are lost, doubled, or come again later.
     rough: u8,
     rng: StdRng,
-    log: Vec<Vec<u8>>,
+    /// What arrived, with the pass that it was shown.
+    log: Vec<(Vec<u8>, Option<Pass>)>,
     /// Operations that took effect: not answered again, not refused.
     performed: Vec<Op>,
 }
@@ -132,7 +135,7 @@ fn publish(record: &mut Record, issuer: &Issuer) {
 }
 
 /// The passes of an epoch and of the next one.
-fn passes(epoch: u32) -> [Pass; 2] {
+pub(crate) fn passes(epoch: u32) -> [Pass; 2] {
     [epoch, epoch + 1].map(|epoch| {
         let mut bytes = [0x9a; 32];
         bytes[..4].copy_from_slice(&epoch.to_be_bytes());
@@ -321,14 +324,20 @@ impl PaidShelf {
     /// A copy of the last message arrives.
     pub(crate) fn comes_again(&self) {
         self.with(|state| {
-            let last = state.log.last().cloned().expect("there was one");
+            let (last, _) = state.log.last().cloned().expect("there was one");
             state.serve(&last);
         });
     }
 
     /// Every request that arrived, in order.
     pub(crate) fn log(&self) -> Vec<Request> {
-        self.with(|state| state.log.iter().map(|contents| read(contents)).collect())
+        self.with(|state| state.log.iter().map(|(it, _)| read(it)).collect())
+    }
+
+    /// Which operation was shown which pass, in the order of the log.
+    pub(crate) fn shown(&self) -> Vec<(Op, Option<Pass>)> {
+        let shown = |(contents, pass): &(Vec<u8>, _)| (read(contents).call.op(), *pass);
+        self.with(|state| state.log.iter().map(shown).collect())
     }
 
     /// How many operations of this kind took effect.
@@ -353,7 +362,7 @@ impl PaidShelf {
         change(&mut self.0.lock().expect("no test panics in here"))
     }
 
-    fn answer(&self, contents: &[u8]) -> Option<Vec<u8>> {
+    fn answer(&self, contents: &[u8], pass: Option<Pass>) -> Option<Vec<u8>> {
         self.with(|state| {
             if state.lose_requests > 0 {
                 state.lose_requests -= 1;
@@ -363,12 +372,15 @@ impl PaidShelf {
             if lost < rough {
                 return None;
             }
-            state.log.push(contents.to_vec());
+            if read(contents).payment == Payment::None {
+                assert_eq!(pass, None, "what is free has no pass");
+            }
+            state.log.push((contents.to_vec(), pass));
             let answer = state.serve(contents);
             if state.rng.random::<u8>() < rough {
                 // An earlier message comes again, late.
                 let at = state.rng.random_range(0..state.log.len());
-                let again = state.log[at].clone();
+                let (again, _) = state.log[at].clone();
                 state.serve(&again);
             }
             if state.lose_answers > 0 {
@@ -383,12 +395,12 @@ impl PaidShelf {
 
 impl Transport for PaidShelf {
     /// Tries again as long as the real one does.
-    fn exchange(&self, contents: Vec<u8>) -> Exchange<'_> {
+    fn exchange(&self, contents: Vec<u8>, pass: Option<Pass>) -> Exchange<'_> {
         Box::pin(async move {
             for _ in 0..20 {
                 // Others get their turn, as on a network.
                 tokio::task::yield_now().await;
-                if let Some(answer) = self.answer(&contents) {
+                if let Some(answer) = self.answer(&contents, pass) {
                     return Ok(answer);
                 }
             }

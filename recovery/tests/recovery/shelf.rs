@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use larder_protocol::{
-    Address, Blob, BlobHash, Call, Done, Key, NodeId, Receipt, Record, Refusal, Reply, Request,
-    ServerKey, SizeClass, envelope,
+    Address, Blob, BlobHash, Call, Done, Key, NodeId, Pass, Receipt, Record, Refusal, Reply,
+    Request, ServerKey, SizeClass, envelope,
 };
 use larder_recovery::{Provider, RootKey, Transport, Unreachable, transport::Exchange};
 use rand::rngs::StdRng;
@@ -312,7 +312,8 @@ impl State {
 
 impl Transport for Shelf {
     /// Loses and repeats what it carries, like the real one, and tries again like the real one.
-    fn exchange(&self, contents: Vec<u8>) -> Exchange<'_> {
+    fn exchange(&self, contents: Vec<u8>, pass: Option<Pass>) -> Exchange<'_> {
+        assert_eq!(pass, None, "nothing is paid for here");
         Box::pin(async move {
             for _ in 0..50 {
                 let answer = self.with(|state| {

@@ -223,9 +223,10 @@ async fn a_request_that_cannot_be_settled_does_not_keep_the_others_from_being_mo
 }
 
 #[tokio::test]
-async fn keys_that_break_a_commitment_or_change_while_they_live_are_refused() {
+async fn keys_and_passes_that_break_a_commitment_and_keys_that_change_while_they_live_are_refused()
+{
     type Change = fn(&mut larder_protocol::record::Tariff);
-    let changes: [(Change, bool); 3] = [
+    let changes: [(Change, bool); 4] = [
         // The keys of the new epoch are not those that were committed to.
         (
             |tariff| tariff.issuers[2] = other(&tariff.issuers, 2),
@@ -236,6 +237,8 @@ async fn keys_that_break_a_commitment_or_change_while_they_live_are_refused() {
             |tariff| tariff.issuers[1] = other(&tariff.issuers, 1),
             false,
         ),
+        // The pass of the new epoch is not the one that was committed to.
+        (|tariff| tariff.passes[0][0] ^= 1, false),
         // Prices may change.
         (|tariff| tariff.prices.lookup += 1, true),
     ];

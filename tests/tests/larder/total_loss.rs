@@ -9,7 +9,7 @@ use larder_node::clock::Clock;
 use larder_node::till::Vouchers;
 use larder_node::{Breakglass, Desk, Identity, Offer, Sale};
 use larder_protocol::record::Prices;
-use larder_protocol::{Address, Call, Key, Op, Payment, Request, envelope};
+use larder_protocol::{Address, Call, Key, Op, Pass, Payment, Request, envelope};
 use larder_recovery::breakglass::{Extent, Restore, Wrote};
 use larder_recovery::log::OneProvider;
 use larder_recovery::log::map::{Commit, Expect, Map, Write};
@@ -217,7 +217,7 @@ impl World {
 }
 
 impl Transport for World {
-    fn exchange(&self, contents: Vec<u8>) -> Exchange<'_> {
+    fn exchange(&self, contents: Vec<u8>, _: Option<Pass>) -> Exchange<'_> {
         Box::pin(async move {
             tokio::task::yield_now().await;
             let request = envelope::unwrap(&contents).and_then(Request::decode);

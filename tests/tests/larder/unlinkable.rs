@@ -10,6 +10,8 @@
 //! * neighbours, in the order of slots and in that of references, that belong to one client more
 //!   often than chance has it.
 //!
+//! And of what they sent with it: the passes that the storage node gave them are of the same bytes for all.
+//!
 //! Each detector is shown first that it finds what was put there to be found. The log, at its
 //! most talkative, has no value of any request in it and no line for any.
 //!
@@ -18,13 +20,13 @@
 //! a whole algebra would find (a relation between two commitments) is the business of the
 //! credentials' proofs, not of a test.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use larder_credentials::Request as Core;
-use larder_protocol::{Call, Key, Payment, Request, envelope};
+use larder_protocol::{Call, Key, Pass, Payment, Request, envelope};
 use larder_recovery::transport::Exchange;
 use larder_recovery::{
     Looked, Means, MemoryJournal, OnionTransport, Provider, Purse, Removed, RootKey, Transport,
@@ -45,16 +47,17 @@ const SLOT: usize = 16_384;
 /// As the store opens sled; sled insists on it.
 const SEGMENT_LEN: usize = 8 << 20;
 
-/// A transport that remembers what it was given.
+/// A transport that remembers what it was given, with the pass that it may show.
 struct Recording {
     way: Arc<OnionTransport>,
-    sent: Mutex<Vec<Vec<u8>>>,
+    sent: Mutex<Vec<(Vec<u8>, Option<Pass>)>>,
 }
 
 impl Transport for Recording {
-    fn exchange(&self, contents: Vec<u8>) -> Exchange<'_> {
-        self.sent.lock().expect("no panic").push(contents.clone());
-        self.way.exchange(contents)
+    fn exchange(&self, contents: Vec<u8>, pass: Option<Pass>) -> Exchange<'_> {
+        let sent = (contents.clone(), pass);
+        self.sent.lock().expect("no panic").push(sent);
+        self.way.exchange(contents, pass)
     }
 }
 
@@ -135,6 +138,8 @@ struct Truth {
     names: HashMap<Vec<u8>, Owner>,
     /// Whatever else a log should not have.
     values: Vec<Vec<u8>>,
+    /// Passes, and who had them to show.
+    passes: HashMap<[u8; 32], HashSet<usize>>,
     /// Blobs that are stored, or were.
     blobs: Vec<(usize, larder_protocol::Blob)>,
 }
@@ -147,10 +152,17 @@ impl Truth {
             let service = wallet.provider.record().service();
             // A purchase is one operation, however many requests it takes.
             let quote = usize::MAX;
-            for (op, contents) in sent.iter().enumerate() {
+            for (op, (contents, pass)) in sent.iter().enumerate() {
                 let request = envelope::unwrap(contents).and_then(Request::decode);
                 let request = request.expect("a request");
                 truth.values.push(request.nonce.0.to_vec());
+                if let Some(pass) = pass {
+                    truth
+                        .passes
+                        .entry(*pass.as_bytes())
+                        .or_default()
+                        .insert(client);
+                }
                 if let Call::Quote(quoted) = &request.call {
                     let tags = quoted
                         .tags
@@ -177,6 +189,8 @@ impl Truth {
                 .extend((1..=4).map(|at| (client, wallet.blob(at))));
         }
         truth.values.extend(truth.names.keys().cloned());
+        let passes = truth.passes.keys().map(|pass| pass.to_vec());
+        truth.values.extend(passes);
         truth
     }
 }
@@ -341,6 +355,10 @@ fn nothing_stored_or_logged_tells_which_requests_are_of_one_client() {
     let truth = Truth::of(&wallets);
     copy(&data.join("store"), &stolen);
     let records = records(&stolen, &truth);
+
+    // One pass, which all of them had to show.
+    let shown: Vec<usize> = truth.passes.values().map(HashSet::len).collect();
+    assert_eq!(shown, [CLIENTS]);
 
     // It is all there: a row for each payment under both of its serials, and so on.
     let count = |tree: &str| {

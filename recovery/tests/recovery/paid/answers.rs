@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 
-use larder_credentials::ledger::{LedgerError, Outcome};
+use larder_credentials::ledger::{LedgerError, Outcome, Tariff as _};
 use larder_credentials::{Refusal as Declined, Status};
 use larder_protocol::{
-    Blob, BlobHash, BreakglassOpen, BreakglassPut, Call, Cell, Done, Key, OpenedCell, Payment,
-    Quote, Quoted, Receipt, Record, Refusal, Reply, Request, SizeClass, Voucher, envelope,
+    Blob, BlobHash, BreakglassOpen, BreakglassPut, Call, Cell, Done, Key, OpenedCell, Pass,
+    Payment, Quote, Quoted, Receipt, Record, Refusal, Reply, Request, SizeClass, Voucher, envelope,
 };
 
-use super::{BREAKGLASS_SECONDS, INSERT, LOOKUP, PUT, REFUNDS, State, Trick, VOUCHER_KEY};
+use super::{
+    BREAKGLASS_SECONDS, Book, INSERT, LOOKUP, PUT, REFUNDS, State, Trick, VOUCHER_KEY, passes,
+};
 use crate::shelf::keypair;
 
 pub(crate) fn read(contents: &[u8]) -> Request {
@@ -137,6 +139,8 @@ impl State {
             record,
             ..
         } = self;
+        let op = request.call.op().paid_as().expect("one that is paid");
+        let has_price = Book.price(op, &[]).is_some();
         let mut first = None;
         let consumed = ledger.storage().references();
         let trick = self.trick;
@@ -160,11 +164,13 @@ impl State {
         });
         let mut reply = match answered {
             Ok(performed @ larder_credentials::Reply::Performed { .. }) => {
-                if self.ledger.storage().references() > consumed {
-                    self.performed.push(request.call.op());
-                }
                 let outcome = first.unwrap_or_else(|| self.now(&request.call));
                 let mut reply = Reply::bare(outcome);
+                if self.ledger.storage().references() > consumed {
+                    self.performed.push(request.call.op());
+                    let both = || Box::new(passes(self.record.epoch));
+                    reply.extension.passes = has_price.then(both);
+                }
                 reply.replacement = Some(performed.encode());
                 reply
             }
@@ -212,6 +218,13 @@ impl State {
                 }
             }
             Some(Trick::NoReceipt) => reply.receipt = None,
+            Some(Trick::BendsPass(which)) => {
+                if let Some(passes) = &mut reply.extension.passes {
+                    let mut bytes = *passes[which].as_bytes();
+                    bytes[31] ^= 1;
+                    passes[which] = Pass::from_bytes(bytes);
+                }
+            }
             _ => {}
         }
     }

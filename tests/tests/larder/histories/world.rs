@@ -16,7 +16,7 @@ use larder_node::till::Vouchers;
 use larder_node::{Breakglass, Desk, Identity, Offer, Sale};
 use larder_protocol::record::Prices;
 use larder_protocol::{
-    Address, Key, NodeId, Payment, Refusal, Reply, Request, SizeClass, Voucher, envelope,
+    Address, Key, NodeId, Pass, Payment, Refusal, Reply, Request, SizeClass, Voucher, envelope,
 };
 use larder_recovery::transport::Exchange;
 use larder_recovery::{Transport, Unreachable};
@@ -495,7 +495,7 @@ pub(crate) struct Way {
 }
 
 impl Transport for Way {
-    fn exchange(&self, contents: Vec<u8>) -> Exchange<'_> {
+    fn exchange(&self, contents: Vec<u8>, _: Option<Pass>) -> Exchange<'_> {
         Box::pin(async move {
             loop {
                 let world = &self.world;

@@ -1,0 +1,273 @@
+//! Passes: learnt from what was paid for, shown with what is paid for, and never one that is this client's alone.
+
+use std::sync::{Arc, Mutex};
+
+use larder_protocol::{Op, Pass};
+use larder_recovery::breakglass::Wrote;
+use larder_recovery::transport::Exchange;
+use larder_recovery::{
+    Journal, Looked, Means, MemoryJournal, Provider, Purse, RecoveryError, Transport,
+};
+
+use crate::crashes::{Life, MortalJournal, When, until_rewritten};
+use crate::loss::{Wallet, nothing_left, read};
+use crate::paid::{
+    self, FIRST_EPOCH, LOOKUP, PaidShelf, Trick, funded, open, open_over, pair, passes, tokens,
+};
+use crate::shelf::{keypair, root};
+
+/// The code of the event that has them, in a journal.
+const PASSES: u8 = 18;
+
+async fn looks_up(provider: &Provider) {
+    let looked = provider.lookup(pair(1).0).await;
+    assert_eq!(looked, Ok(Looked::Absent));
+}
+
+/// What the look-ups so far were shown.
+fn shown_by_lookups(shelf: &PaidShelf) -> Vec<Option<Pass>> {
+    let shown = shelf.shown().into_iter();
+    shown
+        .filter_map(|(op, pass)| (op == Op::Lookup).then_some(pass))
+        .collect()
+}
+
+/// How often passes were written down.
+fn writes(journal: &MemoryJournal) -> usize {
+    let entries = journal.clone().entries().expect("in memory");
+    entries.iter().filter(|entry| entry[0] == PASSES).count()
+}
+
+#[tokio::test]
+async fn a_pass_is_learnt_from_the_first_paid_answer_and_shown_by_all_that_is_paid_from_then_on() {
+    let shelf = PaidShelf::new();
+    let (provider, journal) = funded(&shelf, 100).await;
+    // A purchase takes no tokens.
+    assert_eq!(writes(&journal), 0);
+    for _ in 0..3 {
+        looks_up(&provider).await;
+    }
+    let [pass, _] = passes(FIRST_EPOCH).map(Some);
+    assert_eq!(shown_by_lookups(&shelf), [None, pass, pass]);
+    assert_eq!(writes(&journal), 1);
+    provider.insert(pair(1).0, pair(1).1).await.expect("enough");
+    assert_eq!(shelf.shown().last(), Some(&(Op::Insert, pass)));
+}
+
+#[tokio::test]
+async fn what_is_free_is_shown_without_a_pass_in_messages_of_either_size() {
+    for compact in [false, true] {
+        let shelf = PaidShelf::new();
+        let (address, way) = (shelf.address(), Arc::new(shelf.clone()));
+        let (provider, journal) = funded(&shelf, 100).await;
+        looks_up(&provider).await;
+        drop(provider);
+        let provider = Provider::connect(address.clone(), way).await;
+        let provider = provider.expect("honest");
+        let provider = if compact {
+            provider.compact()
+        } else {
+            provider
+        };
+        let purse = Purse::open(&root(1), address.server_key(), journal).expect("its own");
+        let provider = provider.with_purse(purse).expect("its own");
+        let arrived = shelf.shown().len();
+        provider.upkeep(1_000).await.expect("honest");
+        provider.buy(50, Means::Lightning).await.expect("sold");
+        assert_eq!(provider.open_cell(&keypair(1)).await, Ok(None));
+        looks_up(&provider).await;
+        let mut shown = shelf.shown().split_off(arrived);
+        let [pass, _] = passes(FIRST_EPOCH).map(Some);
+        assert_eq!(shown.pop(), Some((Op::Lookup, pass)));
+        // What does not fit a small message is asked for again.
+        shown.dedup();
+        let free = [Op::Info, Op::Quote, Op::BreakglassOpen].map(|op| (op, None));
+        assert_eq!(shown, free);
+    }
+}
+
+#[tokio::test]
+async fn a_restart_forgets_no_pass_and_a_journal_of_before_there_were_any_opens_without() {
+    let shelf = PaidShelf::new();
+    let (provider, journal) = funded(&shelf, 100).await;
+    looks_up(&provider).await;
+    drop(provider);
+    let old = MemoryJournal::new();
+    let mut entries = journal.clone().entries().expect("in memory");
+    entries.retain(|entry| entry[0] != PASSES);
+    old.clone().replace(&entries).expect("in memory");
+
+    let [pass, _] = passes(FIRST_EPOCH).map(Some);
+    for (journal, first) in [(journal, pass), (old, None)] {
+        let shelf = shelf.fork();
+        let provider = open(&shelf, journal, 2).await.expect("its own");
+        looks_up(&provider).await;
+        looks_up(&provider).await;
+        assert_eq!(shown_by_lookups(&shelf), [None, first, pass]);
+    }
+}
+
+#[tokio::test]
+async fn the_first_request_of_an_epoch_shows_its_pass_and_that_of_the_one_after_the_next_none() {
+    let shelf = PaidShelf::new();
+    let (provider, journal) = funded(&shelf, 100).await;
+    looks_up(&provider).await;
+    shelf.next_epoch();
+    provider.upkeep(1_000).await.expect("honest");
+    looks_up(&provider).await;
+    looks_up(&provider).await;
+    // Each epoch's first answer brings one that is new.
+    assert_eq!(writes(&journal), 2);
+    for now in [2_000, 3_000] {
+        shelf.next_epoch();
+        provider.upkeep(now).await.expect("honest");
+    }
+    looks_up(&provider).await;
+    let [second, third] = passes(FIRST_EPOCH + 1).map(Some);
+    assert_eq!(shown_by_lookups(&shelf), [None, second, second, None]);
+    let upkeep = shelf
+        .shown()
+        .into_iter()
+        .filter(|(op, _)| *op == Op::Reissue);
+    let upkeep: Vec<_> = upkeep.map(|(_, pass)| pass).collect();
+    assert!(upkeep.contains(&third), "{upkeep:?}");
+}
+
+#[tokio::test]
+async fn a_pass_that_the_terms_do_not_commit_to_is_never_shown() {
+    for which in [0, 1] {
+        let shelf = PaidShelf::new();
+        let (provider, journal) = funded(&shelf, 100).await;
+        shelf.tricks(Some(Trick::BendsPass(which)));
+        looks_up(&provider).await;
+        shelf.next_epoch();
+        provider
+            .upkeep(1_000)
+            .await
+            .expect("it may be one of another epoch");
+        looks_up(&provider).await;
+        assert_eq!(writes(&journal), 0);
+        // It does not forget for it what it knows.
+        shelf.tricks(None);
+        looks_up(&provider).await;
+        shelf.tricks(Some(Trick::BendsPass(which)));
+        looks_up(&provider).await;
+        looks_up(&provider).await;
+        let [pass, _] = passes(FIRST_EPOCH + 1).map(Some);
+        assert_eq!(shown_by_lookups(&shelf), [None, None, None, pass, pass]);
+    }
+}
+
+#[tokio::test]
+async fn a_journal_that_is_rewritten_has_the_passes_that_may_still_be_shown_and_no_others() {
+    for (epochs, kept) in [(0, 1), (1, 1), (2, 0)] {
+        let shelf = PaidShelf::new();
+        let (provider, journal) = funded(&shelf, 500).await;
+        looks_up(&provider).await;
+        for epoch in 0..epochs {
+            shelf.next_epoch();
+            provider.upkeep(1_000 * epoch).await.expect("honest");
+        }
+        shelf.tricks(Some(Trick::BendsPass(1)));
+        until_rewritten(&provider, &journal).await;
+        assert_eq!(writes(&journal), kept, "{epochs}");
+        drop(provider);
+        let provider = open(&shelf, journal, 2).await.expect("its own");
+        looks_up(&provider).await;
+        let pass = passes(FIRST_EPOCH).get(epochs as usize).copied();
+        assert_eq!(shown_by_lookups(&shelf), [None, pass]);
+    }
+}
+
+/// A way on which an epoch begins, and the client hears of it, while the answer to a look-up comes.
+struct Overtaken(PaidShelf, Mutex<Option<Arc<Provider>>>);
+
+impl Transport for Overtaken {
+    fn exchange(&self, contents: Vec<u8>, pass: Option<Pass>) -> Exchange<'_> {
+        Box::pin(async move {
+            let looks_up = paid::read(&contents).call.op() == Op::Lookup;
+            let answer = self.0.exchange(contents, pass).await;
+            let take = || self.1.lock().expect("no test panics in here").take();
+            if let Some(provider) = looks_up.then(take).flatten() {
+                self.0.next_epoch();
+                provider.upkeep(1_000).await.expect("honest");
+            }
+            answer
+        })
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_an_epoch_overtook_counts_for_all_but_its_passes() {
+    let shelf = PaidShelf::new();
+    let (provider, journal) = funded(&shelf, 100).await;
+    drop(provider);
+    let way = Arc::new(Overtaken(shelf.clone(), Mutex::default()));
+    let provider = open_over(&shelf, way.clone(), journal.clone(), 2).await;
+    let provider = provider.expect("its own");
+    *way.1.lock().expect("no test panics in here") = Some(provider.clone());
+    looks_up(&provider).await;
+    assert_eq!(writes(&journal), 0);
+    looks_up(&provider).await;
+    looks_up(&provider).await;
+    let [pass, _] = passes(FIRST_EPOCH + 1).map(Some);
+    assert_eq!(shown_by_lookups(&shelf), [None, None, pass]);
+    assert_eq!(tokens(&provider), shelf.outstanding());
+}
+
+#[tokio::test]
+async fn a_restore_shows_what_its_first_payment_has_taught_it() {
+    let mut wallet = Wallet::new(8, 6).await;
+    wallet.until(Wrote::Cell).await;
+    let (shelf, _) = wallet.lose();
+    let arrived = shelf.shown().len();
+    let (_, restore) = nothing_left(&shelf).await;
+    read(&restore).await.expect("the cell pays");
+    let shown = shelf.shown().split_off(arrived);
+    let paid = |op: &Op| !matches!(op, Op::Info | Op::Quote | Op::BreakglassOpen);
+    let shown: Vec<_> = shown.into_iter().filter(|(op, _)| paid(op)).collect();
+    let [pass, _] = passes(FIRST_EPOCH).map(Some);
+    let first = shown.iter().position(|(_, shown)| shown.is_some());
+    let first = first.expect("more than one is paid for");
+    assert!(
+        shown[first..].iter().all(|(_, shown)| *shown == pass),
+        "{shown:?}"
+    );
+    assert!(
+        shown[..first]
+            .iter()
+            .filter(|(op, _)| *op != Op::Reissue)
+            .count()
+            == 1,
+        "{shown:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_write_that_fails_while_a_pass_is_learnt_loses_no_token() {
+    for when in [When::Before, When::After] {
+        let shelf = PaidShelf::new();
+        let (provider, journal) = funded(&shelf, 100).await;
+        drop(provider);
+        // The request is written first, and the passes that its answer brings after it.
+        let mortal = MortalJournal(journal.clone(), Life::until(2, when));
+        let provider = open(&shelf, mortal, 2).await.expect("its own");
+        let looked = provider.lookup(pair(1).0).await;
+        assert!(
+            matches!(looked, Err(RecoveryError::Journal(_))),
+            "{looked:?}"
+        );
+        let holdings = provider.purse().expect("given").holdings();
+        assert_eq!((holdings.tokens, holdings.in_flight), (100, 50));
+        drop(provider);
+
+        let provider = open(&shelf, journal.clone(), 3).await.expect("its own");
+        looks_up(&provider).await;
+        assert_eq!(tokens(&provider), 100 - LOOKUP);
+        assert_eq!(shelf.outstanding(), tokens(&provider));
+        // An answer that is given again brings none.
+        assert_eq!(writes(&journal), usize::from(when == When::After));
+        looks_up(&provider).await;
+        assert_eq!(writes(&journal), 1);
+    }
+}
