@@ -3,7 +3,8 @@
 //! Promises: a request that is lost is sent again, with identical bytes, over another
 //! connection and other relays when there are; an answer to an earlier attempt still counts;
 //! duplicates and replies that nobody asked for are dropped. At most a window of messages is
-//! in flight per connection, and the window adapts ([`LinkReport`] says what it has learnt).
+//! in flight per connection, and the window adapts ([`LinkReport`] says what it has learnt). A
+//! pass is shown only while requests get lost.
 //!
 //! Fails with [`RequestError`] when the time is used up, however often it was sent until then:
 //! a storage node that restarts is waited for. It may have performed the request all the same:

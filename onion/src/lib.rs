@@ -15,6 +15,10 @@
 //! nothing else. A reply is accepted only with the context of an attempt that is still
 //! awaited. Memory is bounded, whatever is sent to us. Nothing is logged.
 //!
+//! **Passes.** What has a price may be sent with a [`Pass`]. It is known before it is opened and
+//! taken in first, and no flood without one takes its room. [`Circuits`] show one only while requests
+//! get lost, since the relay in front of the storage node sees it.
+//!
 //! **What it does not.** Exactly-once delivery: a lost reply means that the storage node sees
 //! the request again, byte for byte.
 //!
