@@ -18,8 +18,9 @@ use lightning::onion_message::messenger::{
 use lightning::sign::{KeysManager, NodeSigner};
 
 use crate::ldk::Silent;
+use crate::opener::Opener;
 use crate::parcel::{Parcel, ParcelReader};
-use crate::pass::{self, Honoured, Opener};
+use crate::pass::{self, Honoured};
 
 /// The keys of a node.
 pub(crate) struct Keys {

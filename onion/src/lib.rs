@@ -39,6 +39,7 @@ mod ldk;
 mod link;
 mod mailroom;
 mod net;
+mod opener;
 mod pacer;
 mod parcel;
 mod pass;

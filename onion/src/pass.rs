@@ -7,21 +7,11 @@
 //! One pass in 2^128 makes no path, because its secret is no scalar. To both ends it is as if there were
 //! none.
 
-use std::cell::Cell;
-
-use bitcoin::secp256k1::ecdh::SharedSecret;
-use bitcoin::secp256k1::ecdsa::{RecoverableSignature, Signature};
-use bitcoin::secp256k1::schnorr;
-use bitcoin::secp256k1::{PublicKey, Scalar, Secp256k1, SecretKey, Signing, Verification};
+use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey, Signing, Verification};
 use larder_protocol::Pass;
 use lightning::blinded_path::message::{BlindedMessagePath, MessageContext};
-use lightning::bolt11_invoice::RawBolt11Invoice;
-use lightning::ln::inbound_payment::ExpandedKey;
-use lightning::ln::msgs::{OnionMessage, UnsignedGossipMessage};
-use lightning::offers::invoice::UnsignedBolt12Invoice;
-use lightning::sign::{
-    EntropySource, KeysManager, NodeSigner, PeerStorageKey, ReceiveAuthKey, Recipient,
-};
+use lightning::ln::msgs::OnionMessage;
+use lightning::sign::{EntropySource, ReceiveAuthKey};
 
 /// The path of a pass to the storage node `to`. LDK hands an empty context to whoever opens what
 /// comes along it.
@@ -42,7 +32,7 @@ pub(crate) fn path<C: Signing + Verification>(
 #[derive(Clone, Copy)]
 pub(crate) struct Honoured {
     path_key: PublicKey,
-    auth_key: ReceiveAuthKey,
+    pub(crate) auth_key: ReceiveAuthKey,
 }
 
 impl Honoured {
@@ -73,80 +63,6 @@ impl PathSecret {
 impl EntropySource for PathSecret {
     fn get_secure_random_bytes(&self) -> [u8; 32] {
         self.0.secret_bytes()
-    }
-}
-
-/// The keys with which one message is opened: the storage node's, but for what authenticates the path along
-/// which it came, and good for one layer only.
-///
-/// LDK opens by itself whatever authentic dummy hops are wrapped around a message. Whoever has a
-/// pass can authenticate them, and a packet has room for hundreds.
-pub(crate) struct Opener<'k> {
-    keys: &'k KeysManager,
-    auth_key: ReceiveAuthKey,
-    uses: Cell<usize>,
-}
-
-/// How often LDK uses the node's secret for one layer: for the path's data, and for the onion.
-const USES: usize = 2;
-
-impl<'k> Opener<'k> {
-    /// For a message that shows this pass, or none.
-    pub(crate) fn new(keys: &'k KeysManager, pass: Option<&Honoured>) -> Self {
-        let own = || keys.get_receive_auth_key();
-        Opener {
-            keys,
-            auth_key: pass.map_or_else(own, |pass| pass.auth_key),
-            uses: Cell::new(0),
-        }
-    }
-}
-
-impl NodeSigner for Opener<'_> {
-    fn get_receive_auth_key(&self) -> ReceiveAuthKey {
-        self.auth_key
-    }
-
-    fn get_node_id(&self, recipient: Recipient) -> Result<PublicKey, ()> {
-        self.keys.get_node_id(recipient)
-    }
-
-    fn ecdh(
-        &self,
-        recipient: Recipient,
-        other_key: &PublicKey,
-        tweak: Option<&Scalar>,
-    ) -> Result<SharedSecret, ()> {
-        if self.uses.replace(self.uses.get() + 1) >= USES {
-            return Err(());
-        }
-        self.keys.ecdh(recipient, other_key, tweak)
-    }
-
-    fn get_expanded_key(&self) -> ExpandedKey {
-        self.keys.get_expanded_key()
-    }
-
-    fn get_peer_storage_key(&self) -> PeerStorageKey {
-        self.keys.get_peer_storage_key()
-    }
-
-    // To open a message nothing is signed.
-
-    fn sign_invoice(&self, _: &RawBolt11Invoice, _: Recipient) -> Result<RecoverableSignature, ()> {
-        Err(())
-    }
-
-    fn sign_bolt12_invoice(&self, _: &UnsignedBolt12Invoice) -> Result<schnorr::Signature, ()> {
-        Err(())
-    }
-
-    fn sign_gossip_message(&self, _: UnsignedGossipMessage<'_>) -> Result<Signature, ()> {
-        Err(())
-    }
-
-    fn sign_message(&self, _: &[u8]) -> Result<String, ()> {
-        Err(())
     }
 }
 
