@@ -7,6 +7,8 @@
 //! One pass in 2^128 makes no path, because its secret is no scalar. To both ends it is as if there were
 //! none.
 
+use std::cell::Cell;
+
 use bitcoin::secp256k1::ecdh::SharedSecret;
 use bitcoin::secp256k1::ecdsa::{RecoverableSignature, Signature};
 use bitcoin::secp256k1::schnorr;
@@ -74,12 +76,19 @@ impl EntropySource for PathSecret {
     }
 }
 
-/// The keys with which a message is opened: the storage node's, but for what authenticates the path along
-/// which it came.
+/// The keys with which one message is opened: the storage node's, but for what authenticates the path along
+/// which it came, and good for one layer only.
+///
+/// LDK opens by itself whatever authentic dummy hops are wrapped around a message. Whoever has a
+/// pass can authenticate them, and a packet has room for hundreds.
 pub(crate) struct Opener<'k> {
     keys: &'k KeysManager,
     auth_key: ReceiveAuthKey,
+    uses: Cell<usize>,
 }
+
+/// How often LDK uses the node's secret for one layer: for the path's data, and for the onion.
+const USES: usize = 2;
 
 impl<'k> Opener<'k> {
     /// For a message that shows this pass, or none.
@@ -88,6 +97,7 @@ impl<'k> Opener<'k> {
         Opener {
             keys,
             auth_key: pass.map_or_else(own, |pass| pass.auth_key),
+            uses: Cell::new(0),
         }
     }
 }
@@ -107,6 +117,9 @@ impl NodeSigner for Opener<'_> {
         other_key: &PublicKey,
         tweak: Option<&Scalar>,
     ) -> Result<SharedSecret, ()> {
+        if self.uses.replace(self.uses.get() + 1) >= USES {
+            return Err(());
+        }
         self.keys.ecdh(recipient, other_key, tweak)
     }
 

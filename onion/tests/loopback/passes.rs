@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use larder_attacker::{Attacker, OneHop};
+use larder_attacker::{Attacker, BlindedPath};
 use larder_onion::{
     Circuits, CircuitsConfig, Destination, Incoming, Pass, REPLY_TLV, REQUEST_TLV, Relay, Service,
     request_room,
@@ -86,6 +86,13 @@ async fn a_pass_is_shown_by_what_follows_a_lost_attempt_and_by_none_before_it() 
     }
 }
 
+/// Lets so many minutes pass at once.
+async fn minutes(minutes: u64) {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(60 * minutes)).await;
+    tokio::time::resume();
+}
+
 #[tokio::test]
 async fn no_pass_is_shown_ten_minutes_after_the_last_lost_attempt() {
     let network = Network::start(1).await;
@@ -96,17 +103,27 @@ async fn no_pass_is_shown_ten_minutes_after_the_last_lost_attempt() {
     let to = with(pass(1), &service);
     let shown = || service.counters().with_pass;
     assert_eq!(attempts(&circuits, &to).await, 2);
-    let minutes = async |minutes: u64| {
-        tokio::time::pause();
-        tokio::time::advance(Duration::from_secs(60 * minutes)).await;
-        tokio::time::resume();
-    };
     minutes(9).await;
     assert_eq!(attempts(&circuits, &to).await, 1);
     assert_eq!(shown(), 2);
     minutes(1).await;
     assert_eq!(attempts(&circuits, &to).await, 1);
     assert_eq!(shown(), 2);
+}
+
+#[tokio::test]
+async fn a_pass_that_is_not_honoured_does_not_keep_itself_shown() {
+    let network = Network::start(1).await;
+    let (service, intake) = network.intake().await;
+    serve(&intake, echo_after(1));
+    let circuits = network.circuits(unhurried).await;
+    let to = with(pass(1), &service);
+    assert_eq!(attempts(&circuits, &to).await, 3);
+    minutes(9).await;
+    assert_eq!(attempts(&circuits, &to).await, 2);
+    minutes(1).await;
+    assert_eq!(attempts(&circuits, &to).await, 1);
+    assert_eq!(service.counters().rejected, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,21 +204,26 @@ async fn what_only_looks_as_if_it_had_a_pass_never_reaches_the_handler() {
     let pass = pass(1);
     intake.honour(&[pass]);
     let attacker = Attacker::connect(50, service.address().unwrap()).await;
-    let path = OneHop {
+    let path = BlindedPath {
         secret: pass.path_secret(),
         auth_key: pass.auth_key(),
         context: Vec::new(),
+        dummy_hops: 0,
     };
-    let unknown = OneHop {
+    let unknown = BlindedPath {
         secret: [7; 32],
         ..path.clone()
     };
-    let unauthentic = OneHop {
+    let unauthentic = BlindedPath {
         auth_key: [7; 32],
         ..path.clone()
     };
-    let marked = OneHop {
+    let marked = BlindedPath {
         context: vec![7],
+        ..path.clone()
+    };
+    let longer = BlindedPath {
+        dummy_hops: 1,
         ..path.clone()
     };
     let (node, request) = (service.node_id(), REQUEST_TLV);
@@ -210,12 +232,14 @@ async fn what_only_looks_as_if_it_had_a_pass_never_reaches_the_handler() {
         attacker.garbage_behind(&path),
         attacker.along(&unauthentic, node, request),
         attacker.along(&marked, node, request),
+        // Whoever has the pass could make it hundreds of hops long, each as dear as the message.
+        attacker.along(&longer, node, request),
         attacker.along(&path, node, REPLY_TLV),
         attacker.along(&unknown, node, request),
     ]);
-    until(|| service.counters().rejected == 5).await;
+    until(|| service.counters().rejected + service.counters().received == 6).await;
     let counters = service.counters();
-    assert_eq!((counters.with_pass, counters.received), (4, 0));
+    assert_eq!((counters.with_pass, counters.received), (5, 0));
     // One that differs in nothing else from these does.
     attacker.send(vec![attacker.along(&path, node, request)]);
     until(|| service.counters().received == 1).await;

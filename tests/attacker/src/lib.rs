@@ -38,19 +38,21 @@ type Peers = PeerManager<
     IgnoringMessageHandler,
 >;
 
-/// What a blinded path of one hop is made of.
+/// What a blinded path is made of that passes one node only.
 #[derive(Clone)]
-pub struct OneHop {
+pub struct BlindedPath {
     /// The secret behind its path key.
     pub secret: [u8; 32],
-    /// What authenticates the data of its hop.
+    /// What authenticates the data of its hops.
     pub auth_key: [u8; 32],
     /// What whoever opens a message gets with it.
     pub context: Vec<u8>,
+    /// Hops before the last one that lead nowhere: the node has to open the message again.
+    pub dummy_hops: usize,
 }
 
 /// LDK asks for randomness where a path takes its secret.
-impl EntropySource for OneHop {
+impl EntropySource for BlindedPath {
     fn get_secure_random_bytes(&self) -> [u8; 32] {
         self.secret
     }
@@ -176,7 +178,7 @@ impl Attacker {
 
     /// The same behind the path key of this path.
     #[must_use]
-    pub fn garbage_behind(&self, path: &OneHop) -> OnionMessage {
+    pub fn garbage_behind(&self, path: &BlindedPath) -> OnionMessage {
         OnionMessage {
             blinding_point: self.blinded(path, self.victim).blinding_point(),
             ..self.garbage()
@@ -234,15 +236,17 @@ impl Attacker {
 
     /// A message of the big class and of any type to `to` along such a path, with a reply path of two nodes.
     #[must_use]
-    pub fn along(&self, path: &OneHop, to: NodeId, tlv_type: u64) -> OnionMessage {
+    pub fn along(&self, path: &BlindedPath, to: NodeId, tlv_type: u64) -> OnionMessage {
         let destination = Destination::BlindedPath(self.blinded(path, to));
         let reply_path = self.path(&[to], self.node_id());
         self.build(&[], destination, Contents::any(tlv_type), Some(reply_path))
     }
 
-    fn blinded(&self, path: &OneHop, to: NodeId) -> BlindedMessagePath {
-        BlindedMessagePath::one_hop(
+    fn blinded(&self, path: &BlindedPath, to: NodeId) -> BlindedMessagePath {
+        BlindedMessagePath::new_with_dummy_hops(
+            &[],
             to.point(),
+            path.dummy_hops,
             ReceiveAuthKey(path.auth_key),
             MessageContext::Custom(path.context.clone()),
             path,
