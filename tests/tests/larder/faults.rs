@@ -61,6 +61,8 @@ struct Ran {
     retries: u64,
     /// Requests that the storage node served.
     served: u64,
+    /// Messages that showed it a pass.
+    with_pass: u64,
     /// The longest smoothed round trip of a connection.
     round_trip: Duration,
     /// What the relay did.
@@ -97,6 +99,7 @@ fn through(relay_args: &[&str], count: u64) -> Ran {
         sent,
         retries,
         served: served.iter().map(|what| field(&log, what)).sum(),
+        with_pass: field(&log, "with_pass"),
         round_trip,
         faults: relay.end(),
     }
@@ -106,6 +109,15 @@ fn through(relay_args: &[&str], count: u64) -> Ran {
 fn a_relay_that_drops_loses_nothing() {
     let ran = through(&["--drop", "0.1", "--seed", "7"], 40);
     assert!(ran.faults.dropped > 0 && ran.retries > 0);
+    // What is lost might have been crowded out, so from then on it is shown that somebody has paid.
+    assert!(ran.with_pass > 0);
+}
+
+#[test]
+fn through_a_relay_that_loses_nothing_no_pass_is_shown() {
+    let ran = through(&[], 24);
+    // On a machine with too much to do an attempt may be given up all the same.
+    assert!(ran.retries > 0 || ran.with_pass == 0);
 }
 
 #[test]
