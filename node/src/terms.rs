@@ -35,7 +35,7 @@ pub(crate) struct Terms {
     pub(crate) breakglass_seconds: u32,
     pub(crate) signed_record: SignedRecord,
     record_hash: RecordHash,
-    /// Those around the epoch; an unpaid node has none.
+    /// Those around the epoch; an unpaid node has none, nor has an epoch from before there were any.
     passes: Option<Passes>,
     /// Who takes payment; nobody on an unpaid node.
     pub(crate) teller: Option<Teller<PriceList>>,
@@ -77,7 +77,11 @@ impl Terms {
         let passes = Passes::around(identity, record.epoch);
         let Some(tariff) = (record.tariff.as_ref())
             .filter(|_| published.as_ref() == Some(issuer.record()))
-            .filter(|tariff| tariff.passes == passes.commitments())
+            .filter(|tariff| {
+                tariff
+                    .passes
+                    .is_none_or(|said| said == passes.commitments())
+            })
         else {
             return Err(NodeError::ForeignStore);
         };
@@ -90,7 +94,7 @@ impl Terms {
             since: Some(epochs.since),
             breakglass_seconds: tariff.breakglass_seconds,
             record_hash: record.hash(),
-            passes: Some(passes),
+            passes: tariff.passes.map(|_| passes),
             teller: Some(Teller::new(issuer, PriceList::new(tariff.clone()))),
             signed_record,
         })
@@ -230,7 +234,7 @@ pub(crate) fn record_for(
         tariff: Some(Tariff {
             issuers: issuer.record().live().map(|live| live.encode()).collect(),
             next_issuer: issuer_commitment(&next.parameters().encode()),
-            passes: Passes::around(identity, floor.current.0).commitments(),
+            passes: Some(Passes::around(identity, floor.current.0).commitments()),
             prices: offer.prices,
             refunds: offer.refunds_after(&promised),
             denominations: offer.denominations.clone(),
@@ -280,6 +284,9 @@ fn issuer(identity: &Identity, service: Service, floor: Floor) -> Issuer {
 mod tests {
     use std::sync::Arc;
 
+    use larder_store::{Engine as _, Enter};
+
+    use super::*;
     use crate::clock::test::At;
     use crate::folder::open_folder;
     use crate::till::Giveaway;
@@ -329,5 +336,40 @@ mod tests {
             ..offer
         };
         assert!(!desk.terms().are_those_of(&wider, seconds));
+    }
+
+    #[test]
+    fn an_epoch_from_before_there_were_passes_goes_on_without_and_the_next_one_has_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::load(None, Some(folder.path()), []).unwrap();
+        config.free_space_floor = 0;
+        let (engine, identity) = open_folder(&config, Identity::load_or_create).unwrap();
+        let floor = Floor {
+            oldest: Epoch(7),
+            current: Epoch(7),
+        };
+        let mut record = record_for(&identity, &config.offer, 1, None, floor)
+            .verified(&ServerKey::from(identity.server_keypair().public_key()))
+            .unwrap()
+            .clone();
+        record.tariff.as_mut().unwrap().passes = None;
+        let terms = record.sign(&identity.server_keypair()).encode();
+        let entered = Enter {
+            floor,
+            since: 1_800_000_000,
+            terms: terms.clone(),
+            tombstones_before: 0,
+        };
+        engine.enter(entered).unwrap().unwrap();
+        let sale = Sale {
+            offer: config.offer,
+            till: Arc::new(Giveaway),
+        };
+        let (breakglass, clock) = (Breakglass::default(), Arc::new(At(1_800_000_000)));
+        let desk = Desk::open(engine, identity, Some(sale), breakglass, clock).unwrap();
+        assert_eq!(desk.record().encode(), terms);
+        assert!(desk.terms().honoured().is_empty());
+        desk.enter_next_epoch().unwrap();
+        assert_eq!(desk.terms().honoured().len(), 2);
     }
 }

@@ -8,7 +8,7 @@
 //! | 33 | node id |
 //! | 4 | current epoch |
 //! | 4 | seconds from one epoch to the next; 0 when epochs do not change |
-//! | 1 | payment: 0 none, 1 credentials |
+//! | 1 | payment: 0 none, 1 credentials, 2 credentials and passes |
 //! | by payment | [`Tariff`], when credentials pay |
 //!
 //! The tariff:
@@ -17,7 +17,7 @@
 //! | --- | --- |
 //! | 1 + 68 n | issuer parameters of the `n` live epochs, oldest first, the current one last |
 //! | 32 | [commitment](issuer_commitment) to the next epoch's issuer parameters |
-//! | 2 x 32 | [commitments](crate::Pass::commitment) to the passes of this epoch and of the next one |
+//! | 2 x 32 | with passes: [commitments](crate::Pass::commitment) to those of this epoch and of the next one |
 //! | 5 x 8 | prices in tokens: insert, lookup, delete, breakglass put, transfer |
 //! | 1 + 8 n | refund in tokens for a delete `0, 1, …, n-1` epochs after the insert |
 //! | 1 + 8 n | denominations in tokens that can be bought |
@@ -73,7 +73,8 @@ pub struct Tariff {
     /// [Commitment](issuer_commitment) to the next epoch's issuer parameters.
     pub next_issuer: [u8; 32],
     /// [Commitments](crate::Pass::commitment) to the passes of this epoch and of the next one.
-    pub passes: [[u8; 32]; 2],
+    /// There are none in records from before there were passes.
+    pub passes: Option<[[u8; 32]; 2]>,
     /// Prices in tokens.
     pub prices: Prices,
     /// Tokens returned for a delete `0, 1, …` epochs after the insert; none after the last.
@@ -151,7 +152,7 @@ impl Record {
         match &self.tariff {
             None => to.push(0),
             Some(tariff) => {
-                to.push(1);
+                to.push(if tariff.passes.is_some() { 2 } else { 1 });
                 tariff.encode(&mut to);
             }
         }
@@ -172,7 +173,8 @@ impl Record {
             epoch_seconds: reader.u32("the epoch")?,
             tariff: match reader.u8("the payment")? {
                 0 => None,
-                1 => Some(Tariff::decode(&mut reader)?),
+                1 => Some(Tariff::decode(&mut reader, false)?),
+                2 => Some(Tariff::decode(&mut reader, true)?),
                 code => {
                     return Err(DecodeError::UnknownCode {
                         what: "the payment",
@@ -218,7 +220,7 @@ impl Tariff {
         count(to, self.issuers.len());
         to.extend(self.issuers.iter().flatten());
         to.extend_from_slice(&self.next_issuer);
-        to.extend_from_slice(self.passes.as_flattened());
+        to.extend(self.passes.iter().flatten().flatten());
         let Prices {
             insert,
             lookup,
@@ -236,15 +238,16 @@ impl Tariff {
         to.extend_from_slice(&self.breakglass_seconds.to_be_bytes());
     }
 
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'_>, with_passes: bool) -> Result<Self, DecodeError> {
         let issuers = (0..reader.u8("the issuer parameters")?)
             .map(|_| reader.array("the issuer parameters"))
             .collect::<Result<_, _>>()?;
         let next_issuer = reader.array("the commitment")?;
-        let passes = [
-            reader.array("the commitments to passes")?,
-            reader.array("the commitments to passes")?,
-        ];
+        let mut pass = || reader.array("the commitments to passes");
+        let passes = match with_passes {
+            true => Some([pass()?, pass()?]),
+            false => None,
+        };
         let mut price = || reader.u64("the prices");
         let prices = Prices {
             insert: price()?,

@@ -10,7 +10,7 @@ fn handed(scene: &Scene, reply: &Reply) -> Option<[Pass; 2]> {
     let passes = reply.extension.passes.as_deref().copied();
     let committed = scene.record().tariff.expect("a tariff").passes;
     if let Some(passes) = &passes {
-        assert_eq!(passes.map(|pass| pass.commitment()), committed);
+        assert_eq!(Some(passes.map(|pass| pass.commitment())), committed);
     }
     passes
 }

@@ -145,34 +145,30 @@ pub(crate) fn tariff() -> impl Strategy<Value = Tariff> {
     let issuer = vec(any::<u8>(), 68).prop_map(|bytes| bytes.try_into().expect("68 bytes"));
     (
         vec(issuer, 0..9),
-        any::<[[u8; 32]; 3]>(),
+        any::<[u8; 32]>(),
+        option::of(any::<[[u8; 32]; 2]>()),
         any::<[u64; 5]>(),
         vec(any::<u64>(), 0..255),
         vec(any::<u64>(), 0..255),
         any::<u32>(),
     )
         .prop_map(
-            |(
-                issuers,
-                [next_issuer, passes @ ..],
-                p,
-                refunds,
-                denominations,
-                breakglass_seconds,
-            )| Tariff {
-                issuers,
-                next_issuer,
-                passes,
-                prices: Prices {
-                    insert: p[0],
-                    lookup: p[1],
-                    delete: p[2],
-                    breakglass: p[3],
-                    transfer: p[4],
-                },
-                refunds,
-                denominations,
-                breakglass_seconds,
+            |(issuers, next_issuer, passes, p, refunds, denominations, breakglass_seconds)| {
+                Tariff {
+                    issuers,
+                    next_issuer,
+                    passes,
+                    prices: Prices {
+                        insert: p[0],
+                        lookup: p[1],
+                        delete: p[2],
+                        breakglass: p[3],
+                        transfer: p[4],
+                    },
+                    refunds,
+                    denominations,
+                    breakglass_seconds,
+                }
             },
         )
 }

@@ -52,7 +52,7 @@ fn tariff() -> Tariff {
     Tariff {
         issuers: vec![issuer(6), issuer(7)],
         next_issuer: issuer_commitment(&issuer(8)),
-        passes: passes().map(|pass| pass.commitment()),
+        passes: Some(passes().map(|pass| pass.commitment())),
         prices: Prices {
             insert: 8,
             lookup: 1,
@@ -272,7 +272,15 @@ fn build() -> Value {
             "hash": hex::encode(record.hash().0),
         })
     };
-    let records = [signed("free", &free), signed("paid", &paid)];
+    let without_passes = Tariff {
+        passes: None,
+        ..tariff()
+    };
+    let records = [
+        signed("free", &free),
+        signed("paid", &paid),
+        signed("paid, without passes", &record(7, Some(without_passes))),
+    ];
     let bindings: Vec<Value> = requests()
         .iter()
         .map(|(name, request)| {

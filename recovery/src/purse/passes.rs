@@ -29,7 +29,7 @@ impl Passes {
 
     /// Whether these are the ones that everybody is promised.
     fn are_as_published(&self, tariff: &Tariff) -> bool {
-        self.both.map(|pass| pass.commitment()) == tariff.passes
+        Some(self.both.map(|pass| pass.commitment())) == tariff.passes
     }
 }
 

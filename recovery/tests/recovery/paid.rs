@@ -131,7 +131,7 @@ fn publish(record: &mut Record, issuer: &Issuer) {
         Epoch(record.epoch + 1),
     );
     tariff.next_issuer = issuer_commitment(&next.parameters().encode());
-    tariff.passes = passes(record.epoch).map(|pass| pass.commitment());
+    tariff.passes = Some(passes(record.epoch).map(|pass| pass.commitment()));
 }
 
 /// The passes of an epoch and of the next one.
@@ -154,7 +154,7 @@ impl PaidShelf {
             tariff: Some(PriceList {
                 issuers: Vec::new(),
                 next_issuer: [0; 32],
-                passes: [[0; 32]; 2],
+                passes: None,
                 prices: Prices {
                     insert: INSERT,
                     lookup: LOOKUP,

@@ -226,7 +226,7 @@ async fn a_request_that_cannot_be_settled_does_not_keep_the_others_from_being_mo
 async fn keys_and_passes_that_break_a_commitment_and_keys_that_change_while_they_live_are_refused()
 {
     type Change = fn(&mut larder_protocol::record::Tariff);
-    let changes: [(Change, bool); 4] = [
+    let changes: [(Change, bool); 5] = [
         // The keys of the new epoch are not those that were committed to.
         (
             |tariff| tariff.issuers[2] = other(&tariff.issuers, 2),
@@ -238,7 +238,12 @@ async fn keys_and_passes_that_break_a_commitment_and_keys_that_change_while_they
             false,
         ),
         // The pass of the new epoch is not the one that was committed to.
-        (|tariff| tariff.passes[0][0] ^= 1, false),
+        (
+            |tariff| tariff.passes.as_mut().expect("passes")[0][0] ^= 1,
+            false,
+        ),
+        // There is none any more.
+        (|tariff| tariff.passes = None, false),
         // Prices may change.
         (|tariff| tariff.prices.lookup += 1, true),
     ];
