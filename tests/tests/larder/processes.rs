@@ -198,7 +198,8 @@ pub(crate) fn start(command: &mut Command) -> NodeProcess {
 
 /// A number of the last line of a log that names it, as `name=number`.
 pub(crate) fn field(log: &str, name: &str) -> u64 {
-    let value = log.rsplit_once(&format!("{name}=")).map(|(_, rest)| rest);
+    // Names end like others: `with_pass_dropped`.
+    let value = log.rsplit_once(&format!(" {name}=")).map(|(_, rest)| rest);
     let digits: String = value
         .unwrap_or_default()
         .chars()
