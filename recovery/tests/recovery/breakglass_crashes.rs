@@ -12,9 +12,9 @@ use crate::loss::{START, Wallet, buy, has_all, keys_looked_up, lost, nothing_lef
 use crate::paid::{EARLIER, EPOCH_SECONDS, LOOKUP, PaidShelf, open, open_over, tokens};
 use crate::shelf::root;
 
-/// Restores from a storage node with one crash behind this step. Says whether there was one, and what it
-/// cost beside look-ups, none of which is paid for twice.
-async fn live(shelf: &PaidShelf, keys: u8, step: u32) -> (bool, u64) {
+/// Restores from a storage node with one crash behind this step. Says whether there was one, and then what it
+/// cost beside look-ups, none of which is paid for twice, and how many tokens it did not find.
+async fn live(shelf: &PaidShelf, keys: u8, step: u32) -> (bool, [u64; 2]) {
     let (from, before, paid) = (
         shelf.log().len(),
         shelf.outstanding(),
@@ -29,18 +29,21 @@ async fn live(shelf: &PaidShelf, keys: u8, step: u32) -> (bool, u64) {
         let seed = 100 + shelf.log().len() as u64;
         let done = async {
             let provider = open_over(shelf, transport, journal(&purse), seed).await?;
-            let restore = Restore::begin(&root(1), provider, journal(&kept))?;
+            let restore = Restore::begin(&root(1), provider.clone(), journal(&kept))?;
             has_all(&read(&restore).await?, keys).await;
-            restore.finish()
+            restore.finish()?;
+            // Look-ups that ran ahead of the end are settled.
+            provider.upkeep(START).await?;
+            Ok::<_, RecoveryError>(lost(shelf, &provider))
         };
         match done.await {
-            Ok(()) => {
+            Ok(not_found) => {
                 // How far look-ups run ahead of the end is chance.
                 let looked_up = keys_looked_up(&shelf.log()[from..]);
                 let distinct: BTreeSet<_> = looked_up.iter().collect();
                 assert_eq!(shelf.performed(Op::Lookup) - paid, distinct.len(), "{step}");
                 let fees = before - shelf.outstanding() - LOOKUP * distinct.len() as u64;
-                return (died || life.is_over(), fees);
+                return (died || life.is_over(), [fees, not_found]);
             }
             Err(error) => assert!(life.is_over() && !died, "{step}: {error}"),
         }
@@ -54,11 +57,11 @@ async fn a_crash_behind_any_step_of_a_restore_costs_no_token() {
     wallet.until(Wrote::Cell).await;
     let (shelf, keys) = wallet.lose();
     shelf.next_epoch();
-    let (_, fees) = live(&shelf.fork(), keys, u32::MAX).await;
+    let (_, undisturbed) = live(&shelf.fork(), keys, u32::MAX).await;
     let mut steps = 0;
     for step in 1.. {
-        let (died, fees_now) = live(&shelf.fork(), keys, step).await;
-        assert_eq!(fees_now, fees, "{step}");
+        let (died, cost) = live(&shelf.fork(), keys, step).await;
+        assert_eq!(cost, undisturbed, "{step}");
         if !died {
             steps = step;
             break;
