@@ -9,7 +9,9 @@ use larder_recovery::{MemoryJournal, RecoveryError};
 
 use crate::crashes::{Life, MortalJournal, MortalTransport, When, copy};
 use crate::loss::{START, Wallet, buy, has_all, keys_looked_up, lost, nothing_left, read};
-use crate::paid::{EARLIER, EPOCH_SECONDS, LOOKUP, PaidShelf, open, open_over, tokens};
+use crate::paid::{
+    DELETE, EARLIER, EPOCH_SECONDS, FEE, LOOKUP, PaidShelf, open, open_over, tokens,
+};
 use crate::shelf::root;
 
 /// Restores from a storage node with one crash behind this step. Says whether there was one, and then what it
@@ -113,6 +115,11 @@ impl Kept {
         Ok(standing.restorable.epochs == Some(EARLIER))
     }
 
+    /// Does so until that is there; nobody dies.
+    async fn until_written(&mut self) {
+        while !self.stay(&Life::default()).await.expect("honest") {}
+    }
+
     fn next_epoch(&mut self) {
         self.shelf.next_epoch();
         self.now += u64::from(EPOCH_SECONDS);
@@ -122,8 +129,11 @@ impl Kept {
 }
 
 /// The process that does what is due dies behind every step, one world each. In one more world everything is lost at
-/// that moment; in this one others do what is due until the cell is there. Returns how many steps there were.
+/// that moment; in this one others do what is due until the cell is there, and pay for nothing twice. Returns how
+/// many steps there were.
 async fn die_everywhere(wallet: &Kept) -> u32 {
+    let mut undisturbed = wallet.fork();
+    undisturbed.until_written().await;
     let mut lost_behind = None;
     for step in 1.. {
         let (mut wallet, life) = (wallet.fork(), Life::until(step, When::After));
@@ -138,11 +148,16 @@ async fn die_everywhere(wallet: &Kept) -> u32 {
             lose(&wallet.shelf.fork(), step).await;
             lost_behind = requests;
         }
-        let mut written = stayed.unwrap_or(false);
-        while !written {
-            let stayed = wallet.stay(&Life::default()).await;
-            written = stayed.expect("nobody dies twice");
+        if !stayed.unwrap_or(false) {
+            wallet.until_written().await;
         }
+        for op in [Op::Insert, Op::BreakglassPut] {
+            let performed = undisturbed.shelf.performed(op);
+            assert_eq!(wallet.shelf.performed(op), performed, "{op:?} {step}");
+        }
+        // What was exchanged to pay for a page that was not sent is listed, and that page is deleted.
+        let more = undisturbed.shelf.outstanding() - wallet.shelf.outstanding();
+        assert!(more <= FEE + DELETE, "{more} {step}");
         let provider = open(&wallet.shelf, wallet.journal, 1).await;
         let provider = provider.expect("honest");
         assert_eq!(tokens(&provider), wallet.shelf.outstanding(), "{step}");

@@ -18,12 +18,12 @@ use crate::rollover;
 use crate::wallet::runtime;
 
 /// The words of a wallet, in a file of their own.
-fn write_down(wallet: &Path, words: &Path) {
+pub(crate) fn write_down(wallet: &Path, words: &Path) {
     fs::write(words, succeed(larder(wallet).arg("words"))).expect("paper");
 }
 
 /// `larder restore` in a folder that is not there yet, or that it has begun with.
-fn restore(wallet: &Path, words: &Path, address: &Address, lsp: PeerAddress) -> Command {
+pub(crate) fn restore(wallet: &Path, words: &Path, address: &Address, lsp: PeerAddress) -> Command {
     restore_from(wallet, "--words", words, address, lsp)
 }
 
@@ -55,22 +55,22 @@ fn lost_with_a_large_value() -> (Counted, PathBuf, Vec<u8>) {
     (set, words, large)
 }
 
-fn result(command: &mut Command) -> Value {
+pub(crate) fn result(command: &mut Command) -> Value {
     serde_json::from_str(&succeed(command)).expect("JSON")
 }
 
-fn number(value: &Value) -> u64 {
+pub(crate) fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("{value}"))
 }
 
-fn put(wallet: &Path, folder: &Path, name: &str, content: &[u8]) {
+pub(crate) fn put(wallet: &Path, folder: &Path, name: &str, content: &[u8]) {
     let file = folder.join("file");
     fs::write(&file, content).expect("a file");
     succeed(larder(wallet).args(["put", name]).arg(file));
 }
 
 /// What `larder status` says of the one storage node.
-fn restorable(wallet: &Path) -> Value {
+pub(crate) fn restorable(wallet: &Path) -> Value {
     let status = json_of(wallet, &["status"]);
     let one = status["providers"][0]["restorable"].clone();
     assert_eq!(status["restorable"], one["now"], "{status}");
