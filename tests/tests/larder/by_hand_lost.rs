@@ -352,6 +352,17 @@ fn a_second_restore_says_that_one_cut_short_has_the_tokens_and_finds_them_when_i
     let error = json["error"].as_str().expect("text");
     assert!(error.contains("another restore has taken"), "{error}");
     assert!(error.contains("larder restore --walk"), "{error}");
+    // Which is not done unasked, and what it shows is in the help.
+    let help = succeed(larder(&path("second")).args(["restore", "--help"]));
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        help.contains("--walk Follow tokens through what the lost wallet did"),
+        "{help}"
+    );
+    assert!(
+        help.contains("which of those operations belong together"),
+        "{help}"
+    );
     // Where there is no terminal for a bar, a line says what it is at.
     let mut second = larder(&path("second"));
     let told = run(second.args(["restore", "--walk"]));

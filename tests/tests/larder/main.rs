@@ -36,5 +36,6 @@ mod processes;
 mod rollover;
 mod served;
 mod total_loss;
+mod total_loss_stored;
 mod unlinkable;
 mod wallet;
