@@ -25,7 +25,7 @@ async fn the_root_key_alone_restores_data_and_tokens_at_every_age_of_the_reserve
         let restorable = wallet.restorable();
         assert_eq!(restorable.epochs, Some(EARLIER));
         assert!(restorable.is_now() && restorable.times >= 2);
-        let held = tokens(&wallet.provider);
+        let (held, anchor) = (tokens(&wallet.provider), wallet.extent().anchor);
         let (shelf, keys) = wallet.lose();
         (0..age).for_each(|_| shelf.next_epoch());
 
@@ -34,6 +34,7 @@ async fn the_root_key_alone_restores_data_and_tokens_at_every_age_of_the_reserve
         let map = read(&restore).await.expect("the cell pays");
         has_all(&map, keys).await;
         assert_eq!(restore.providers(), vec![shelf.address()]);
+        assert!(anchor > 0 && restore.hint() == Some(anchor), "{age}");
         restore.finish().expect("in memory");
         // But for the one pair that was in use since the page was written, and the fees of taking them.
         let read = (shelf.performed(Op::Lookup) - before) as u64 * LOOKUP;

@@ -37,7 +37,8 @@ struct Node {
 }
 
 impl Node {
-    fn start(data: &Path, relay: &RelayProcess) -> Self {
+    /// An epoch may begin in front of the first request.
+    fn start(data: &Path, relay: &RelayProcess, mut begins_epoch: bool) -> Self {
         let answers = Arc::new(Mutex::new(Answers::All));
         let asked = Arc::<Mutex<Vec<Op>>>::default();
         let (goes, gone): (Sender<()>, _) = channel();
@@ -46,6 +47,9 @@ impl Node {
             let request = envelope::unwrap(contents).and_then(Request::decode);
             let op = request.expect("clients send requests").call.op();
             ops.lock().expect("no panic").push(op);
+            if std::mem::take(&mut begins_epoch) {
+                desk.enter_next_epoch().expect("the next epoch");
+            }
             let mut until = until.lock().expect("no panic");
             match *until {
                 Answers::Until(at, performs) if at == op => {
@@ -86,7 +90,8 @@ impl Lost {
             folder: tempfile::tempdir().expect("a folder"),
             relay: relay(),
         };
-        let (node, wallet) = (lost.node("node"), lost.path("wallet"));
+        let wallet = lost.path("wallet");
+        let node = Node::start(&lost.path("node"), &lost.relay, false);
         let mut init = larder(&wallet);
         init.args(["init", "--provider", &node.served.address.to_string()]);
         succeed(init.args(["--lsp", &lost.relay.peer.to_string()]));
@@ -102,14 +107,10 @@ impl Lost {
         self.folder.path().join(name)
     }
 
-    fn node(&self, data: &str) -> Node {
-        Node::start(&self.path(data), &self.relay)
-    }
-
-    /// A storage node that has lived through the same as the first.
+    /// A storage node that has lived through the same as the first, in the next epoch.
     fn twin(&self, name: &str) -> Node {
         copy(&self.path("node"), &self.path(name));
-        self.node(name)
+        Node::start(&self.path(name), &self.relay, true)
     }
 
     fn buys(&self, wallet: &Path, id: u8) {
@@ -154,6 +155,7 @@ fn killed_at_any_kind_of_request_a_restore_goes_on_and_costs_no_token_more() {
         Op::BreakglassPut,
         Op::BreakglassOpen,
         Op::Transfer,
+        Op::Reissue,
     ];
     assert_eq!(kinds, all);
     for (op, performs) in all.into_iter().flat_map(|op| [(op, false), (op, true)]) {
