@@ -84,7 +84,7 @@ impl Standing {
             Standing::Unknown => Some("not everything is here yet: run `larder restore`"),
             Standing::Reserve { is, .. } if is.epochs.is_none() => Some(
                 "no cell with a reserve was written yet, or that has expired: `larder upkeep` writes one \
-                 behind a pause, `larder upkeep --at-once` now",
+                 behind a pause, `larder upkeep --at-once` now, or says how many tokens are missing for it",
             ),
             Standing::Reserve { is, .. } if is.times == 0 => Some(
                 "what is stored has outgrown the reserve: `larder upkeep` sets more aside in the next epoch",
@@ -139,15 +139,23 @@ pub(crate) async fn stay(
     Ok(stayed)
 }
 
-/// Makes a wallet restorable at once, if it is not; returns whether it is then. It is not while tokens are missing.
+/// Makes a wallet restorable at once, if it is not; returns whether it is then. [`RecoveryError::OutOfTokens`] while
+/// tokens are missing for a reserve.
 pub(crate) async fn make_restorable(
     provider: &Provider,
     extent: &Extent,
 ) -> Result<bool, RecoveryError> {
+    let mut missing = 0;
     if !provider.restorable(extent)?.is_now() {
-        stay(provider, extent, true).await?;
+        missing = stay(provider, extent, true).await?.missing;
     }
-    Ok(provider.restorable(extent)?.is_now())
+    let is_now = provider.restorable(extent)?.is_now();
+    if is_now || missing == 0 {
+        return Ok(is_now);
+    }
+    let held = provider.purse().map_or(0, |purse| purse.holdings().tokens);
+    let needed = held.saturating_add(missing);
+    Err(RecoveryError::OutOfTokens { needed, held })
 }
 
 /// What a write is called in results.

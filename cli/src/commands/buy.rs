@@ -124,7 +124,7 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
     let json = json!({
         "bought": bought,
         "tokens": held,
-        "restorable": restorable.as_ref().ok(),
+        "restorable": restorable.as_ref().is_ok_and(|is_now| *is_now),
         "purchases": done.iter().map(json).collect::<Vec<_>>(),
     });
     if let Err(error) = restorable {

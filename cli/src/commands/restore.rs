@@ -51,7 +51,7 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
     let mut export = Export::default();
     if let Some(to) = &args.to {
         let exported = export.write_all(&session, &values, to, output).await;
-        exported.map_err(|error| restores.in_all(error))?;
+        exported.map_err(|error| restores.in_all(error, Some(&session.map)))?;
     }
     let without: Vec<String> = restores.failed().map(ToString::to_string).collect();
     // What they found is known before what they have read is forgotten.

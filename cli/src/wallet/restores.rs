@@ -12,6 +12,7 @@ use std::sync::Arc;
 use larder_protocol::ServerKey;
 use larder_recovery::breakglass::{Extent, Restore};
 use larder_recovery::log::Registers;
+use larder_recovery::log::map::Map;
 use larder_recovery::{FolderJournal, Holdings, Provider, RecoveryError};
 
 use super::{Folder, Member, Online, Wallet};
@@ -123,15 +124,16 @@ impl Restores {
         hints.max().flatten()
     }
 
-    /// What is missing for all of the restore, when tokens are.
-    pub(crate) fn in_all(&self, error: CliError) -> CliError {
+    /// What is missing for all of the restore, when tokens are; of a map that is known if there is one.
+    pub(crate) fn in_all(&self, error: CliError, map: Option<&Map>) -> CliError {
         let CliError::OutOfTokens { needed, held } = error else {
             return error;
         };
         let error = RecoveryError::OutOfTokens { needed, held };
+        let lookups = map.map_or(0, |map| Extent::of(map, Vec::new()).lookups);
         let begun = self.begun.iter();
         begun
-            .fold(error, |error, begun| begun.restore.in_all(error))
+            .fold(error, |error, begun| begun.restore.in_all(error, lookups))
             .into()
     }
 
@@ -162,14 +164,14 @@ impl Finished {
     /// Writes a page and a cell in place of those that were used up: until then whoever loses everything again finds
     /// no token. At once, because opening the cell has just shown when this wallet is at work. Returns why that
     /// failed; with one storage node it keeps no other one back.
-    pub(crate) async fn renew(&self, online: &Online, extent: &Extent) -> Option<RecoveryError> {
+    pub(crate) async fn renew(&self, online: &Online, extent: &Extent) -> Option<CliError> {
         let mut failed = None;
         for connection in online.connected() {
             let provider = &connection.provider;
             let holds = |held: Holdings| held.tokens > 0;
             if self.0.contains(provider.server_key()) && connection.holdings().is_some_and(holds) {
                 let renewed = standing::make_restorable(provider, extent).await;
-                failed = renewed.err().or(failed);
+                failed = renewed.err().map(CliError::from).or(failed);
             }
         }
         failed

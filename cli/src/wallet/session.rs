@@ -57,7 +57,7 @@ impl Session {
         restores: &mut Restores,
     ) -> Result<Self, CliError> {
         let found = Session::find(wallet, Some(restores)).await;
-        found.map_err(|error| restores.in_all(error))
+        found.map_err(|error| restores.in_all(error, None))
     }
 
     async fn find(

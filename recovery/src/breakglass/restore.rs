@@ -132,8 +132,8 @@ impl Restore {
             },
         };
         self.redeem(purse).await?;
-        self.suffices(purse, &restoring)?;
         if restoring.page.is_none() {
+            self.suffices(purse, &restoring)?;
             self.page(purse, restoring.opened.page).await?;
             self.redeem(purse).await?;
         }
@@ -147,7 +147,7 @@ impl Restore {
     pub async fn map(&self, rng: &mut (impl CryptoRng + ?Sized)) -> Result<Map, RecoveryError> {
         let registers = OneProvider::new(&self.root, self.provider.clone());
         let map = Map::open(self.watch(Arc::new(registers)), rng, self.hint()).await;
-        map.map_err(|error| self.in_all(error))
+        map.map_err(|error| self.in_all(error, 0))
     }
 
     /// Registers whose blobs count as progress, for a map with several providers.
@@ -223,7 +223,7 @@ impl Restore {
         Ok(())
     }
 
-    /// Whether there are any tokens to go on with, and if not, why.
+    /// Whether there are any tokens to begin with, and if not, why. Later on they may have been spent.
     fn suffices(&self, purse: &Purse, restoring: &Restoring) -> Result<(), RecoveryError> {
         if has_tokens(purse) {
             return Ok(());
@@ -263,10 +263,11 @@ impl Restore {
         }
     }
 
-    /// Has an error say how many tokens are missing for all of it, as far as is known. For those of a map
-    /// with several providers; those of [`map`](Restore::map) do.
+    /// Has an error say how many tokens are missing for all of it, as far as is known: to whoever has read the
+    /// map so many look-ups as its [extent](super::Extent) says, and otherwise what the page said. For those of values,
+    /// and of a map with several providers; those of [`map`](Restore::map) do.
     #[must_use]
-    pub fn in_all(&self, error: RecoveryError) -> RecoveryError {
+    pub fn in_all(&self, error: RecoveryError, lookups: u64) -> RecoveryError {
         let RecoveryError::OutOfTokens { needed, held } = error else {
             return error;
         };
@@ -274,7 +275,7 @@ impl Restore {
             blobs, expected, ..
         } = self.reporter().progress(Stage::Log);
         let price = self.provider.record().tariff.map_or(0, |t| t.prices.lookup);
-        let left = expected.unwrap_or(0).saturating_sub(blobs);
+        let left = expected.unwrap_or(0).max(lookups).saturating_sub(blobs);
         let needed = needed.max(left.saturating_mul(price));
         RecoveryError::OutOfTokens { needed, held }
     }

@@ -4,7 +4,7 @@
 //!
 //! The reserve pays for twice what a restore takes, at least; when the tokens do not suffice, for once.
 
-use larder_protocol::{Address, Record};
+use larder_protocol::{Address, Blob, Record};
 
 use super::TIMES;
 use super::calls::PutCell;
@@ -25,7 +25,7 @@ const FEES: u64 = 4;
 const LARGE: u64 = 4;
 
 /// Sequences, or numbers of pages, that are tried when others of this wallet are there.
-const TRIES: u32 = 16;
+const TRIES: usize = 16;
 
 /// What a restore would have to find.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,6 +141,10 @@ impl Provider {
     ) -> Result<Standing, RecoveryError> {
         let purse = self.purse.as_ref().ok_or(RecoveryError::NoPurse)?;
         let upkeep = self.upkeep(now).await?;
+        // Of a killed process, or of an answer that was lost: it is paid for.
+        if let Some((number, blob)) = purse.begun_page() {
+            self.store_page(purse, number, blob).await?;
+        }
         purse.look_over_page(extent.cost(&self.record()))?;
         let mut standing = Standing {
             restorable: self.restorable(extent)?,
@@ -291,27 +295,40 @@ impl Provider {
             providers: extent.providers.clone(),
             credentials: purse.list()?,
         };
-        let schedule = purse.schedule();
         let last = purse.with_cells(|cells| cells.last_page());
-        let mut number = (u64::from(epoch.0) << 16).max(last) + 1;
-        for _ in 0..TRIES {
-            let blob = page.seal(schedule, number);
-            let (key, hash) = (schedule.key(&page::slot(number)), blob.hash());
-            purse.page(number, hash, Fate::Begun)?;
-            match self.insert(key, blob).await? {
-                Stored::New | Stored::Already => {
-                    return purse.page(number, hash, Fate::Stored);
-                }
-                // Of another device, or of this one before it lost its journal.
-                Stored::Occupied(_) | Stored::Tombstoned => {
-                    purse.page(number, hash, Fate::Deleted)?;
-                    number += 1;
-                }
+        let first = (u64::from(epoch.0) << 16).max(last) + 1;
+        for number in (first..).take(TRIES) {
+            let blob = page.seal(purse.schedule(), number);
+            purse.page(number, blob.hash(), Fate::Begun)?;
+            if self.store_page(purse, number, blob).await? {
+                return Ok(());
             }
         }
         Err(RecoveryError::Misbehaved(
             "it holds pages of numbers that no device can have written",
         ))
+    }
+
+    /// Stores a page that is begun. Says no when another one is, or was, in its place: of another device, or
+    /// of this one before it lost its journal.
+    async fn store_page(
+        &self,
+        purse: &Purse,
+        number: u64,
+        blob: Blob,
+    ) -> Result<bool, RecoveryError> {
+        let (key, hash) = (purse.schedule().key(&page::slot(number)), blob.hash());
+        let is_stored = match self.insert(key, blob).await? {
+            Stored::New | Stored::Already => true,
+            Stored::Occupied(_) | Stored::Tombstoned => false,
+        };
+        let fate = if is_stored {
+            Fate::Stored
+        } else {
+            Fate::Deleted
+        };
+        purse.page(number, hash, fate)?;
+        Ok(is_stored)
     }
 
     async fn drop_pages(&self, purse: &Purse) -> Result<(), RecoveryError> {

@@ -9,7 +9,7 @@
 //! | 2 | `Paged` | a page that was read, without its credentials, to the end; nothing when there is none |
 //! | 3 | `Restored` | – |
 //! | 4 | `Written` | a cell's sequence 8, epoch 4, tokens 8, page 8 |
-//! | 5 | `Page` | number 8, hash of the blob 32, 0 begun, 1 stored or 2 deleted 1 |
+//! | 5 | `Page` | number 8, hash of the blob 32, 0 begun, 1 stored, 2 deleted or 3 outgrown 1 |
 //! | 6 | `Begun` | page 8 that a cell names which may be stored from now on |
 //! | 7 | `Rests` | last write to the primary store 8, since when a cell could be written 8 |
 
@@ -103,6 +103,8 @@ pub(crate) enum Fate {
     Stored = 1,
     /// It was deleted.
     Deleted = 2,
+    /// It is stored, and no cell is to name it: what it leaves out does not pay for a restore any more.
+    Outgrown = 3,
 }
 
 impl Change {
@@ -180,6 +182,7 @@ impl Change {
                     0 => Fate::Begun,
                     1 => Fate::Stored,
                     2 => Fate::Deleted,
+                    3 => Fate::Outgrown,
                     _ => return None,
                 },
             },

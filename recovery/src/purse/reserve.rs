@@ -3,13 +3,12 @@
 //! The reserve is a pair that pays for nothing. It comes of credentials that nobody has seen, and only
 //! reissues touch it, so that whoever walks its rows after a loss passes no operation. A larger one
 //! is a new one: it becomes the reserve when a cell says so, and the old one goes back. Until then both
-//! are kept, and the page of that cell lists the old one: whichever cell a restore opens, no token is
-//! in none.
+//! are kept, and the page of that cell lists the old one: whichever cell a restore opens, no token is in none.
 
 use std::ops::RangeInclusive;
 
 use larder_credentials::{Epoch, RangeWidth};
-use larder_protocol::{BlobHash, Call, Nonce};
+use larder_protocol::{Blob, BlobHash, Call, Nonce, insert::Insert};
 
 use super::cells::Cells;
 use super::change::{Change, Fate, Rest, Written};
@@ -103,6 +102,20 @@ impl Purse {
         Ok(listed)
     }
 
+    /// The page of this epoch that was begun and never heard of, as it was sent, if nothing was paid for since:
+    /// it is as good as when it was made, and sent once more it costs nothing.
+    pub(crate) fn begun_page(&self) -> Option<(u64, Blob)> {
+        let book = &self.lock().book;
+        let (number, (hash, fate)) = book.cells.pages.last_key_value()?;
+        let epoch = u64::from(book.now()?.record.epoch);
+        let last = book.asked(book.next_request.checked_sub(1)?)?;
+        let Call::Insert(Insert { blob, .. }) = &last.request.call else {
+            return None;
+        };
+        let is_begun = *fate == Fate::Begun && number >> 16 == epoch && blob.hash() == *hash;
+        is_begun.then(|| (*number, blob.clone()))
+    }
+
     /// A page for the next cell leaves out what that is to hold. When this does not pay for a restore any
     /// more, which takes so many tokens, that page is of no use.
     pub(crate) fn look_over_page(&self, tokens: u64) -> Result<(), RecoveryError> {
@@ -111,7 +124,7 @@ impl Purse {
         let left_out = held.into_iter().find(|held| *held > 0);
         match inner.book.cells.next_page() {
             Some((number, hash)) if left_out.unwrap_or(0) < tokens => {
-                let fate = Fate::Begun;
+                let fate = Fate::Outgrown;
                 inner.change(Change::Page { number, hash, fate })
             }
             _ => Ok(()),

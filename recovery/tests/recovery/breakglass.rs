@@ -9,7 +9,8 @@ use larder_recovery::transport::Exchange;
 use larder_recovery::{MemoryJournal, RecoveryError, Transport};
 
 use crate::loss::{
-    START, Wallet, buy, has_all, keys_looked_up, lost, nothing_left, read, shows_no_operation_again,
+    START, Wallet, buy, has_all, keys_looked_up, lost, nothing_left, read,
+    shows_no_operation_again, start_over,
 };
 use crate::paid::{
     BREAKGLASS_SECONDS, EARLIER, EPOCH_SECONDS, LOOKUP, PaidShelf, open, open_over, pair, tokens,
@@ -24,7 +25,7 @@ async fn the_root_key_alone_restores_data_and_tokens_at_every_age_of_the_reserve
         let restorable = wallet.restorable();
         assert_eq!(restorable.epochs, Some(EARLIER));
         assert!(restorable.is_now() && restorable.times >= 2);
-        let held = tokens(&wallet.provider);
+        let (held, anchor) = (tokens(&wallet.provider), wallet.extent().anchor);
         let (shelf, keys) = wallet.lose();
         (0..age).for_each(|_| shelf.next_epoch());
 
@@ -33,6 +34,7 @@ async fn the_root_key_alone_restores_data_and_tokens_at_every_age_of_the_reserve
         let map = read(&restore).await.expect("the cell pays");
         has_all(&map, keys).await;
         assert_eq!(restore.providers(), vec![shelf.address()]);
+        assert!(anchor > 0 && restore.hint() == Some(anchor), "{age}");
         restore.finish().expect("in memory");
         // But for the one pair that was in use since the page was written, and the fees of taking them.
         let read = (shelf.performed(Op::Lookup) - before) as u64 * LOOKUP;
@@ -63,24 +65,30 @@ async fn a_reserve_that_is_reissued_and_not_yet_in_a_cell_again_is_found() {
 }
 
 #[tokio::test]
-async fn one_epoch_past_it_says_so_and_restores_when_tokens_are_bought() {
+async fn past_its_epochs_it_says_by_how_many_and_restores_when_tokens_are_bought() {
     let mut wallet = Wallet::new(6, 4).await;
     wallet.until(Wrote::Cell).await;
     let (shelf, keys) = wallet.lose();
-    (0..=EARLIER).for_each(|_| shelf.next_epoch());
-    let (provider, restore) = nothing_left(&shelf).await;
-    for _ in 0..2 {
-        let error = read(&restore).await.err().expect("it expired");
-        let RecoveryError::ReserveExpired { epochs: 1, needed } = error else {
-            panic!("{error}");
-        };
-        assert!(needed > 0);
-        let text = error.to_string();
-        assert!(
-            text.contains("expired 1 epoch ago") && text.contains(&needed.to_string()),
-            "{text}"
-        );
+    (0..EARLIER).for_each(|_| shelf.next_epoch());
+    let purse = MemoryJournal::new();
+    for (past, said) in [(1, "expired 1 epoch ago"), (2, "expired 2 epochs ago")] {
+        shelf.next_epoch();
+        // The cell is opened again, or what it said is known.
+        for purse in [&MemoryJournal::new(), &purse] {
+            let (_, restore) = start_over(&shelf, purse, &MemoryJournal::new()).await;
+            let error = read(&restore).await.err().expect("it expired");
+            let RecoveryError::ReserveExpired { epochs, needed } = error else {
+                panic!("{error}");
+            };
+            assert!(epochs == past && needed > 0);
+            let text = error.to_string();
+            assert!(
+                text.contains(said) && text.contains(&needed.to_string()),
+                "{text}"
+            );
+        }
     }
+    let (provider, restore) = start_over(&shelf, &purse, &MemoryJournal::new()).await;
     assert_eq!(tokens(&provider), 0);
     buy(&shelf, &provider, 2, 500).await;
     has_all(&read(&restore).await.expect("bought"), keys).await;

@@ -9,12 +9,14 @@ use larder_recovery::{MemoryJournal, RecoveryError};
 
 use crate::crashes::{Life, MortalJournal, MortalTransport, When, copy};
 use crate::loss::{START, Wallet, buy, has_all, keys_looked_up, lost, nothing_left, read};
-use crate::paid::{EARLIER, EPOCH_SECONDS, LOOKUP, PaidShelf, open, open_over, tokens};
+use crate::paid::{
+    DELETE, EARLIER, EPOCH_SECONDS, FEE, LOOKUP, PaidShelf, open, open_over, tokens,
+};
 use crate::shelf::root;
 
-/// Restores from a storage node with one crash behind this step. Says whether there was one, and what it
-/// cost beside look-ups, none of which is paid for twice.
-async fn live(shelf: &PaidShelf, keys: u8, step: u32) -> (bool, u64) {
+/// Restores from a storage node with one crash behind this step. Says whether there was one, and then what it
+/// cost beside look-ups, none of which is paid for twice, and how many tokens it did not find.
+async fn live(shelf: &PaidShelf, keys: u8, step: u32) -> (bool, [u64; 2]) {
     let (from, before, paid) = (
         shelf.log().len(),
         shelf.outstanding(),
@@ -29,18 +31,23 @@ async fn live(shelf: &PaidShelf, keys: u8, step: u32) -> (bool, u64) {
         let seed = 100 + shelf.log().len() as u64;
         let done = async {
             let provider = open_over(shelf, transport, journal(&purse), seed).await?;
-            let restore = Restore::begin(&root(1), provider, journal(&kept))?;
+            let restore = Restore::begin(&root(1), provider.clone(), journal(&kept))?;
             has_all(&read(&restore).await?, keys).await;
-            restore.finish()
+            restore.finish()?;
+            // Look-ups that ran ahead of the end are settled, and what is of an older epoch is moved.
+            for now in [START, START + u64::from(EPOCH_SECONDS) / 4] {
+                provider.upkeep(now).await?;
+            }
+            Ok::<_, RecoveryError>(shelf.outstanding().wrapping_sub(tokens(&provider)))
         };
         match done.await {
-            Ok(()) => {
+            Ok(not_found) => {
                 // How far look-ups run ahead of the end is chance.
                 let looked_up = keys_looked_up(&shelf.log()[from..]);
                 let distinct: BTreeSet<_> = looked_up.iter().collect();
                 assert_eq!(shelf.performed(Op::Lookup) - paid, distinct.len(), "{step}");
                 let fees = before - shelf.outstanding() - LOOKUP * distinct.len() as u64;
-                return (died || life.is_over(), fees);
+                return (died || life.is_over(), [fees, not_found]);
             }
             Err(error) => assert!(life.is_over() && !died, "{step}: {error}"),
         }
@@ -54,11 +61,11 @@ async fn a_crash_behind_any_step_of_a_restore_costs_no_token() {
     wallet.until(Wrote::Cell).await;
     let (shelf, keys) = wallet.lose();
     shelf.next_epoch();
-    let (_, fees) = live(&shelf.fork(), keys, u32::MAX).await;
+    let (_, undisturbed) = live(&shelf.fork(), keys, u32::MAX).await;
     let mut steps = 0;
     for step in 1.. {
-        let (died, fees_now) = live(&shelf.fork(), keys, step).await;
-        assert_eq!(fees_now, fees, "{step}");
+        let (died, cost) = live(&shelf.fork(), keys, step).await;
+        assert_eq!(cost, undisturbed, "{step}");
         if !died {
             steps = step;
             break;
@@ -110,6 +117,11 @@ impl Kept {
         Ok(standing.restorable.epochs == Some(EARLIER))
     }
 
+    /// Does so until that is there; nobody dies.
+    async fn until_written(&mut self) {
+        while !self.stay(&Life::default()).await.expect("honest") {}
+    }
+
     fn next_epoch(&mut self) {
         self.shelf.next_epoch();
         self.now += u64::from(EPOCH_SECONDS);
@@ -119,8 +131,11 @@ impl Kept {
 }
 
 /// The process that does what is due dies behind every step, one world each. In one more world everything is lost at
-/// that moment; in this one others do what is due until the cell is there. Returns how many steps there were.
+/// that moment; in this one others do what is due until the cell is there, and pay for nothing twice. Returns how
+/// many steps there were.
 async fn die_everywhere(wallet: &Kept) -> u32 {
+    let mut undisturbed = wallet.fork();
+    undisturbed.until_written().await;
     let mut lost_behind = None;
     for step in 1.. {
         let (mut wallet, life) = (wallet.fork(), Life::until(step, When::After));
@@ -135,11 +150,16 @@ async fn die_everywhere(wallet: &Kept) -> u32 {
             lose(&wallet.shelf.fork(), step).await;
             lost_behind = requests;
         }
-        let mut written = stayed.unwrap_or(false);
-        while !written {
-            let stayed = wallet.stay(&Life::default()).await;
-            written = stayed.expect("nobody dies twice");
+        if !stayed.unwrap_or(false) {
+            wallet.until_written().await;
         }
+        for op in [Op::Insert, Op::BreakglassPut] {
+            let performed = undisturbed.shelf.performed(op);
+            assert_eq!(wallet.shelf.performed(op), performed, "{op:?} {step}");
+        }
+        // What was exchanged to pay for a page that was not sent is listed, and that page is deleted.
+        let more = undisturbed.shelf.outstanding() - wallet.shelf.outstanding();
+        assert!(more <= FEE + DELETE, "{more} {step}");
         let provider = open(&wallet.shelf, wallet.journal, 1).await;
         let provider = provider.expect("honest");
         assert_eq!(tokens(&provider), wallet.shelf.outstanding(), "{step}");

@@ -401,8 +401,12 @@ async fn the_reserve_pays_for_nothing_but_a_restore() {
     assert!(holdings.tokens - holdings.reserve < LOOKUP + 2);
     assert_eq!(holdings.suffice_for(INSERT), 0);
     let (shelf, keys) = wallet.lose();
+    let before = shelf.outstanding();
     let (_, restore) = nothing_left(&shelf).await;
     has_all(&read(&restore).await.expect("the reserve pays"), keys).await;
+    // For another one as well.
+    let spent = before - shelf.outstanding();
+    assert!(2 * spent <= holdings.reserve, "{spent}");
     // What the page listed did not pay as it was, to the last token.
     shows_no_operation_again(&shelf);
 }

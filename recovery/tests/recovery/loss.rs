@@ -7,11 +7,11 @@ use larder_protocol::{Op, Payment, Request};
 use larder_recovery::breakglass::{self, Extent, Restorable, Restore, Wrote};
 use larder_recovery::log::OneProvider;
 use larder_recovery::log::map::{Commit, Expect, Map, Write};
-use larder_recovery::{Means, MemoryJournal, Provider, RecoveryError, Stage};
+use larder_recovery::{Means, MemoryJournal, Provider, RecoveryError, Stage, Transport};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use crate::paid::{PaidShelf, open, tokens};
+use crate::paid::{PaidShelf, open, open_over, tokens};
 use crate::shelf::root;
 
 pub(crate) const START: u64 = 1_000_000;
@@ -28,7 +28,19 @@ pub(crate) struct Wallet {
 impl Wallet {
     pub(crate) async fn new(pairs: u64, keys: u8) -> Self {
         let shelf = PaidShelf::new();
-        let provider = open(&shelf, MemoryJournal::new(), 1).await.expect("honest");
+        Wallet::over(&shelf, Arc::new(shelf.clone()), pairs, keys).await
+    }
+
+    /// The same over a transport of the test's own.
+    pub(crate) async fn over(
+        shelf: &PaidShelf,
+        transport: Arc<dyn Transport>,
+        pairs: u64,
+        keys: u8,
+    ) -> Self {
+        let shelf = shelf.clone();
+        let provider = open_over(&shelf, transport, MemoryJournal::new(), 1).await;
+        let provider = provider.expect("honest");
         buy(&shelf, &provider, 1, 500 * pairs).await;
         let registers = Arc::new(OneProvider::new(&root(1), provider.clone()));
         let mut rng = StdRng::seed_from_u64(1);

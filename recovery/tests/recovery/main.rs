@@ -12,6 +12,7 @@ mod breakglass;
 mod breakglass_crashes;
 mod breakglass_standing;
 mod breakglass_turn;
+mod breakglass_unheard;
 mod crashes;
 mod journals;
 mod keys;

@@ -6,18 +6,14 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 
-use larder_node::clock::SystemClock;
 use larder_node::till::{NoPayment, Order, Ordered, Settlements, Till, Vouchers};
-use larder_node::{Config, Desk, Identity, Sale};
-use larder_onion::{PeerAddress, Service, ServiceConfig};
-use larder_protocol::Address;
-use larder_store::{Options, SledEngine};
+use larder_node::{Desk, Identity};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::by_hand::{Set, json_of};
 use crate::processes::{RelayProcess, larder, relay, run, succeed};
-use crate::wallet::runtime;
+use crate::served::Served;
 
 /// The text that a wallet would pay.
 const REQUEST: &str = "lnbc1invoice";
@@ -27,7 +23,7 @@ const REQUEST: &str = "lnbc1invoice";
 const KEPT: u64 = 16 + 64 + 2;
 
 /// Long after this test.
-const NEVER: u64 = 4_000_000_000;
+pub(crate) const NEVER: u64 = 4_000_000_000;
 
 pub(crate) fn refusal(wallet: &Path, args: &[&str]) -> (Option<i32>, String) {
     let refused = run(larder(wallet).arg("--json").args(args));
@@ -170,60 +166,27 @@ impl Till for Counter {
     }
 }
 
-/// A storage node with that till, inside the test.
+/// A storage node with that till.
 struct Shop {
     till: Arc<Counter>,
     folder: TempDir,
     relay: RelayProcess,
-    address: Address,
-    _service: Service,
-    _runtime: tokio::runtime::Runtime,
+    node: Served,
 }
 
 impl Shop {
     fn open() -> Self {
-        let (folder, relay, runtime) = (tempfile::tempdir().expect("a folder"), relay(), runtime());
+        let (folder, relay) = (tempfile::tempdir().expect("a folder"), relay());
         let till = Arc::new(Counter::default());
-        let (service, address) = runtime.block_on(serve(&folder, relay.peer, till.clone()));
+        let answer = |desk: &Desk, contents: &[u8]| Some(desk.answer(contents));
+        let node = Served::start(folder.path(), relay.peer, till.clone(), answer);
         Shop {
             till,
             folder,
             relay,
-            address,
-            _service: service,
-            _runtime: runtime,
+            node,
         }
     }
-}
-
-async fn serve(folder: &TempDir, lsp: PeerAddress, till: Arc<Counter>) -> (Service, Address) {
-    let config = Config::load(None, Some(folder.path()), []).expect("the defaults");
-    let options = Options {
-        free_space_floor: 0,
-        ..Options::default()
-    };
-    let engine = SledEngine::open(&folder.path().join("store"), options).expect("a store");
-    let identity = Identity::from_seed([5; 32]);
-    let mut onion = ServiceConfig::new(identity.onion_seed());
-    onion.connect_to = vec![lsp];
-    let (service, intake) = Service::start(onion).await.expect("it does not listen");
-    service.wait_connected().await;
-    let sale = Some(Sale {
-        offer: config.offer,
-        till,
-    });
-    let (breakglass, clock) = (config.breakglass, Arc::new(SystemClock));
-    let desk = Desk::open(Arc::new(engine), identity, sale, breakglass, clock);
-    let desk = desk.expect("a new store");
-    let address = Address::new(desk.server_key(), service.node_id(), vec![lsp.node_id]);
-    // It ends with the service.
-    std::thread::spawn(move || {
-        while let Some(incoming) = intake.recv() {
-            // A client that is gone needs no answer.
-            let _ = incoming.responder.answer(&desk.answer(&incoming.contents));
-        }
-    });
-    (service, address)
 }
 
 /// Starts a purchase, and returns when it waits for the payment.
@@ -247,7 +210,7 @@ fn a_payment_is_waited_for_and_a_purchase_that_was_killed_is_collected_later() {
     let shop = Shop::open();
     let wallet = shop.folder.path().join("wallet");
     let mut init = larder(&wallet);
-    init.args(["init", "--provider", &shop.address.to_string()])
+    init.args(["init", "--provider", &shop.node.address.to_string()])
         .args(["--lsp", &shop.relay.peer.to_string()]);
     succeed(&mut init);
 

@@ -134,7 +134,7 @@ type Owner = (usize, usize);
 
 /// What the test knows: names that requests went by, and whose they were.
 #[derive(Default)]
-struct Truth {
+pub(crate) struct Truth {
     names: HashMap<Vec<u8>, Owner>,
     /// Whatever else a log should not have.
     values: Vec<Vec<u8>>,
@@ -197,21 +197,21 @@ impl Truth {
 
 /// One key and value of a tree.
 #[derive(Clone)]
-struct Record {
-    tree: String,
-    key: Vec<u8>,
-    value: Vec<u8>,
+pub(crate) struct Record {
+    pub(crate) tree: String,
+    pub(crate) key: Vec<u8>,
+    pub(crate) value: Vec<u8>,
     owner: Option<Owner>,
 }
 
 impl Record {
-    fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         [&self.key[..], &self.value].concat()
     }
 }
 
 /// Every record of every tree, with the operation that it names.
-fn records(store: &Path, truth: &Truth) -> Vec<Record> {
+pub(crate) fn records(store: &Path, truth: &Truth) -> Vec<Record> {
     let folders = fs::read_dir(store)
         .expect("a store")
         .map(|entry| entry.expect("readable").path());
