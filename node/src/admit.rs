@@ -3,7 +3,7 @@
 //! second.
 
 use larder_credentials::ledger::{Admitted, LedgerError, Teller};
-use larder_credentials::{Refusal as Declined, Reply as Replacement, Request as Core};
+use larder_credentials::{Epoch, Refusal as Declined, Reply as Replacement, Request as Core};
 use larder_protocol::{
     Call, DecodeError, Done, Op, Payment, Refusal, Request, SizeClass, envelope,
 };
@@ -103,6 +103,7 @@ impl Desk {
             // The core says all.
             _ => None,
         };
+        let epoch = core.out_epoch();
         let admitted = match teller.admit_decoded(core, &mut &*self.engine) {
             Ok(admitted) => admitted,
             Err(error) => return self.fail(&caller, error),
@@ -112,7 +113,9 @@ impl Desk {
             return self.decline(&caller, Refusal::BadProof);
         }
         match admitted {
-            Admitted::Answered(replacement) => self.replay(&caller, &call.into(), replacement),
+            Admitted::Answered(replacement) => {
+                self.replay(&caller, &call.into(), replacement, epoch)
+            }
             // Whether or not its key is taken: nobody learns that for nothing.
             Admitted::Unverified(_)
                 if call.op() == Op::Insert && self.fullness.at(self.clock.now()) =>
@@ -123,15 +126,21 @@ impl Desk {
         }
     }
 
-    /// What the ledger has to say of a payment that was made before.
-    pub(crate) fn replay(&self, caller: &Caller, again: &Again, replacement: Replacement) -> Step {
+    /// What the ledger has to say of a payment that was made before, in this epoch.
+    pub(crate) fn replay(
+        &self,
+        caller: &Caller,
+        again: &Again,
+        replacement: Replacement,
+        epoch: Epoch,
+    ) -> Step {
         let row = replacement.encode();
         if let Replacement::NotPerformed(_) = replacement {
             return self.decline(caller, Refusal::AlreadySpent { row });
         }
         self.tally.replayed.one();
         match replay::answer(&*self.engine, &caller.terms, again, self.clock.now()) {
-            Ok((outcome, stored)) => caller.answer(outcome, stored, Some(Returned::Again(row))),
+            Ok((outcome, stored)) => caller.answer(outcome, stored, Some(Returned { row, epoch })),
             Err(error) => caller.refuse(self.broken(&error)),
         }
     }

@@ -10,7 +10,8 @@
 //!
 //! Anybody can send what has to be opened before it is known to be worth nothing. Those who open it get
 //! what the others leave, and a tenth of the time when these leave nothing: a flood slows down whoever has no
-//! pass, and a node that is busy still opens breakglass cells.
+//! pass, and a node that is busy still opens breakglass cells. Other programs of the machine count as others,
+//! too: beside one that takes all of it, whoever has no pass waits longer.
 
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -231,6 +231,8 @@ mod tests {
             *identity.onion_seed(),
             *identity.derive("larder/node/issuer"),
             *identity.voucher_key(),
+            *identity.pass(1).as_bytes(),
+            *identity.pass(2).as_bytes(),
         ];
         let distinct: std::collections::HashSet<_> = secrets.iter().collect();
         assert_eq!(distinct.len(), secrets.len());

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use larder_credentials::Epoch;
 use larder_credentials::ledger::{Declined, NotPrepared, Verified};
 use larder_protocol::{Call, Refusal};
 use larder_store::{Change, Effect, Outcome, StoreError};
@@ -61,7 +62,10 @@ impl Desk {
         };
         match recalled {
             Ok(None) => self.judge(caller, call, Some(payment)),
-            Ok(Some(replacement)) => self.replay(&caller, &call.into(), replacement),
+            // Proofs hold for one epoch only, so it was in this one.
+            Ok(Some(replacement)) => {
+                self.replay(&caller, &call.into(), replacement, Epoch(terms.epoch))
+            }
             Err(error) => self.fail(&caller, error),
         }
     }
@@ -148,12 +152,14 @@ impl Desk {
                 if matches!(done, Outcome::Inserted | Outcome::Removed) {
                     self.fullness.forget();
                 }
-                let returned = replacement.map(Returned::First);
+                let epoch = Epoch(caller.terms.epoch);
+                let returned = replacement.map(|row| Returned { row, epoch });
                 return caller.answer(verdict.outcome, verdict.stored, returned);
             }
             Ok(Outcome::Declined(declined)) => match *declined {
                 Declined::Seen(replacement) => {
-                    return self.replay(&caller, &verdict.again, replacement);
+                    let epoch = Epoch(caller.terms.epoch);
+                    return self.replay(&caller, &verdict.again, replacement, epoch);
                 }
                 Declined::Refused(declined) => return self.decline(&caller, wire(declined)),
             },

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use larder_credentials::ledger::{Outcome, Verified};
-use larder_credentials::{Request as Core, Status};
+use larder_credentials::{Epoch, Request as Core, Status};
 use larder_protocol::delete::Delete;
 use larder_protocol::insert::Insert;
 use larder_protocol::lookup::Lookup;
@@ -66,12 +66,12 @@ impl Caller {
     }
 }
 
-/// What a payment turned into: the bytes of the credentials' reply.
-pub(crate) enum Returned {
-    /// Now.
-    First(Vec<u8>),
-    /// When it was first made; this answers a retry of it.
-    Again(Vec<u8>),
+/// What a payment turned into.
+pub(crate) struct Returned {
+    /// The credentials' reply.
+    pub(crate) row: Vec<u8>,
+    /// The epoch in which the payment was made; this may be the answer to a retry.
+    pub(crate) epoch: Epoch,
 }
 
 /// A request whose proofs have yet to be checked.

@@ -158,8 +158,9 @@ impl Terms {
     /// class of the request and never a larger one. `stored` is the hash of the blob that an
     /// insert or a delete was about, or of the cell of a put, `returned` what the request's payment turned into.
     ///
-    /// The first answer to what has a price comes with passes. No later one does: or one payment would be good
-    /// for those of all epochs in which it is remembered.
+    /// What has a price and was paid in this epoch is answered with passes, also again: whoever pays and gets
+    /// none knows that they are kept back. In a later epoch it is not, or one payment would be good for the
+    /// passes of all epochs in which it is remembered.
     pub(crate) fn reply(
         &self,
         subject: &Subject,
@@ -169,13 +170,12 @@ impl Terms {
         class: SizeClass,
     ) -> Vec<u8> {
         let mut reply = Reply::bare(outcome);
-        reply.replacement = returned.map(|returned| match returned {
+        reply.replacement = returned.map(|Returned { row, epoch }| {
             // There is room: a payment makes every request a big one.
-            Returned::First(row) if self.has_price(subject.op) => {
+            if epoch.0 == self.epoch && self.has_price(subject.op) {
                 reply.extension.passes = self.passes.as_ref().map(Passes::handed_out);
-                row
             }
-            Returned::First(row) | Returned::Again(row) => row,
+            row
         });
         reply.receipt = Reply::finding(subject, &reply.outcome, stored).map(|finding| {
             Receipt::sign(

@@ -1,15 +1,15 @@
 //! A pass: what makes a message known, before anybody has opened it, as one of somebody who has paid.
 //!
 //! Opening an onion costs a storage node more than telling whether it was worth it, and before that
-//! one looks like another. So the first answer to each operation that has a price carries the passes of
-//! its epoch and of the next one: 32 secret bytes each, the same for every client. Who has one of them
+//! one looks like another. So each answer to an operation that has a price and was paid in the present epoch carries the passes of
+//! that epoch and of the next one: 32 secret bytes each, the same for every client. Who has one of them
 //! sends to a [blinded path](https://github.com/lightning/bolts/blob/master/04-onion-routing.md#route-blinding)
 //! of one hop that both sides make from it, and the path key, which the storage node sees before it computes
 //! anything, is known.
 //!
 //! A pass pays for nothing. It tells the storage node that somebody had paid it in this epoch or the one
-//! before, as most have; and because the [record](crate::record) commits to both passes one epoch ahead, it
-//! cannot give each client a pass of its own and know it again.
+//! before, as most have. The [record](crate::record) commits to both passes one epoch ahead, so a storage node cannot give each
+//! client a pass of its own and know it again; nor only some of them one, because a client to whom it owes passes and gives none says so.
 //!
 //! As an [`extension`](crate::extension) of a reply:
 //!
