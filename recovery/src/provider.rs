@@ -11,15 +11,15 @@ use larder_protocol::insert::Insert;
 use larder_protocol::lookup::Lookup;
 use larder_protocol::receipt::Finding;
 use larder_protocol::{
-    Address, Blob, BlobHash, Call, Done, Key, Nonce, Receipt, ReceiptKey, Record, Refusal, Reply,
-    Request, ServerKey, SignedRecord,
+    Address, Blob, BlobHash, Call, Done, Key, Nonce, Pass, Receipt, ReceiptKey, Record, Refusal,
+    Reply, Request, ServerKey, SignedRecord,
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use secp256k1::Keypair;
 
 use crate::breakglass::Kept;
-use crate::exchange::{exchange, info, nonce};
+use crate::exchange::{exchange, nonce, terms_in};
 use crate::purse::journal::JournalError;
 use crate::purse::{Purse, is_stale};
 use crate::terms::{Terms, may_follow};
@@ -112,7 +112,10 @@ impl Provider {
     ) -> Result<Self, RecoveryError> {
         let server_key = *address.server_key();
         let request = Request::unpaid(nonce(&mut rng), Call::Info);
-        let (signed, record) = info(&request, &server_key, transport.as_ref(), false).await?;
+        // Before it nobody knows whether an epoch is over. A pass of an old one would tell since when the
+        // wallet was away, so this shows none.
+        let reply = exchange(&request, transport.as_ref(), false, None).await?;
+        let (signed, record) = terms_in(reply, &server_key)?;
         if record.node_id != address.node_id() {
             return Err(RecoveryError::Misbehaved("its terms name another node id"));
         }
@@ -355,9 +358,19 @@ impl Provider {
         Ok(Some(evidence))
     }
 
-    /// Sends a request and waits for its answer.
+    /// Sends a request that nothing is paid for and waits for its answer.
     async fn send(&self, request: &Request) -> Result<Reply, RecoveryError> {
-        exchange(request, self.transport.as_ref(), self.compact).await
+        let (transport, pass) = (self.transport.as_ref(), self.pass(&request.call));
+        exchange(request, transport, self.compact, pass).await
+    }
+
+    /// What a call is shown with, paid or free: whoever passes the messages on is not to tell these apart. The
+    /// exception is the opening of a cell, because who opens one has lost every pass, or should seem to.
+    pub(crate) fn pass(&self, call: &Call) -> Option<Pass> {
+        let opens = matches!(call, Call::BreakglassOpen(_));
+        let purse = self.purse.as_ref().filter(|_| !opens)?;
+        let terms = self.terms.read().unwrap_or_else(PoisonError::into_inner);
+        purse.pass(&terms.now)
     }
 
     /// A nonce that was never used.
@@ -392,8 +405,7 @@ impl Provider {
     /// Fetches the terms again, which may change from one epoch to the next but not within one.
     pub(crate) async fn refresh(&self) -> Result<(), RecoveryError> {
         let request = Request::unpaid(self.nonce(), Call::Info);
-        let transport = self.transport.as_ref();
-        let (signed, record) = info(&request, &self.server_key, transport, self.compact).await?;
+        let (signed, record) = terms_in(self.send(&request).await?, &self.server_key)?;
         let mut terms = self.terms.write().unwrap_or_else(PoisonError::into_inner);
         terms.take(signed.clone(), record.clone())?;
         match &self.purse {
