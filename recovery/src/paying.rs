@@ -1,4 +1,8 @@
 //! Paying for an operation: what happens between a call and its answer when tokens are asked for.
+//!
+//! An answer counts if it is proven, brings the passes that the terms promise to everybody who pays, and replaces
+//! the payment as published. If not, the storage node [misbehaves](RecoveryError::Misbehaved); the request
+//! stays in flight, is sent again by whoever needs it next, and costs once.
 
 use futures_util::future::{FutureExt, select_all};
 use larder_protocol::{BlobHash, Call, Done, Nonce, Refusal, Reply};
@@ -195,7 +199,8 @@ impl Provider {
     }
 
     /// Does not let an answer count that keeps back the passes that everybody is promised with it: if only one
-    /// client had them, whatever shows them would be that client's. The request stays in flight.
+    /// client had them, whatever shows them would be that client's. The request stays in flight. This stands in
+    /// front of all that settles an answer but that to a purchase, which has no price and brings none.
     async fn insist_on_passes(
         &self,
         purse: &Purse,
