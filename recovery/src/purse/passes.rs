@@ -3,8 +3,11 @@
 //! They come with every answer to what has a price, as long as the epoch lasts in which that was paid, and count
 //! if the newest terms commit to both: any other could be a mark that only this client has. An answer of the
 //! present epoch that lacks them does not count itself: a storage node that gave them to one client only would
-//! know it by what it shows, and only those who were given none can tell. In a later epoch nothing is missed. The passes are written down, once an epoch, or a client that has started again would be
-//! known by the pass that it lacks. A purse that has none works as well, but for a flood.
+//! know it by what it shows, and only those who were given none can tell. In a later epoch nothing is missed.
+//!
+//! They are shown with all that a session sends but its first question for the terms and the opening of a cell. They
+//! are written down, once an epoch, or a client that has started again would be known by the pass that it lacks. A
+//! purse that has none works as well, but for a flood.
 
 use larder_protocol::record::Tariff;
 use larder_protocol::{Pass, Record, Reply};

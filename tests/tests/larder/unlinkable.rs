@@ -10,7 +10,8 @@
 //! * neighbours, in the order of slots and in that of references, that belong to one client more
 //!   often than chance has it.
 //!
-//! And of what they sent with it: the passes that the storage node gave them are of the same bytes for all.
+//! And of what they sent with it: the pass that the storage node gave them is of the same bytes for all, and each shows
+//! it with all requests behind its first answer that had a price, whether those cost something or not.
 //!
 //! Each detector is shown first that it finds what was put there to be found. The log, at its
 //! most talkative, has no value of any request in it and no line for any.
@@ -26,7 +27,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use larder_credentials::Request as Core;
-use larder_protocol::{Call, Key, Pass, Payment, Request, envelope};
+use larder_protocol::{Call, Key, Op, Pass, Payment, Request, envelope};
 use larder_recovery::transport::Exchange;
 use larder_recovery::{
     Looked, Means, MemoryJournal, OnionTransport, Provider, Purse, Removed, RootKey, Transport,
@@ -47,7 +48,7 @@ const SLOT: usize = 16_384;
 /// As the store opens sled; sled insists on it.
 const SEGMENT_LEN: usize = 8 << 20;
 
-/// A transport that remembers what it was given, with the pass that it may show.
+/// A transport that remembers what it was given, with the pass that it shows.
 struct Recording {
     way: Arc<OnionTransport>,
     sent: Mutex<Vec<(Vec<u8>, Option<Pass>)>>,
@@ -105,6 +106,18 @@ impl Wallet {
         blob(self.first + at)
     }
 
+    /// What was sent, and whether a pass was shown with it.
+    fn shown(&self) -> Vec<(Op, bool)> {
+        let sent = self.recording.sent.lock().expect("no panic");
+        let op = |contents| {
+            let request = envelope::unwrap(contents).and_then(Request::decode);
+            request.expect("a request").call.op()
+        };
+        sent.iter()
+            .map(|(contents, pass)| (op(contents), pass.is_some()))
+            .collect()
+    }
+
     async fn step(&self, step: usize) {
         let insert = |at| self.provider.insert(self.key(at), self.blob(at));
         match step {
@@ -121,10 +134,14 @@ impl Wallet {
                 assert_eq!(removed, Ok(Removed::Now));
             }
             6 => assert_eq!(self.provider.lookup(self.key(1)).await, Ok(Looked::Deleted)),
-            _ => assert_eq!(
-                self.provider.lookup(self.key(2)).await,
-                Ok(Looked::Found(self.blob(2)))
-            ),
+            _ => {
+                assert_eq!(
+                    self.provider.lookup(self.key(2)).await,
+                    Ok(Looked::Found(self.blob(2)))
+                );
+                // Asks for the terms, which is free.
+                self.provider.upkeep(0).await.expect("nothing is due");
+            }
         }
     }
 }
@@ -359,6 +376,14 @@ fn nothing_stored_or_logged_tells_which_requests_are_of_one_client() {
     // One pass, which all of them had to show.
     let shown: Vec<usize> = truth.passes.values().map(HashSet::len).collect();
     assert_eq!(shown, [CLIENTS]);
+    for wallet in &wallets {
+        let shown = wallet.shown();
+        let first = shown.iter().position(|(op, _)| *op == Op::Insert);
+        let (before, after) = shown.split_at(first.expect("one was first") + 1);
+        assert!(before.iter().all(|(_, shown)| !shown), "{before:?}");
+        assert!(after.iter().all(|(_, shown)| *shown), "{after:?}");
+        assert_eq!(after.last(), Some(&(Op::Info, true)));
+    }
 
     // It is all there: a row for each payment under both of its serials, and so on.
     let count = |tree: &str| {
