@@ -30,6 +30,7 @@ use crate::error::{Blame, OnionError, RequestError};
 use crate::keys::Unbuilt;
 use crate::link;
 use crate::lock;
+use crate::mailroom::Answers;
 use crate::net::Tasks;
 use crate::pacer::{Pace, PacerLimits};
 use crate::parcel::Parcel;
@@ -345,7 +346,9 @@ impl Shared {
         match built {
             // A refusal means that the peer has just gone. That the link is lost is about
             // to be the outcome of this attempt.
-            Ok((peer, message)) => drop(place.endpoint.send(&peer, message)),
+            Ok((peer, message)) => {
+                let _ = (place.endpoint).send(&peer, message, Answers::WithoutPass);
+            }
             Err(Unbuilt::DoesNotFit | Unbuilt::BadPath) => {
                 return Err(RequestError::DoesNotFit {
                     got: contents.len(),

@@ -8,7 +8,7 @@ use lightning::ln::msgs::OnionMessage;
 use crate::fair::Refused;
 use crate::keys::Keys;
 use crate::ldk::{self, Peers};
-use crate::mailroom::{Mailroom, MailroomLimits};
+use crate::mailroom::{Answers, Mailroom, MailroomLimits};
 
 /// An end of circuits. It sends and receives; it forwards for nobody.
 pub(crate) struct Endpoint {
@@ -29,8 +29,13 @@ impl Endpoint {
     }
 
     /// Queues a message for a connected peer and has it sent as soon as the socket takes it.
-    pub(crate) fn send(&self, peer: &PublicKey, message: OnionMessage) -> Result<(), Refused> {
-        self.mailroom.post(peer, message)?;
+    pub(crate) fn send(
+        &self,
+        peer: &PublicKey,
+        message: OnionMessage,
+        answers: Answers,
+    ) -> Result<(), Refused> {
+        self.mailroom.post(peer, message, answers)?;
         // Nothing else wakes LDK: without this a message may wait for the next tick.
         self.peers.process_events();
         Ok(())

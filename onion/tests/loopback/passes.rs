@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use larder_attacker::{Attacker, BlindedPath};
 use larder_onion::{
-    Circuits, CircuitsConfig, Destination, Incoming, Intake, Pass, REPLY_TLV, REQUEST_TLV, Relay,
-    Service, request_room,
+    Circuits, CircuitsConfig, Destination, Incoming, Intake, Pass, REPLY_TLV, REQUEST_TLV, Rate,
+    Relay, Service, Undelivered, request_room,
 };
 
 use crate::support::{Network, contents, echo, serve, to, until};
@@ -211,6 +211,49 @@ async fn while_others_flood_and_wait_a_request_with_a_pass_is_answered() {
     assert_eq!(service.counters().rejected, 0);
     serve(&intake.without_pass(), echo);
     until(|| service.counters().rejected > 64).await;
+}
+
+/// Answers requests of this kind with what was asked; counts the answers for which there was no room.
+fn echo_and_count(intake: &Intake) -> Arc<AtomicUsize> {
+    let congested = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&congested);
+    serve(intake, move |incoming| {
+        if incoming.responder.answer(&incoming.contents) == Err(Undelivered::Congested) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    congested
+}
+
+/// The way to most clients goes through the one LSP in front of the storage node, and so does that to
+/// whoever floods it.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_to_free_requests_leave_room_for_answers_to_those_with_a_pass() {
+    let network = Network::start(1).await;
+    // What a round trip of 100 ms to an LDK peer allows is little more.
+    let pace = Rate {
+        per_second: 40.0,
+        burst: 8.0,
+    };
+    let (service, intake) = network.paced_intake(Some(pace)).await;
+    intake.honour(&[pass(1)]);
+    let with_pass = echo_and_count(&intake.with_pass());
+    let without_pass = echo_and_count(&intake.without_pass());
+    let circuits = network.circuits(unhurried).await;
+    let relay = network.relays[0].address();
+    let attacker = Attacker::connect_behind(50, relay, service.node_id()).await;
+    let free = attacker.request(vec![0; 2_000]);
+    attacker.pour(move || Some(free.clone()));
+    let congested = || without_pass.load(Ordering::Relaxed);
+    until(|| congested() > 64).await;
+    let to = with(pass(1), &service);
+    let before = congested();
+    for _ in 0..8 {
+        // The relay has no room for each of them; the storage node has.
+        circuits.request(&to, &contents(1)).await.unwrap();
+    }
+    assert!(congested() > before);
+    assert_eq!(with_pass.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
