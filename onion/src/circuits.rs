@@ -347,7 +347,7 @@ impl Shared {
             // A refusal means that the peer has just gone. That the link is lost is about
             // to be the outcome of this attempt.
             Ok((peer, message)) => {
-                let _ = (place.endpoint).send(&peer, message, Answers::WithoutPass);
+                let _ = place.endpoint.send(&peer, message, Answers::WithoutPass);
             }
             Err(Unbuilt::DoesNotFit | Unbuilt::BadPath) => {
                 return Err(RequestError::DoesNotFit {

@@ -45,6 +45,7 @@ async fn connect(
     // LDK's time also ends a handshake that the other side does not finish.
     let mut tasks = Tasks::default();
     tasks.spawn(net::keep_time(Arc::clone(&endpoint.peers)));
+    tasks.spawn(Arc::clone(endpoint).keep_sending());
     let connection = net::connect(Arc::clone(&endpoint.peers), *first_hop);
     tokio::pin!(connection);
     let mut connected = endpoint.mailroom.connected();

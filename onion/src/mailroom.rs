@@ -141,7 +141,7 @@ impl Mailroom {
         lock(&self.state).inboxes.honour(passes);
     }
 
-    /// Queues a message for a peer. The caller makes LDK look (`process_events`).
+    /// Queues a message for a peer. Somebody has to make LDK look (`process_events`).
     pub(crate) fn post(
         &self,
         peer: &PublicKey,

@@ -163,6 +163,7 @@ impl Service {
             count,
         ));
         tasks.spawn(net::keep_time(Arc::clone(&endpoint.peers)));
+        tasks.spawn(Arc::clone(&endpoint).keep_sending());
         if let Some(rate) = config.pace {
             tasks.spawn(keep_pace(Arc::clone(&endpoint), rate));
         }
