@@ -1,8 +1,8 @@
 //! One request to a storage node and the answer to it, as bytes in envelopes.
 
 use larder_protocol::{
-    Call, Done, Nonce, Pass, Record, Refusal, Reply, Request, ServerKey, SignedRecord, SizeClass,
-    envelope,
+    Call, Done, Nonce, Pass, Payment, Record, Refusal, Reply, Request, ServerKey, SignedRecord,
+    SizeClass, envelope,
 };
 use rand::CryptoRng;
 use sha2::{Digest, Sha256};
@@ -11,14 +11,12 @@ use crate::provider::unexpected;
 use crate::terms::keys;
 use crate::{RecoveryError, Transport};
 
-/// Asks for the terms and checks who signed them.
-pub(crate) async fn info(
-    request: &Request,
+/// The terms in the answer to a question for them, if they are signed by this key.
+pub(crate) fn terms_in(
+    reply: Reply,
     server: &ServerKey,
-    transport: &dyn Transport,
-    compact: bool,
 ) -> Result<(SignedRecord, Record), RecoveryError> {
-    match exchange(request, transport, compact).await?.outcome {
+    match reply.outcome {
         Ok(Done::Info(signed)) => {
             let record = signed
                 .verified(server)
@@ -33,32 +31,23 @@ pub(crate) async fn info(
     }
 }
 
-/// Sends a request that nothing is paid for and reads its answer. It never shows a pass, which would say that
-/// whoever asks has paid for something else.
+/// Sends a request, shown with this pass, and reads its answer. Compact: in a small message if both fit one.
 pub(crate) async fn exchange(
     request: &Request,
     transport: &dyn Transport,
     compact: bool,
+    pass: Option<Pass>,
 ) -> Result<Reply, RecoveryError> {
     let body = request.encode();
-    // The answer comes in the class of its request, and that of a look-up may be a blob.
+    // The answer comes in the class of its request, and that of a look-up may be a blob. A payment is never small.
     let small = matches!(request.call, Call::Info | Call::Delete(_));
-    if compact && small {
-        let reply = send(&body, SizeClass::Small, transport, None).await?;
+    if compact && small && request.payment == Payment::None {
+        let reply = send(&body, SizeClass::Small, transport, pass).await?;
         if reply.outcome != Err(Refusal::WrongSizeClass) {
             return Ok(reply);
         }
     }
-    send(&body, SizeClass::Big, transport, None).await
-}
-
-/// Sends a request with a payment, which is never small, and reads its answer.
-pub(crate) async fn exchange_paid(
-    request: &Request,
-    transport: &dyn Transport,
-    pass: Option<Pass>,
-) -> Result<Reply, RecoveryError> {
-    send(&request.encode(), SizeClass::Big, transport, pass).await
+    send(&body, SizeClass::Big, transport, pass).await
 }
 
 async fn send(

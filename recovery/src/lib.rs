@@ -60,6 +60,7 @@ pub mod words;
 
 mod assembly;
 mod error;
+mod evidence;
 mod exchange;
 mod paying;
 mod price;
@@ -67,8 +68,9 @@ mod terms;
 
 pub use buying::{Means, Purchase, PurchaseId, Stage};
 pub use error::RecoveryError;
+pub use evidence::Evidence;
 pub use price::{Price, price, price_in_map};
-pub use provider::{Evidence, Looked, Provider, Removed, Written};
+pub use provider::{Looked, Provider, Removed, Written};
 pub use purse::folder::FolderJournal;
 pub use purse::journal::{Entry, Journal, JournalError, MemoryJournal};
 pub use purse::{Holdings, Purse};

@@ -1,9 +1,13 @@
 //! Paying for an operation: what happens between a call and its answer when tokens are asked for.
+//!
+//! An answer counts if it is proven, brings the passes that the terms promise to everybody who pays, and replaces
+//! the payment as published. If not, the storage node [misbehaves](RecoveryError::Misbehaved); the request
+//! stays in flight, is sent again by whoever needs it next, and costs once.
 
 use futures_util::future::{FutureExt, select_all};
 use larder_protocol::{BlobHash, Call, Done, Nonce, Refusal, Reply};
 
-use crate::exchange::exchange_paid;
+use crate::exchange::exchange;
 use crate::provider::Outcome;
 use crate::purse::{Exchange, Lease, Next, Purse, Role, Verdict, is_stale};
 use crate::{Provider, RecoveryError};
@@ -44,6 +48,7 @@ impl Provider {
                 let reply = self.exchange(&mut lease).await?;
                 // What is not proven does not count: it stays in flight.
                 let evidence = self.evidence(lease.request(), &reply, stored).await?;
+                self.insist_on_passes(purse, &lease, &reply).await?;
                 if nonce.is_none() {
                     self.keep(call, &reply.outcome)?;
                 }
@@ -132,9 +137,10 @@ impl Provider {
 
     /// The exchange of a request of the purse's.
     pub(crate) fn exchange(&self, lease: &mut Lease<'_>) -> Exchange {
-        lease.exchange(|request, pass| {
+        let pass = self.pass(&lease.request().call);
+        lease.exchange(|request| {
             let transport = self.transport.clone();
-            async move { exchange_paid(&request, transport.as_ref(), pass).await }
+            async move { exchange(&request, transport.as_ref(), false, pass).await }
                 .boxed()
                 .shared()
         })
@@ -158,6 +164,7 @@ impl Provider {
         lease: &Lease<'_>,
         reply: &Reply,
     ) -> Result<Option<Refusal>, RecoveryError> {
+        self.insist_on_passes(purse, lease, reply).await?;
         if is_stale(&reply.outcome) {
             self.catch_up(purse, lease, reply).await?;
         }
@@ -189,6 +196,28 @@ impl Provider {
             Verdict::Renewed => Conclusion::Renewed,
             Verdict::Refused(refusal) => Conclusion::Refused(refusal),
         })
+    }
+
+    /// Does not let an answer count that keeps back the passes that everybody is promised with it: if only one
+    /// client had them, whatever shows them would be that client's. The request stays in flight. This stands in
+    /// front of all that settles an answer but that to a purchase, which has no price and brings none.
+    async fn insist_on_passes(
+        &self,
+        purse: &Purse,
+        lease: &Lease<'_>,
+        reply: &Reply,
+    ) -> Result<(), RecoveryError> {
+        if !purse.misses_passes(lease, reply) {
+            return Ok(());
+        }
+        // Its epoch may be over, and what is answered again in a later one brings none.
+        self.refresh().await?;
+        match purse.misses_passes(lease, reply) {
+            true => Err(RecoveryError::Misbehaved(
+                "it keeps its passes back, which everybody is promised",
+            )),
+            false => Ok(()),
+        }
     }
 
     /// Learns the terms that a request in flight was refused for. `false` when it is not in

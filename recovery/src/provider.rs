@@ -9,36 +9,34 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use larder_protocol::delete::Delete;
 use larder_protocol::insert::Insert;
 use larder_protocol::lookup::Lookup;
-use larder_protocol::receipt::Finding;
 use larder_protocol::{
-    Address, Blob, BlobHash, Call, Done, Key, Nonce, Receipt, ReceiptKey, Record, Refusal, Reply,
-    Request, ServerKey, SignedRecord,
+    Address, Blob, BlobHash, Call, Done, Key, Nonce, Pass, Record, Refusal, Reply, Request,
+    ServerKey, SignedRecord,
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use secp256k1::Keypair;
 
 use crate::breakglass::Kept;
-use crate::exchange::{exchange, info, nonce};
+use crate::evidence::{Evidence, Keep};
+use crate::exchange::{exchange, nonce, terms_in};
 use crate::purse::journal::JournalError;
 use crate::purse::{Purse, is_stale};
 use crate::terms::{Terms, may_follow};
-use crate::{RecoveryError, Transport, Unreachable};
+use crate::{RecoveryError, Transport};
 
 /// A storage node whose terms are known and verified.
 pub struct Provider {
     server_key: ServerKey,
     pub(crate) transport: Arc<dyn Transport>,
-    terms: RwLock<Terms>,
+    pub(crate) terms: RwLock<Terms>,
     rng: Mutex<StdRng>,
     compact: bool,
-    on_evidence: Option<Keep>,
+    pub(crate) on_evidence: Option<Keep>,
     pub(crate) purse: Option<Purse>,
     /// Answers that a restore keeps.
     pub(crate) kept: Mutex<Option<Kept>>,
 }
-
-type Keep = Box<dyn Fn(&Evidence) + Send + Sync>;
 
 /// What an operation came to, and the proof of it.
 pub(crate) type Outcome = (Result<Done, Refusal>, Option<Evidence>);
@@ -78,15 +76,6 @@ pub enum Looked {
     Deleted,
 }
 
-/// Proof, for anyone who knows the storage node's receipt key, of what it answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Evidence {
-    /// What it found.
-    pub finding: Finding,
-    /// Its signature.
-    pub receipt: Receipt,
-}
-
 impl Provider {
     /// Fetches the storage node's terms and checks that they are signed by the key in its
     /// address. Randomness comes from the operating system.
@@ -112,7 +101,10 @@ impl Provider {
     ) -> Result<Self, RecoveryError> {
         let server_key = *address.server_key();
         let request = Request::unpaid(nonce(&mut rng), Call::Info);
-        let (signed, record) = info(&request, &server_key, transport.as_ref(), false).await?;
+        // Before it nobody knows whether an epoch is over. A pass of an old one would tell since when the
+        // wallet was away, so this shows none.
+        let reply = exchange(&request, transport.as_ref(), false, None).await?;
+        let (signed, record) = terms_in(reply, &server_key)?;
         if record.node_id != address.node_id() {
             return Err(RecoveryError::Misbehaved("its terms name another node id"));
         }
@@ -321,67 +313,24 @@ impl Provider {
         terms.now.tariff.is_some()
     }
 
-    /// Checks the proof of an answer that needs one.
-    pub(crate) async fn evidence(
-        &self,
-        request: &Request,
-        reply: &Reply,
-        stored: Option<BlobHash>,
-    ) -> Result<Option<Evidence>, RecoveryError> {
-        let Some(finding) = Reply::finding(&request.subject(), &reply.outcome, stored) else {
-            return Ok(None);
-        };
-        let receipt = reply
-            .receipt
-            .clone()
-            .ok_or(RecoveryError::Misbehaved("it answers without a receipt"))?;
-        let receipt_key = match self.receipt_key(&receipt) {
-            Some(key) => key,
-            None => {
-                self.refresh().await?;
-                let key = self.receipt_key(&receipt);
-                key.ok_or_else(|| self.unknown_terms(&receipt))?
-            }
-        };
-        if !receipt.proves(&receipt_key, &finding) {
-            return Err(RecoveryError::Misbehaved(
-                "its receipt does not prove its answer",
-            ));
-        }
-        let evidence = Evidence { finding, receipt };
-        if let Some(keep) = &self.on_evidence {
-            keep(&evidence);
-        }
-        Ok(Some(evidence))
+    /// Sends a request that nothing is paid for and waits for its answer.
+    async fn send(&self, request: &Request) -> Result<Reply, RecoveryError> {
+        let (transport, pass) = (self.transport.as_ref(), self.pass(&request.call));
+        exchange(request, transport, self.compact, pass).await
     }
 
-    /// Sends a request and waits for its answer.
-    async fn send(&self, request: &Request) -> Result<Reply, RecoveryError> {
-        exchange(request, self.transport.as_ref(), self.compact).await
+    /// What a call is shown with, paid or free: the relays in front of the storage node are not to tell these
+    /// apart. An opening of a cell shows nothing: who opens one has lost every pass, or should seem to.
+    pub(crate) fn pass(&self, call: &Call) -> Option<Pass> {
+        let opens = matches!(call, Call::BreakglassOpen(_));
+        let purse = self.purse.as_ref().filter(|_| !opens)?;
+        let terms = self.terms.read().unwrap_or_else(PoisonError::into_inner);
+        purse.pass(&terms.now)
     }
 
     /// A nonce that was never used.
     pub(crate) fn nonce(&self) -> Nonce {
         self.with_rng(nonce)
-    }
-
-    /// The key that signs receipts under the terms and in the epoch that this one names.
-    fn receipt_key(&self, receipt: &Receipt) -> Option<ReceiptKey> {
-        let terms = self.terms.read().unwrap_or_else(PoisonError::into_inner);
-        let record = terms.with_hash(receipt.record)?;
-        (record.epoch == receipt.epoch).then_some(record.receipt_key)
-    }
-
-    /// Why terms that a receipt names are not known. An epoch that began and ended while the answer
-    /// was under way was never seen: that answer proves nothing, and the next one will.
-    fn unknown_terms(&self, receipt: &Receipt) -> RecoveryError {
-        let terms = self.terms.read().unwrap_or_else(PoisonError::into_inner);
-        match terms.skipped(receipt.epoch) {
-            true => RecoveryError::Unreachable(Unreachable {
-                advice: "two epochs began while its answer was under way: ask again".to_owned(),
-            }),
-            false => RecoveryError::Misbehaved("its receipt names terms it does not publish"),
-        }
     }
 
     /// Draws from the provider's randomness; never across an await.
@@ -392,8 +341,7 @@ impl Provider {
     /// Fetches the terms again, which may change from one epoch to the next but not within one.
     pub(crate) async fn refresh(&self) -> Result<(), RecoveryError> {
         let request = Request::unpaid(self.nonce(), Call::Info);
-        let transport = self.transport.as_ref();
-        let (signed, record) = info(&request, &self.server_key, transport, self.compact).await?;
+        let (signed, record) = terms_in(self.send(&request).await?, &self.server_key)?;
         let mut terms = self.terms.write().unwrap_or_else(PoisonError::into_inner);
         terms.take(signed.clone(), record.clone())?;
         match &self.purse {

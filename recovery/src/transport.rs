@@ -17,8 +17,7 @@ pub trait Transport: Send + Sync {
     /// Sends the contents of one envelope, as often as it takes and always the same bytes, and
     /// returns the contents that came back.
     ///
-    /// `pass`: one of the provider's, to be shown when the way is crowded. A way that knows no passes
-    /// ignores it.
+    /// `pass`: one of the provider's, to be shown with it. A way that knows no passes ignores it.
     fn exchange(&self, contents: Vec<u8>, pass: Option<Pass>) -> Exchange<'_>;
 }
 

@@ -8,7 +8,7 @@
 
 use futures_util::future::{BoxFuture, Shared};
 use larder_credentials::Epoch;
-use larder_protocol::{Pass, Reply, Request};
+use larder_protocol::{Reply, Request};
 
 use super::{Inner, Purse};
 use crate::RecoveryError;
@@ -29,20 +29,16 @@ impl Lease<'_> {
         &self.request
     }
 
-    /// The exchange of this request, begun with the pass of the epoch that holds if it is not. Somebody else
-    /// may have built it again since; then it is the exchange of that one, and so is this lease.
-    pub(crate) fn exchange(
-        &mut self,
-        begin: impl FnOnce(Request, Option<Pass>) -> Exchange,
-    ) -> Exchange {
+    /// The exchange of this request, begun if it is not. Somebody else may have built it again since;
+    /// then it is the exchange of that one, and so is this lease.
+    pub(crate) fn exchange(&mut self, begin: impl FnOnce(Request) -> Exchange) -> Exchange {
         let mut inner = self.purse.lock();
         if let Some(asked) = inner.book.asked(self.id) {
             self.request = asked.request.clone();
         }
-        let pass = inner.book.pass();
         let exchange = inner.driven.entry(self.id).or_default();
         exchange
-            .get_or_insert_with(|| begin(self.request.clone(), pass))
+            .get_or_insert_with(|| begin(self.request.clone()))
             .clone()
     }
 }

@@ -1,17 +1,19 @@
 //! The [passes](larder_protocol::pass) that a purse knows, and which of them it shows.
 //!
-//! They come with answers to what was paid for, and count if the newest terms commit to both: any other could be
-//! a mark that only this client has. Those that do not count are passed over, because nobody need be at fault: an
-//! epoch may have begun while the answer was under way. They are written down, once an epoch, or a client that has
-//! started again would be known by the pass that it lacks. A purse that has none works as well, but for a flood.
+//! They come with every answer to what has a price, as long as the epoch lasts in which that was paid, and count
+//! if the newest terms commit to both: any other could be a mark that only this client has. An answer of the
+//! present epoch that lacks them does not count itself: a storage node that gave them to one client only would
+//! know it by what it shows, and only those who were given none can tell. In a later epoch nothing is missed. The passes are written down, once an epoch, or a client that has started again would be
+//! known by the pass that it lacks. A purse that has none works as well, but for a flood.
 
 use larder_protocol::record::Tariff;
-use larder_protocol::{Pass, Reply};
+use larder_protocol::{Pass, Record, Reply};
 
-use super::Inner;
-use super::book::Book;
 use super::event::Event;
 use super::journal::JournalError;
+use super::lease::Lease;
+use super::rules::price;
+use super::{Inner, Purse};
 
 /// The passes of an epoch and of the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,33 +28,46 @@ impl Passes {
         let after = epoch.checked_sub(self.epoch)?;
         self.both.get(usize::try_from(after).ok()?).copied()
     }
+}
 
-    /// Whether these are the ones that everybody is promised.
-    fn are_as_published(&self, tariff: &Tariff) -> bool {
-        Some(self.both.map(|pass| pass.commitment())) == tariff.passes
+impl Purse {
+    /// What a request may be shown with under these terms, the newest.
+    pub(crate) fn pass(&self, now: &Record) -> Option<Pass> {
+        now.tariff.as_ref()?.passes?;
+        self.lock().book.passes?.of(now.epoch)
+    }
+
+    /// Whether an answer lacks the passes that everybody is promised with it, as far as the newest terms say.
+    pub(crate) fn misses_passes(&self, lease: &Lease<'_>, reply: &Reply) -> bool {
+        let inner = self.lock();
+        let (Some(asked), Some(terms)) = (inner.book.asked(lease.id), inner.book.now()) else {
+            return false;
+        };
+        // What was performed was so in the epoch that it was built for, and no other.
+        let promised = reply.replacement.is_some()
+            && !inner.is_renewed(lease)
+            && asked.epoch == terms.credentials.current()
+            && price(&terms.tariff, asked.request.call.op()) > 0;
+        promised && terms.tariff.passes.is_some() && published(reply, &terms.tariff).is_none()
     }
 }
 
-impl Book {
-    /// What a paid request may be shown with now.
-    pub(super) fn pass(&self) -> Option<Pass> {
-        self.passes?.of(self.now()?.record.epoch)
-    }
+/// The passes in an answer, if they are the ones that everybody is promised.
+fn published(reply: &Reply, tariff: &Tariff) -> Option<[Pass; 2]> {
+    let both = reply.extension.passes.as_deref().copied()?;
+    (Some(both.map(|pass| pass.commitment())) == tariff.passes).then_some(both)
 }
 
 impl Inner {
     /// Writes down the passes that an answer brings, if they are new.
     pub(super) fn learn_passes(&mut self, reply: &Reply) -> Result<(), JournalError> {
-        let (Some(both), Some(terms)) = (&reply.extension.passes, self.book.now()) else {
+        let Some(terms) = self.book.now() else {
             return Ok(());
         };
-        let passes = Passes {
-            epoch: terms.record.epoch,
-            both: **both,
-        };
-        if self.book.passes == Some(passes) || !passes.are_as_published(&terms.tariff) {
-            return Ok(());
+        let (epoch, both) = (terms.record.epoch, published(reply, &terms.tariff));
+        match both.map(|both| Passes { epoch, both }) {
+            Some(passes) if self.book.passes != Some(passes) => self.record(Event::Passes(passes)),
+            _ => Ok(()),
         }
-        self.record(Event::Passes(passes))
     }
 }

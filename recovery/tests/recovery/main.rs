@@ -28,6 +28,7 @@ mod loss;
 mod lss_rules;
 mod paid;
 mod passes;
+mod passes_kept_back;
 mod payments;
 mod purchases;
 mod quorum_changes;

@@ -11,8 +11,8 @@ use larder_credentials::ledger::{Reads as _, Storage as _, Tariff};
 use larder_credentials::{ClaimTag, Epoch, Issuer, IssuerKey, Ledger, MasterSecret, OpCode};
 use larder_protocol::record::{Prices, Tariff as PriceList};
 use larder_protocol::{
-    Address, BLOB_LEN, Blob, BlobHash, Cell, Key, NodeId, Op, Pass, Payment, Record, Refusal,
-    Request, Voucher, issuer_commitment,
+    Address, BLOB_LEN, Blob, BlobHash, Cell, Key, NodeId, Op, Pass, Record, Refusal, Request,
+    Voucher, issuer_commitment,
 };
 use larder_recovery::transport::Exchange;
 use larder_recovery::{
@@ -53,6 +53,8 @@ pub(crate) enum Trick {
     NoReceipt,
     /// One of the two passes that it hands out is not the one that its terms commit to.
     BendsPass(usize),
+    /// It hands out no passes.
+    KeepsPasses,
 }
 
 /// The published prices, for the ledger.
@@ -372,8 +374,8 @@ impl PaidShelf {
             if lost < rough {
                 return None;
             }
-            if read(contents).payment == Payment::None {
-                assert_eq!(pass, None, "what is free has no pass");
+            if read(contents).call.op() == Op::BreakglassOpen {
+                assert_eq!(pass, None, "who opens a cell has no pass");
             }
             state.log.push((contents.to_vec(), pass));
             let answer = state.serve(contents);

@@ -1,8 +1,9 @@
-//! Passes: learnt from what was paid for, shown with what is paid for, and never one that is this client's alone.
+//! Passes: learnt from what was paid for, and shown with everything. What keeps them from being one client's alone
+//! is in [`passes_kept_back`](crate::passes_kept_back).
 
 use std::sync::{Arc, Mutex};
 
-use larder_protocol::{Op, Pass};
+use larder_protocol::{Op, Pass, Refusal};
 use larder_recovery::breakglass::Wrote;
 use larder_recovery::transport::Exchange;
 use larder_recovery::{
@@ -12,20 +13,20 @@ use larder_recovery::{
 use crate::crashes::{Life, MortalJournal, When, until_rewritten};
 use crate::loss::{Wallet, nothing_left, read};
 use crate::paid::{
-    self, FIRST_EPOCH, LOOKUP, PaidShelf, Trick, funded, open, open_over, pair, passes, tokens,
+    self, FIRST_EPOCH, LOOKUP, PaidShelf, funded, open, open_over, pair, passes, tokens,
 };
 use crate::shelf::{keypair, root};
 
 /// The code of the event that has them, in a journal.
 const PASSES: u8 = 18;
 
-async fn looks_up(provider: &Provider) {
+pub(crate) async fn looks_up(provider: &Provider) {
     let looked = provider.lookup(pair(1).0).await;
     assert_eq!(looked, Ok(Looked::Absent));
 }
 
 /// What the look-ups so far were shown.
-fn shown_by_lookups(shelf: &PaidShelf) -> Vec<Option<Pass>> {
+pub(crate) fn shown_by_lookups(shelf: &PaidShelf) -> Vec<Option<Pass>> {
     let shown = shelf.shown().into_iter();
     shown
         .filter_map(|(op, pass)| (op == Op::Lookup).then_some(pass))
@@ -33,7 +34,7 @@ fn shown_by_lookups(shelf: &PaidShelf) -> Vec<Option<Pass>> {
 }
 
 /// How often passes were written down.
-fn writes(journal: &MemoryJournal) -> usize {
+pub(crate) fn writes(journal: &MemoryJournal) -> usize {
     let entries = journal.clone().entries().expect("in memory");
     entries.iter().filter(|entry| entry[0] == PASSES).count()
 }
@@ -55,13 +56,14 @@ async fn a_pass_is_learnt_from_the_first_paid_answer_and_shown_by_all_that_is_pa
 }
 
 #[tokio::test]
-async fn what_is_free_is_shown_without_a_pass_in_messages_of_either_size() {
+async fn what_is_free_shows_the_pass_in_messages_of_either_size_but_for_a_first_info_and_an_open() {
     for compact in [false, true] {
         let shelf = PaidShelf::new();
         let (address, way) = (shelf.address(), Arc::new(shelf.clone()));
         let (provider, journal) = funded(&shelf, 100).await;
         looks_up(&provider).await;
         drop(provider);
+        let arrived = shelf.shown().len();
         let provider = Provider::connect(address.clone(), way).await;
         let provider = provider.expect("honest");
         let provider = if compact {
@@ -71,19 +73,38 @@ async fn what_is_free_is_shown_without_a_pass_in_messages_of_either_size() {
         };
         let purse = Purse::open(&root(1), address.server_key(), journal).expect("its own");
         let provider = provider.with_purse(purse).expect("its own");
-        let arrived = shelf.shown().len();
         provider.upkeep(1_000).await.expect("honest");
         provider.buy(50, Means::Lightning).await.expect("sold");
         assert_eq!(provider.open_cell(&keypair(1)).await, Ok(None));
         looks_up(&provider).await;
         let mut shown = shelf.shown().split_off(arrived);
-        let [pass, _] = passes(FIRST_EPOCH).map(Some);
-        assert_eq!(shown.pop(), Some((Op::Lookup, pass)));
         // What does not fit a small message is asked for again.
         shown.dedup();
-        let free = [Op::Info, Op::Quote, Op::BreakglassOpen].map(|op| (op, None));
-        assert_eq!(shown, free);
+        let [pass, _] = passes(FIRST_EPOCH).map(Some);
+        let with = [Op::Info, Op::Quote, Op::Lookup].map(|op| (op, pass));
+        let without = [Op::Info, Op::BreakglassOpen].map(|op| (op, None));
+        let [info, quote, lookup] = with;
+        let [first_info, open] = without;
+        assert_eq!(shown, [first_info, info, quote, open, lookup]);
     }
+}
+
+#[tokio::test]
+async fn a_storage_node_that_takes_no_tokens_any_more_is_shown_no_pass() {
+    let shelf = PaidShelf::new();
+    let (provider, _) = funded(&shelf, 100).await;
+    looks_up(&provider).await;
+    shelf.next_epoch();
+    shelf.with_record(|record| record.tariff = None);
+    let arrived = shelf.shown().len();
+    for _ in 0..2 {
+        let done = provider.upkeep(1_000).await;
+        done.expect("it may do that");
+    }
+    // The first time it does not know it yet.
+    let [pass, _] = passes(FIRST_EPOCH).map(Some);
+    let shown = shelf.shown().split_off(arrived);
+    assert_eq!(shown, [(Op::Info, pass), (Op::Info, None)]);
 }
 
 #[tokio::test]
@@ -134,31 +155,6 @@ async fn the_first_request_of_an_epoch_shows_its_pass_and_that_of_the_one_after_
 }
 
 #[tokio::test]
-async fn a_pass_that_the_terms_do_not_commit_to_is_never_shown() {
-    for which in [0, 1] {
-        let shelf = PaidShelf::new();
-        let (provider, journal) = funded(&shelf, 100).await;
-        shelf.tricks(Some(Trick::BendsPass(which)));
-        looks_up(&provider).await;
-        shelf.next_epoch();
-        provider
-            .upkeep(1_000)
-            .await
-            .expect("it may be one of another epoch");
-        looks_up(&provider).await;
-        assert_eq!(writes(&journal), 0);
-        // It does not forget for it what it knows.
-        shelf.tricks(None);
-        looks_up(&provider).await;
-        shelf.tricks(Some(Trick::BendsPass(which)));
-        looks_up(&provider).await;
-        looks_up(&provider).await;
-        let [pass, _] = passes(FIRST_EPOCH + 1).map(Some);
-        assert_eq!(shown_by_lookups(&shelf), [None, None, None, pass, pass]);
-    }
-}
-
-#[tokio::test]
 async fn a_journal_that_is_rewritten_has_the_passes_that_may_still_be_shown_and_no_others() {
     for (epochs, kept) in [(0, 1), (1, 1), (2, 0)] {
         let shelf = PaidShelf::new();
@@ -168,8 +164,13 @@ async fn a_journal_that_is_rewritten_has_the_passes_that_may_still_be_shown_and_
             shelf.next_epoch();
             provider.upkeep(1_000 * epoch).await.expect("honest");
         }
-        shelf.tricks(Some(Trick::BendsPass(1)));
-        until_rewritten(&provider, &journal).await;
+        // What is refused brings no passes.
+        shelf.refuses(u32::MAX, Refusal::StoreFull);
+        let full = Err(RecoveryError::Refused(Refusal::StoreFull));
+        let (key, blob) = pair(2);
+        let insert = async || assert_eq!(provider.insert(key, blob.clone()).await, full);
+        until_rewritten(&journal, insert).await;
+        shelf.refuses(0, Refusal::StoreFull);
         assert_eq!(writes(&journal), kept, "{epochs}");
         drop(provider);
         let provider = open(&shelf, journal, 2).await.expect("its own");
@@ -265,9 +266,7 @@ async fn a_write_that_fails_while_a_pass_is_learnt_loses_no_token() {
         looks_up(&provider).await;
         assert_eq!(tokens(&provider), 100 - LOOKUP);
         assert_eq!(shelf.outstanding(), tokens(&provider));
-        // An answer that is given again brings none.
-        assert_eq!(writes(&journal), usize::from(when == When::After));
-        looks_up(&provider).await;
+        // An answer that is given again in its epoch brings them again.
         assert_eq!(writes(&journal), 1);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use larder_credentials::ledger::{LedgerError, Outcome, Tariff as _};
-use larder_credentials::{Refusal as Declined, Status};
+use larder_credentials::{Epoch, Refusal as Declined, Status};
 use larder_protocol::{
     Blob, BlobHash, BreakglassOpen, BreakglassPut, Call, Cell, Done, Key, OpenedCell, Pass,
     Payment, Quote, Quoted, Receipt, Record, Refusal, Reply, Request, SizeClass, Voucher, envelope,
@@ -139,8 +139,6 @@ impl State {
             record,
             ..
         } = self;
-        let op = request.call.op().paid_as().expect("one that is paid");
-        let has_price = Book.price(op, &[]).is_some();
         let mut first = None;
         let consumed = ledger.storage().references();
         let trick = self.trick;
@@ -168,9 +166,8 @@ impl State {
                 let mut reply = Reply::bare(outcome);
                 if self.ledger.storage().references() > consumed {
                     self.performed.push(request.call.op());
-                    let both = || Box::new(passes(self.record.epoch));
-                    reply.extension.passes = has_price.then(both);
                 }
+                reply.extension.passes = self.passes_for(request, core);
                 reply.replacement = Some(performed.encode());
                 reply
             }
@@ -209,6 +206,17 @@ impl State {
         }
     }
 
+    /// The passes that come with an answer, the first or a later one: those of the epoch in which it was paid,
+    /// as long as that lasts.
+    fn passes_for(&self, request: &Request, core: &[u8]) -> Option<Box<[Pass; 2]>> {
+        let op = request.call.op().paid_as()?;
+        Book.price(op, &[])?;
+        self.record.tariff.as_ref()?.passes?;
+        let core = larder_credentials::Request::decode(&self.record.service(), core);
+        let paid = core.expect("clients send cores").out_epoch();
+        (paid == Epoch(self.record.epoch)).then(|| Box::new(passes(paid.0)))
+    }
+
     fn bend(&mut self, reply: &mut Reply) {
         match self.trick {
             Some(Trick::KeepsChange) => reply.replacement = None,
@@ -218,6 +226,7 @@ impl State {
                 }
             }
             Some(Trick::NoReceipt) => reply.receipt = None,
+            Some(Trick::KeepsPasses) => reply.extension.passes = None,
             Some(Trick::BendsPass(which)) => {
                 if let Some(passes) = &mut reply.extension.passes {
                     let mut bytes = *passes[which].as_bytes();
