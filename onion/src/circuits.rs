@@ -4,14 +4,14 @@
 //! connection and other relays when there are; an answer to an earlier attempt still counts;
 //! duplicates and replies that nobody asked for are dropped. At most a window of messages is
 //! in flight per connection, and the window adapts ([`LinkReport`] says what it has learnt). A
-//! pass is shown only while requests get lost.
+//! first attempt shows the pass of its request, always: what was lost before, or who made it
+//! so, must not tell one client from the others.
 //!
 //! Fails with [`RequestError`] when the time is used up, however often it was sent until then:
 //! a storage node that restarts is waited for. It may have performed the request all the same:
 //! delivery is *at least once*.
 
 mod circuit;
-mod pressure;
 mod progress;
 
 use std::panic::resume_unwind;
@@ -24,13 +24,13 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use self::circuit::Circuit;
-use self::pressure::Pressure;
 use self::progress::Progress;
 use crate::desk::{Attempts, Context, Desk, Outcome, Place};
 use crate::error::{Blame, OnionError, RequestError};
 use crate::keys::Unbuilt;
 use crate::link;
 use crate::lock;
+use crate::mailroom::Answers;
 use crate::net::Tasks;
 use crate::pacer::{Pace, PacerLimits};
 use crate::parcel::Parcel;
@@ -125,7 +125,6 @@ struct Shared {
     desk: Arc<Desk>,
     routes: Routes,
     last_route: Mutex<Option<Route>>,
-    pressure: Pressure,
     deadline: Duration,
 }
 
@@ -166,7 +165,6 @@ impl Circuits {
                 desk,
                 routes: Routes::new(config.relays, config.relays_per_way),
                 last_route: Mutex::new(None),
-                pressure: Pressure::default(),
                 deadline: config.deadline,
             }),
             runtime: Handle::current(),
@@ -249,7 +247,7 @@ impl Shared {
                 blame: Blame::NotConnected,
             }),
         };
-        let mut progress = Progress::new(self.pressure.lasts(to.node_id));
+        let mut progress = Progress::default();
         let in_time = timeout(
             self.deadline,
             self.pursue(place, to, contents, &mut progress),
@@ -288,9 +286,6 @@ impl Shared {
                 Ok(Outcome::LinkLost(_)) => LINK_LOST_PAUSE,
                 Err(_) => {
                     attempts.give_up(&context);
-                    if to.pass.is_none() || !progress.shows_pass {
-                        self.pressure.feel(to.node_id);
-                    }
                     progress.give_up();
                     patience * progress.backoff()
                 }
@@ -330,7 +325,7 @@ impl Shared {
         };
         // What has room only without a pass goes without.
         let fits = contents.len() <= circuit.request_room_with_pass();
-        let pass = to.pass.filter(|_| progress.shows_pass && fits);
+        let pass = to.pass.filter(|_| progress.shows_pass() && fits);
         let node = to.node_id.point();
         let destination = match pass.and_then(|pass| keys.path_with(&pass, node)) {
             Some(path) => messenger::Destination::BlindedPath(path),
@@ -351,7 +346,9 @@ impl Shared {
         match built {
             // A refusal means that the peer has just gone. That the link is lost is about
             // to be the outcome of this attempt.
-            Ok((peer, message)) => drop(place.endpoint.send(&peer, message)),
+            Ok((peer, message)) => {
+                let _ = place.endpoint.send(&peer, message, Answers::WithoutPass);
+            }
             Err(Unbuilt::DoesNotFit | Unbuilt::BadPath) => {
                 return Err(RequestError::DoesNotFit {
                     got: contents.len(),

@@ -51,11 +51,6 @@ impl<K: Copy + Eq + Hash, T> FairQueues<K, T> {
         self.waiting
     }
 
-    /// Keys that are open.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = &K> {
-        self.lanes.keys()
-    }
-
     /// Begins to accept items under `key`.
     pub(crate) fn open(&mut self, key: K) {
         self.lanes.entry(key).or_insert_with(|| Lane {

@@ -16,8 +16,9 @@
 //! awaited. Memory is bounded, whatever is sent to us. Nothing is logged.
 //!
 //! **Passes.** What has a price may be sent with a [`Pass`]. It is known before it is opened and
-//! taken in first, and no flood without one takes its room. [`Circuits`] show one only while requests
-//! get lost, since the relay in front of the storage node sees it.
+//! taken in first, and no flood without one takes its room, nor that of its answer. [`Circuits`] show it
+//! with every first attempt. The relay in front of the storage node sees it, so all who have one must
+//! behave alike.
 //!
 //! **What it does not.** Exactly-once delivery: a lost reply means that the storage node sees
 //! the request again, byte for byte.

@@ -20,11 +20,12 @@ pub(crate) async fn keep(desk: Arc<Desk>, index: usize, first_hop: PeerAddress, 
     let limits = MailroomLimits {
         inbound_peers: 0,
         inbox_per_peer: inbox,
-        // Replies come along paths of ours.
+        // Replies come along paths of ours, and what goes out are requests.
         inbox_with_pass: 0,
         inbox_without_pass: inbox,
         outbox_per_peer: inbox,
-        outbox_total: inbox,
+        outbox_with_pass: 0,
+        outbox_without_pass: inbox,
         pace: None,
     };
     net::persist(|| async {
@@ -44,6 +45,7 @@ async fn connect(
     // LDK's time also ends a handshake that the other side does not finish.
     let mut tasks = Tasks::default();
     tasks.spawn(net::keep_time(Arc::clone(&endpoint.peers)));
+    tasks.spawn(Arc::clone(endpoint).keep_sending());
     let connection = net::connect(Arc::clone(&endpoint.peers), *first_hop);
     tokio::pin!(connection);
     let mut connected = endpoint.mailroom.connected();

@@ -1,4 +1,4 @@
-//! Where LDK's threads and ours meet: inboxes and an outbox per connected peer.
+//! Where LDK's threads and ours meet: inboxes and outboxes per connected peer.
 //!
 //! LDK calls [`OnionMessageHandler::handle_onion_message`] on the thread that reads the
 //! socket, and drops silently whatever does not fit its own queues. So nothing is done in
@@ -12,6 +12,7 @@
 
 mod arrivals;
 mod inboxes;
+mod outboxes;
 
 use std::sync::Mutex;
 use std::time::Instant;
@@ -25,8 +26,10 @@ use tokio::sync::watch;
 use self::arrivals::Arrivals;
 use self::inboxes::Inboxes;
 pub(crate) use self::inboxes::{Mail, Wanted};
+pub(crate) use self::outboxes::Answers;
+use self::outboxes::Outboxes;
 use crate::bucket::{Bucket, Rate};
-use crate::fair::{FairQueues, Refused};
+use crate::fair::Refused;
 use crate::lock;
 use crate::pass::Honoured;
 
@@ -41,10 +44,12 @@ pub(crate) struct MailroomLimits {
     pub(crate) inbox_with_pass: usize,
     /// and without.
     pub(crate) inbox_without_pass: usize,
-    /// Waiting to be sent, to one peer.
+    /// Waiting to be sent, to one peer, and as answers to requests with a pass or not.
     pub(crate) outbox_per_peer: usize,
-    /// Waiting to be sent, to all peers.
-    pub(crate) outbox_total: usize,
+    /// Waiting to be sent, to all peers, as answers to requests with a pass,
+    pub(crate) outbox_with_pass: usize,
+    /// and all else.
+    pub(crate) outbox_without_pass: usize,
     /// How fast each peer takes messages, when it is known to drop faster ones.
     pub(crate) pace: Option<Rate>,
 }
@@ -61,7 +66,7 @@ pub(crate) struct Mailroom {
 
 struct State {
     inboxes: Inboxes,
-    outbox: FairQueues<PublicKey, OnionMessage>,
+    outboxes: Outboxes,
     /// Peers for whom LDK fetched a message, which it may not have written to the socket yet.
     leaving: Vec<PublicKey>,
     paces: Vec<(PublicKey, Bucket)>,
@@ -98,7 +103,11 @@ impl Mailroom {
                     limits.inbox_with_pass,
                     limits.inbox_without_pass,
                 ),
-                outbox: FairQueues::new(limits.outbox_per_peer, limits.outbox_total),
+                outboxes: Outboxes::new(
+                    limits.outbox_per_peer,
+                    limits.outbox_with_pass,
+                    limits.outbox_without_pass,
+                ),
                 leaving: Vec::new(),
                 paces: Vec::new(),
                 inbound_peers: Vec::new(),
@@ -132,10 +141,15 @@ impl Mailroom {
         lock(&self.state).inboxes.honour(passes);
     }
 
-    /// Queues a message for a peer. The caller makes LDK look (`process_events`).
-    pub(crate) fn post(&self, peer: &PublicKey, message: OnionMessage) -> Result<(), Refused> {
+    /// Queues a message for a peer. Somebody has to make LDK look (`process_events`).
+    pub(crate) fn post(
+        &self,
+        peer: &PublicKey,
+        message: OnionMessage,
+        answers: Answers,
+    ) -> Result<(), Refused> {
         let mut state = lock(&self.state);
-        let displaced = state.outbox.push(peer, message)?;
+        let displaced = state.outboxes.push(peer, message, answers)?;
         state.count.unsent += displaced as u64;
         self.tell_unsent(&state);
         Ok(())
@@ -167,11 +181,11 @@ impl Mailroom {
 
     fn tell_connected(&self, state: &State) {
         self.connected
-            .send_replace(state.outbox.keys().copied().collect());
+            .send_replace(state.outboxes.peers().copied().collect());
     }
 
     fn tell_unsent(&self, state: &State) {
-        let now = state.outbox.waiting() > 0 || !state.leaving.is_empty();
+        let now = state.outboxes.waiting() > 0 || !state.leaving.is_empty();
         let changes = |before: &mut bool| std::mem::replace(before, now) != now;
         self.unsent.send_if_modified(changes);
     }
@@ -183,12 +197,12 @@ impl State {
         let now = self.started.elapsed();
         let bucket = self.paces.iter_mut().find(|(of, _)| of == peer);
         let Some((_, bucket)) = bucket else {
-            return self.outbox.pop(peer);
+            return self.outboxes.pop(peer);
         };
         if !bucket.has(now) {
             return None;
         }
-        let message = self.outbox.pop(peer)?;
+        let message = self.outboxes.pop(peer)?;
         bucket.take(now);
         Some(message)
     }
@@ -240,7 +254,7 @@ impl BaseMessageHandler for Mailroom {
             state.inbound_peers.push(peer);
         }
         state.inboxes.open(peer);
-        state.outbox.open(peer);
+        state.outboxes.open(peer);
         if let Some(rate) = self.limits.pace {
             let now = state.started.elapsed();
             state.paces.push((peer, Bucket::full(rate, now)));
@@ -255,7 +269,7 @@ impl BaseMessageHandler for Mailroom {
         state.paces.retain(|(other, _)| *other != peer);
         state.leaving.retain(|other| *other != peer);
         let [with_pass, without_pass] = state.inboxes.close(peer);
-        let unsent = state.outbox.close(&peer);
+        let unsent = state.outboxes.close(&peer);
         state.count.dropped += (with_pass + without_pass) as u64;
         state.count.with_pass_dropped += with_pass as u64;
         state.count.unsent += unsent as u64;

@@ -50,11 +50,13 @@ pub struct ServiceConfig {
     /// Requests that may wait per peer, size class, and with a pass or without, in messages of up to
     /// 33 KB.
     pub inbox_per_peer: usize,
-    /// Requests that may wait in all, one half with a pass and the other half without.
+    /// Requests that may wait in all, one half with a pass and the other half without, each at least
+    /// one.
     pub inbox_total: usize,
-    /// Answers that may wait per peer.
+    /// Answers that may wait per peer, to requests with a pass and to those without.
     pub outbox_per_peer: usize,
-    /// Answers that may wait in all.
+    /// Answers that may wait in all, one half to requests with a pass and the other half to those
+    /// without, each at least one.
     pub outbox_total: usize,
     /// How fast a peer takes answers. `None` for LDK, which takes what its link carries; other
     /// implementations drop silently what comes faster than their [`Rate`].
@@ -62,7 +64,7 @@ pub struct ServiceConfig {
 }
 
 impl ServiceConfig {
-    /// The defaults: 256 peers, 64 messages each way per peer (inwards, of each class) and 512
+    /// The defaults: 256 peers, 64 messages each way per peer (of each kind) and 512
     /// (17 MB) in all, no pace, no listener, nobody to connect to.
     #[must_use]
     pub fn new(seed: impl Into<Zeroizing<[u8; 32]>>) -> Self {
@@ -80,13 +82,18 @@ impl ServiceConfig {
     }
 
     fn mailroom(&self) -> MailroomLimits {
+        // Neither kind is ever left without room.
+        let halves = |total: usize| [total / 2, total.div_ceil(2)].map(|half| half.max(1));
+        let [inbox_with_pass, inbox_without_pass] = halves(self.inbox_total);
+        let [outbox_with_pass, outbox_without_pass] = halves(self.outbox_total);
         MailroomLimits {
             inbound_peers: self.max_inbound_peers,
             inbox_per_peer: self.inbox_per_peer,
-            inbox_with_pass: self.inbox_total / 2,
-            inbox_without_pass: self.inbox_total.div_ceil(2),
+            inbox_with_pass,
+            inbox_without_pass,
             outbox_per_peer: self.outbox_per_peer,
-            outbox_total: self.outbox_total,
+            outbox_with_pass,
+            outbox_without_pass,
             pace: self.pace,
         }
     }
@@ -156,6 +163,7 @@ impl Service {
             count,
         ));
         tasks.spawn(net::keep_time(Arc::clone(&endpoint.peers)));
+        tasks.spawn(Arc::clone(&endpoint).keep_sending());
         if let Some(rate) = config.pace {
             tasks.spawn(keep_pace(Arc::clone(&endpoint), rate));
         }
@@ -298,6 +306,30 @@ async fn keep_pace(endpoint: Arc<Endpoint>, rate: Rate) {
         tokio::time::sleep(period).await;
         if *unsent.borrow() {
             endpoint.peers.process_events();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_has_half_of_the_room_and_never_none() {
+        let mut config = ServiceConfig::new([1; 32]);
+        for (total, [with_pass, without_pass]) in [
+            (0, [1, 1]),
+            (1, [1, 1]),
+            (2, [1, 1]),
+            (3, [1, 2]),
+            (512, [256, 256]),
+        ] {
+            (config.inbox_total, config.outbox_total) = (total, total);
+            let limits = config.mailroom();
+            assert_eq!(limits.inbox_with_pass, with_pass);
+            assert_eq!(limits.inbox_without_pass, without_pass);
+            assert_eq!(limits.outbox_with_pass, with_pass);
+            assert_eq!(limits.outbox_without_pass, without_pass);
         }
     }
 }

@@ -23,6 +23,8 @@
 //! | commitment in the record | `tagged_hash("larder/pass", pass)` |
 //! | secret behind the path key | `tagged_hash("larder/pass/path", pass)` |
 //! | what authenticates the path's only hop | `tagged_hash("larder/pass/auth", pass)` |
+//!
+//! How a path is made of these is in `onion/src/pass.rs`.
 
 use std::fmt;
 

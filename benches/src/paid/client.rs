@@ -3,8 +3,8 @@
 //! What a paid request costs its client must not show in the storage node's figures. So the
 //! client does everything beforehand: it buys as many pairs as there are requests in a run,
 //! builds all requests, and only then is the clock started. Replacements are taken in after the
-//! clock has stopped; they pay for the next run. So are passes: what is paid for may show one, and does
-//! when the circuits, one and the same for all runs, are under pressure.
+//! clock has stopped; they pay for the next run. So are passes: what is
+//! paid for shows the one that came with an answer of an earlier run.
 
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -12,7 +12,7 @@
 //!
 //! The flood comes from peers of its own, and from the peer through which honest requests come, in
 //! each of both size classes. It has no pass. The honest client has one from a run before, and shows it
-//! once an attempt was lost.
+//! with every first attempt.
 
 use std::error::Error;
 use std::thread::{available_parallelism, sleep};

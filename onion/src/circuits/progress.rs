@@ -9,13 +9,12 @@ use super::Reply;
 use crate::desk::Answer;
 
 /// How far a request has come that was given its first place.
+#[derive(Default)]
 pub(super) struct Progress {
     pub(super) sent: u32,
     /// Of those sent, the ones whose time was up. A lost connection says nothing of the
     /// storage node.
     given_up: u32,
-    /// Whether the next attempt shows the request's pass, if it has one.
-    pub(super) shows_pass: bool,
     /// Time spent waiting for places, and since when it waits for another.
     queued: Duration,
     queueing: Option<Instant>,
@@ -24,23 +23,16 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Nothing was sent yet.
-    pub(super) fn new(shows_pass: bool) -> Self {
-        Progress {
-            sent: 0,
-            given_up: 0,
-            shows_pass,
-            queued: Duration::ZERO,
-            queueing: None,
-            hops: Vec::new(),
-        }
+    /// Whether the next attempt shows the request's pass, if it has one: the first one does, and
+    /// then every other one that follows an attempt given up, for the storage node may not honour
+    /// the pass any more.
+    pub(super) fn shows_pass(&self) -> bool {
+        self.given_up.is_multiple_of(2)
     }
 
-    /// The time of an attempt was up. The next one shows the pass if this one did not, and if
-    /// it did, none: the storage node may not honour it.
+    /// The time of an attempt was up.
     pub(super) fn give_up(&mut self) {
         self.given_up += 1;
-        self.shows_pass = !self.shows_pass;
     }
 
     /// Timeouts to wait before the next attempt: none, one, three, seven and no more. The

@@ -14,7 +14,8 @@ const LIMITS: MailroomLimits = MailroomLimits {
     inbox_with_pass: 5,
     inbox_without_pass: 5,
     outbox_per_peer: 3,
-    outbox_total: 5,
+    outbox_with_pass: 5,
+    outbox_without_pass: 5,
     pace: None,
 };
 
@@ -57,6 +58,11 @@ fn connect(mailroom: &Mailroom, peer: PublicKey, inbound: bool) -> Result<(), ()
         remote_network_address: None,
     };
     mailroom.peer_connected(peer, &init, inbound)
+}
+
+/// Posts what answers no request with a pass.
+fn post(mailroom: &Mailroom, to: PublicKey, message: OnionMessage) -> Result<(), Refused> {
+    mailroom.post(&to, message, Answers::WithoutPass)
 }
 
 #[test]
@@ -125,14 +131,14 @@ fn small_messages_of_a_peer_take_no_room_from_its_big_ones() {
 fn a_message_is_posted_to_a_connected_peer_with_room_or_refused() {
     let mailroom = Mailroom::new(LIMITS);
     let relay = peer();
-    assert_eq!(mailroom.post(&relay, message()), Err(Refused::Unknown));
+    assert_eq!(post(&mailroom, relay, message()), Err(Refused::Unknown));
     connect(&mailroom, relay, false).unwrap();
     for _ in 0..3 {
-        assert_eq!(mailroom.post(&relay, message()), Ok(()));
+        assert_eq!(post(&mailroom, relay, message()), Ok(()));
     }
-    assert_eq!(mailroom.post(&relay, message()), Err(Refused::Full));
+    assert_eq!(post(&mailroom, relay, message()), Err(Refused::Full));
     mailroom.peer_disconnected(relay);
-    assert_eq!(mailroom.post(&relay, message()), Err(Refused::Unknown));
+    assert_eq!(post(&mailroom, relay, message()), Err(Refused::Unknown));
     assert_eq!(mailroom.count().unsent, 3);
 }
 
@@ -147,7 +153,7 @@ fn a_paced_peer_gets_its_burst_and_then_waits() {
     let relay = peer();
     connect(&mailroom, relay, false).unwrap();
     for _ in 0..3 {
-        mailroom.post(&relay, message()).unwrap();
+        post(&mailroom, relay, message()).unwrap();
     }
     let given = (0..5).filter_map(|_| mailroom.next_onion_message_for_peer(relay));
     assert_eq!(given.count(), 2);
@@ -162,7 +168,7 @@ fn a_message_has_left_when_ldk_asks_for_the_next_one_or_its_peer_is_gone() {
         let relay = peer();
         connect(&mailroom, relay, false).unwrap();
         assert!(!*unsent.borrow());
-        mailroom.post(&relay, message()).unwrap();
+        post(&mailroom, relay, message()).unwrap();
         assert!(*unsent.borrow());
         assert!(mailroom.next_onion_message_for_peer(relay).is_some());
         assert!(*unsent.borrow(), "LDK has it, the socket may not");
@@ -298,4 +304,70 @@ fn whoever_waits_is_woken_for_what_it_waits_for() {
         }
         mailroom.close();
     });
+}
+
+/// An answer that can be told from those of the other kind.
+fn answer(answers: Answers) -> OnionMessage {
+    let mut message = message();
+    message.onion_routing_packet.version = answers as u8;
+    message
+}
+
+/// What leaves for a peer next answers requests of this kind.
+fn leaves(mailroom: &Mailroom, to: PublicKey) -> Option<u8> {
+    let message = mailroom.next_onion_message_for_peer(to)?;
+    Some(message.onion_routing_packet.version)
+}
+
+#[test]
+fn no_flood_of_answers_of_either_kind_takes_room_from_the_other() {
+    let (flooded, spared) = (Answers::WithPass, Answers::WithoutPass);
+    for (flooded, spared) in [(flooded, spared), (spared, flooded)] {
+        let (mailroom, peers) = with_a_pass();
+        let flood = || {
+            for (peer, _) in peers.iter().cycle().zip(0..20) {
+                let _ = mailroom.post(peer, answer(flooded), flooded);
+            }
+        };
+        flood();
+        for _ in 0..3 {
+            let posted = mailroom.post(&peers[0], answer(spared), spared);
+            assert_eq!(posted, Ok(()));
+        }
+        flood();
+        let left = peers.map(|peer| std::iter::from_fn(|| leaves(&mailroom, peer)).collect());
+        let left: [Vec<u8>; 2] = left;
+        let of = |kind: Answers| left.iter().flatten().filter(move |one| **one == kind as u8);
+        assert_eq!((of(flooded).count(), of(spared).count()), (5, 3));
+        assert!(!*mailroom.unsent().borrow());
+    }
+}
+
+#[test]
+fn answers_to_requests_with_a_pass_leave_first_but_for_an_eighth() {
+    let mailroom = Mailroom::new(MailroomLimits {
+        outbox_per_peer: 20,
+        outbox_with_pass: 20,
+        outbox_without_pass: 20,
+        ..LIMITS
+    });
+    let relay = peer();
+    connect(&mailroom, relay, true).unwrap();
+    let (first, other) = (Answers::WithPass, Answers::WithoutPass);
+    for answers in [other, first] {
+        for _ in 0..20 {
+            mailroom.post(&relay, answer(answers), answers).unwrap();
+        }
+    }
+    let left: Vec<u8> = std::iter::from_fn(|| leaves(&mailroom, relay)).collect();
+    let eight = [[first as u8; 7].as_slice(), &[other as u8]].concat();
+    assert_eq!(left[..16], eight.repeat(2));
+    // The rest of the first, in what is still their turn, and then the others.
+    let rest = [[first as u8; 6].as_slice(), &[other as u8; 18]].concat();
+    assert_eq!(left[16..], rest);
+    // Where nothing of the other kind waits, nothing waits for its turn.
+    for _ in 0..20 {
+        mailroom.post(&relay, answer(first), first).unwrap();
+    }
+    assert_eq!(std::iter::from_fn(|| leaves(&mailroom, relay)).count(), 20);
 }

@@ -11,7 +11,7 @@ use crate::endpoint::Endpoint;
 use crate::error::Undelivered;
 use crate::fair::Refused;
 use crate::keys::{Peeled, Unbuilt};
-use crate::mailroom::Wanted;
+use crate::mailroom::{Answers, Wanted};
 use crate::parcel::{self, Parcel, Size};
 
 /// Hops of a reply path we are willing to pay for. Every hop costs 0.3 ms, and a packet has
@@ -75,6 +75,10 @@ impl Intake {
                             endpoint: Arc::clone(&self.endpoint),
                             tally: Arc::clone(&self.tally),
                             reply_path,
+                            answers: match mail.pass {
+                                Some(_) => Answers::WithPass,
+                                None => Answers::WithoutPass,
+                            },
                             big,
                         },
                     });
@@ -109,6 +113,7 @@ pub struct Responder {
     endpoint: Arc<Endpoint>,
     tally: Arc<Tally>,
     reply_path: BlindedMessagePath,
+    answers: Answers,
     big: bool,
 }
 
@@ -156,7 +161,7 @@ impl Responder {
             return Err(does_not_fit());
         }
         self.endpoint
-            .send(&peer, message)
+            .send(&peer, message, self.answers)
             .map_err(|refused| match refused {
                 Refused::Unknown => Undelivered::PeerGone,
                 Refused::Full => Undelivered::Congested,

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use larder_onion::{
-    Blame, Circuits, CircuitsConfig, Faults, Incoming, Intake, Rate, Relay, RelayConfig,
-    RequestError, Service, ServiceConfig, Undelivered,
+    Blame, Circuits, CircuitsConfig, Faults, Incoming, Rate, Relay, RelayConfig, RequestError,
+    Undelivered,
 };
 
 use crate::support::{Network, all, contents, echo, idle, node_id, serve, to, until};
@@ -152,16 +152,6 @@ async fn a_relay_that_limits_the_rate_loses_nothing_but_time() {
     .await;
 }
 
-/// A service behind the network's relay that sends its answers at this pace.
-async fn paced(network: &Network, pace: Rate) -> (Service, Intake) {
-    let mut config = ServiceConfig::new([99; 32]);
-    config.connect_to = vec![network.relays[0].address()];
-    config.pace = Some(pace);
-    let (service, intake) = Service::start(config).await.unwrap();
-    network.relays[0].wait_for(service.node_id()).await;
-    (service, intake)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_held_back_to_a_pace_all_arrive() {
     let network = Network::start(1).await;
@@ -169,7 +159,7 @@ async fn answers_held_back_to_a_pace_all_arrive() {
         per_second: 100.0,
         burst: 1.0,
     };
-    let (service, intake) = paced(&network, pace).await;
+    let (service, intake) = network.paced_intake(Some(pace)).await;
     serve(&intake, echo);
     let circuits = network.circuits(|_| {}).await;
     all((0..20).map(|n| {
@@ -186,7 +176,7 @@ async fn answers_held_back_to_a_pace_all_arrive() {
 /// shutdown. Returns whether all had left, and how many arrived.
 async fn drained(pace: Rate, at_most: Duration) -> (bool, usize) {
     let network = Network::start(1).await;
-    let (service, intake) = paced(&network, pace).await;
+    let (service, intake) = network.paced_intake(Some(pace)).await;
     let circuits = network
         .circuits(|config| {
             config.first_timeout = Duration::from_secs(3_600);

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use larder_onion::{
-    Circuits, CircuitsConfig, Destination, Faults, Incoming, Intake, NodeId, Relay, RelayConfig,
-    Service, ServiceConfig,
+    Circuits, CircuitsConfig, Destination, Faults, Incoming, Intake, NodeId, Rate, Relay,
+    RelayConfig, Service, ServiceConfig,
 };
 use tokio::task::JoinSet;
 
@@ -49,9 +49,15 @@ impl Network {
 
     /// A service that listens and is connected to every relay; nobody serves its intake yet.
     pub(crate) async fn intake(&self) -> (Service, Intake) {
+        self.paced_intake(None).await
+    }
+
+    /// The same, sending its answers at this pace.
+    pub(crate) async fn paced_intake(&self, pace: Option<Rate>) -> (Service, Intake) {
         let mut config = ServiceConfig::new([99; 32]);
         config.listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
         config.connect_to = self.relays.iter().map(Relay::address).collect();
+        config.pace = pace;
         let (service, intake) = Service::start(config).await.unwrap();
         service.wait_connected().await;
         for relay in &self.relays {

@@ -109,15 +109,9 @@ fn through(relay_args: &[&str], count: u64) -> Ran {
 fn a_relay_that_drops_loses_nothing() {
     let ran = through(&["--drop", "0.1", "--seed", "7"], 40);
     assert!(ran.faults.dropped > 0 && ran.retries > 0);
-    // What is lost might have been crowded out, so from then on it is shown that somebody has paid.
-    assert!(ran.with_pass > 0);
-}
-
-#[test]
-fn through_a_relay_that_loses_nothing_no_pass_is_shown() {
-    let ran = through(&[], 24);
-    // On a machine with too much to do an attempt may be given up all the same.
-    assert!(ran.retries > 0 || ran.with_pass == 0);
+    // All that follows the first payment shows a pass: 40 inserts, 20 deletes and 40 look-ups but for the 8 that
+    // were sent before its answer, and but for every other retry.
+    assert!(ran.with_pass > 60, "{}", ran.with_pass);
 }
 
 #[test]
