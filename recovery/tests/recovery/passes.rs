@@ -217,31 +217,28 @@ async fn an_answer_that_an_epoch_overtook_counts_for_all_but_its_passes() {
 }
 
 #[tokio::test]
-async fn a_restore_shows_what_its_first_payment_has_taught_it() {
+async fn a_restore_shows_what_its_first_payment_has_taught_it_and_opens_without() {
     let mut wallet = Wallet::new(8, 6).await;
     wallet.until(Wrote::Cell).await;
     let (shelf, _) = wallet.lose();
     let arrived = shelf.shown().len();
-    let (_, restore) = nothing_left(&shelf).await;
+    let (provider, restore) = nothing_left(&shelf).await;
     read(&restore).await.expect("the cell pays");
+    provider.upkeep(1_000).await.expect("honest");
+    assert_eq!(provider.open_cell(&keypair(1)).await, Ok(None));
     let shown = shelf.shown().split_off(arrived);
-    let paid = |op: &Op| !matches!(op, Op::Info | Op::Quote | Op::BreakglassOpen);
-    let shown: Vec<_> = shown.into_iter().filter(|(op, _)| paid(op)).collect();
+    let (opens, others): (Vec<_>, Vec<_>) = shown
+        .into_iter()
+        .partition(|(op, _)| *op == Op::BreakglassOpen);
+    assert_eq!(opens, [(Op::BreakglassOpen, None); 2]);
     let [pass, _] = passes(FIRST_EPOCH).map(Some);
-    let first = shown.iter().position(|(_, shown)| shown.is_some());
-    let first = first.expect("more than one is paid for");
-    assert!(
-        shown[first..].iter().all(|(_, shown)| *shown == pass),
-        "{shown:?}"
-    );
-    assert!(
-        shown[..first]
-            .iter()
-            .filter(|(op, _)| *op != Op::Reissue)
-            .count()
-            == 1,
-        "{shown:?}"
-    );
+    let first = others.iter().position(|(_, shown)| shown.is_some());
+    let (before, after) = others.split_at(first.expect("more than one is paid for"));
+    assert!(after.iter().all(|(_, shown)| *shown == pass), "{after:?}");
+    assert_eq!(after.last(), Some(&(Op::Info, pass)));
+    let priced = before.iter().map(|(op, _)| *op);
+    let priced = priced.filter(|op| !matches!(op, Op::Info | Op::Reissue));
+    assert_eq!(priced.count(), 1, "{before:?}");
 }
 
 #[tokio::test]
