@@ -259,6 +259,23 @@ async fn what_was_kept_back_until_the_epoch_was_over_is_missed_no_more() {
 }
 
 #[tokio::test]
+async fn an_answer_without_a_receipt_has_the_terms_asked_for_before_it_is_objected_to() {
+    let shelf = PaidShelf::new();
+    let (provider, _) = funded(&shelf, 48).await;
+    for _ in 0..8 {
+        looks_up(&provider).await;
+    }
+    shelf.tricks(Some(Trick::KeepsPasses));
+    objects(provider.upkeep(1_000).await);
+    // A transfer has no receipt to say of which epoch its answer is.
+    shelf.next_epoch();
+    let done = provider.tend(1_000).await.expect("it is over");
+    assert_eq!(done.settled, 1);
+    assert_eq!(shelf.performed(Op::Transfer), 1);
+    assert_eq!(tokens(&provider), 32 - FEE);
+}
+
+#[tokio::test]
 async fn terms_that_commit_to_no_passes_promise_none() {
     let shelf = PaidShelf::new();
     shelf.with_record(|record| record.tariff.as_mut().expect("prices").passes = None);
