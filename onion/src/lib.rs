@@ -15,7 +15,7 @@
 //! nothing else. A reply is accepted only with the context of an attempt that is still
 //! awaited. Memory is bounded, whatever is sent to us. Nothing is logged.
 //!
-//! **Passes.** What has a price may be sent with a [`Pass`]. It is known before it is opened and
+//! **Passes.** A request may be sent with a [`Pass`]. It is known before it is opened and
 //! taken in first, and no flood without one takes its room, nor that of its answer. [`Circuits`] show it
 //! with every first attempt. The relay in front of the storage node sees it, so all who have one must
 //! behave alike.

@@ -24,8 +24,8 @@ pub struct Destination {
     /// Relays it is connected to, which need not be connected to one another. When empty,
     /// every relay the client names is taken to be one.
     pub introductions: Vec<NodeId>,
-    /// Its pass, if what is sent is paid for. The relay in front of the storage node sees it, and
-    /// cannot tell whose it is: every client has the same.
+    /// Its pass, if the client has one. The relay in front of the storage node sees it, and cannot
+    /// tell whose it is: every client that has one has the same.
     pub pass: Option<Pass>,
 }
 

@@ -1,8 +1,8 @@
 //! What waits to be sent: answers to requests with a pass, and apart from them everything else.
 //!
 //! Promises: neither kind takes room from the other, so no flood of requests without a pass keeps an
-//! answer out that somebody has paid for, or displaces it. These leave first, but of what leaves for a
-//! peer while both wait, an eighth is of the other kind.
+//! answer out to one with a pass, or displaces it. These leave first, but of what leaves for a peer while
+//! both wait, an eighth is of the other kind.
 
 use std::collections::HashMap;
 

@@ -80,7 +80,7 @@ async fn a_first_attempt_shows_the_pass_and_those_after_a_lost_one_show_it_in_tu
         // The next request begins as if nothing had been lost.
         assert_eq!(attempts(&circuits, &to).await, 1);
         assert_eq!(shown(), 7);
-        // What is not paid for has none.
+        // Who has none shows none.
         assert_eq!(attempts(&circuits, &crate::support::to(&service)).await, 1);
         assert_eq!((shown(), service.counters().rejected), (7, 0));
     }
@@ -116,17 +116,20 @@ async fn every_client_that_has_a_pass_shows_it_with_every_request_whatever_was_l
     for _ in 0..3 {
         clients.push(network.circuits(unhurried).await);
     }
-    // What is lost may be as harmless as a request for the terms.
-    let free = clients[1].request(&to(&service), &[1; 2_000]).await;
-    assert_eq!(free.unwrap().attempts, 2);
+    // What is lost may be as harmless as a first request for the terms.
+    let terms = clients[1].request(&to(&service), &[1; 2_000]).await;
+    assert_eq!(terms.unwrap().attempts, 2);
     assert_eq!(*seen.lock().unwrap(), [(1, false); 2]);
     seen.lock().unwrap().clear();
 
-    let paid = with(pass(1), &service);
+    let with_pass = with(pass(1), &service);
     let mut attempts = 0;
     for _ in 0..5 {
         for (client, circuits) in (0..).zip(&clients) {
-            let reply = circuits.request(&paid, &[client; 2_000]).await.unwrap();
+            let reply = circuits
+                .request(&with_pass, &[client; 2_000])
+                .await
+                .unwrap();
             attempts += reply.attempts;
         }
     }
