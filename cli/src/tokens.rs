@@ -64,6 +64,7 @@ impl Tokens {
             "safe_until": self.safe_for.map(|seconds| self.now + seconds),
             "ending": self.ending,
             "expired": self.holdings.expired,
+            "alone": self.holdings.alone,
             "problem": self.problem,
         })
     }
@@ -102,6 +103,13 @@ impl Tokens {
             warnings.push(format!(
                 "{} tokens have expired, because larder had not run for too long",
                 count(self.holdings.expired)
+            ));
+        }
+        if self.holdings.alone > 0 {
+            warnings.push(format!(
+                "{} more tokens may be there and cannot be spent: a restore found half of a pair whose other \
+                 half was in use",
+                count(self.holdings.alone)
             ));
         }
         warnings

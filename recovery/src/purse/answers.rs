@@ -158,8 +158,9 @@ impl Inner {
                 gained.extend(self.follow(id, row, pair)?.into_iter().flatten());
             }
         }
-        // One row may hold what another one has consumed.
-        gained.retain(|held| !spent.contains(&held.serial));
+        // One row may hold what another one has consumed, now or before.
+        let cells = &self.book.cells;
+        gained.retain(|held| !spent.contains(&held.serial) && !cells.is_walked(&held.serial));
         self.record(Event::Healed { id, spent, gained })?;
         Ok(())
     }

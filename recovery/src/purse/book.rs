@@ -247,7 +247,10 @@ impl Book {
     fn gain(&mut self, mut held: Held) {
         held.mark = self.cells.mark(&held.serial);
         if !self.is_live(held.epoch) {
-            self.expired = self.expired.saturating_add(held.amount);
+            // What a restore has found and not exchanged yet may have been spent.
+            if self.cells.restoring.is_none() || held.mark == Mark::Free {
+                self.expired = self.expired.saturating_add(held.amount);
+            }
         } else if !self.knows(&held) {
             self.idle.push(held);
         }
@@ -290,6 +293,11 @@ impl Book {
         let Some((epoch, oldest)) = self.now().map(|now| (now.record.epoch, now.oldest())) else {
             return;
         };
+        let ended = self.idle.iter().filter(|held| held.epoch < oldest);
+        let alone: Vec<_> = ended
+            .filter(|held| self.is_alone(held))
+            .map(|held| held.serial)
+            .collect();
         self.passes = self.passes.filter(|passes| passes.of(epoch).is_some());
         self.terms.retain(|epoch, _| *epoch >= oldest.0);
         self.seen.retain(|epoch, _| *epoch >= oldest.0);
@@ -298,6 +306,8 @@ impl Book {
             .into_iter()
             .partition::<BTreeMap<_, _>, _>(|(_, sent)| sent.asked.epoch < oldest);
         self.sent = live;
+        // What is alone was never known to be there.
+        self.spend(&alone);
         for held in std::mem::take(&mut self.idle) {
             self.gain(held);
         }

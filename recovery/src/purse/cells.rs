@@ -32,6 +32,10 @@ pub(crate) struct Cells {
     /// Pages that are there or may be, by number.
     pub(crate) pages: BTreeMap<u64, (BlobHash, Fate)>,
     pub(crate) restoring: Option<Restoring>,
+    /// What the restore under way knows to be spent, and where that led. Rows meet again behind where they
+    /// parted: taken in once more, each would be followed as often as there are ways to it. Not in a snapshot:
+    /// a restore without it shows more, and finds the same.
+    walked: BTreeSet<Reference>,
     /// The anchor of the cell that was opened last.
     pub(crate) hint: Option<(Epoch, u64)>,
 }
@@ -78,6 +82,7 @@ impl Cells {
         match change {
             Change::Marked { mark, serials } => self.set(mark, serials),
             Change::Opened(opened) => {
+                self.walked.clear();
                 self.hint = Some((opened.epoch, opened.anchor));
                 self.restoring = Some(Restoring { opened, page: None });
             }
@@ -87,6 +92,7 @@ impl Cells {
                 }
             }
             Change::Restored => {
+                self.walked.clear();
                 if let Some(Restoring { opened, .. }) = self.restoring.take() {
                     // Its tokens are taken; what is written next has a higher sequence.
                     self.written = Some(Written {
@@ -140,6 +146,7 @@ impl Cells {
             _ => Mark::Free,
         };
         self.set(Mark::Free, from.iter().map(|held| held.serial));
+        self.walk(from.iter().map(|held| held.serial));
         self.set(mark, to.iter().map(|held| held.serial));
     }
 
@@ -166,6 +173,18 @@ impl Cells {
             });
         }
         self.set(Mark::Free, serials.iter().copied());
+        self.walk(serials.iter().copied());
+    }
+
+    /// Whether the restore under way knows this one to be spent.
+    pub(crate) fn is_walked(&self, serial: &Reference) -> bool {
+        self.walked.contains(serial)
+    }
+
+    fn walk(&mut self, serials: impl Iterator<Item = Reference>) {
+        if self.restoring.is_some() {
+            self.walked.extend(serials);
+        }
     }
 
     fn set(&mut self, mark: Mark, serials: impl IntoIterator<Item = Reference>) {

@@ -3,9 +3,11 @@
 use larder_credentials::Epoch;
 use larder_protocol::{Call, Nonce};
 
+use super::book::Book;
 use super::held::{Held, Mark};
 use super::lease::Lease;
 use super::reserve::pairs;
+use super::terms::Terms;
 use super::{Inner, Purse, choice, slot};
 use crate::schedule::hmac_sha256;
 use crate::{Purpose, RecoveryError};
@@ -52,6 +54,19 @@ impl Purse {
 pub(super) fn first_number(bytes: &[u8; 32]) -> u64 {
     let first = bytes.iter().take(8);
     first.fold(0, |n, byte| n << 8 | u64::from(*byte))
+}
+
+impl Book {
+    /// Whether this idle one is of an older epoch and has no other to be moved with, nor can any come back:
+    /// credentials are shown in pairs, and what is bought or brought back is of the current epoch.
+    pub(super) fn is_alone(&self, held: &Held) -> bool {
+        let is_old = |now: &Terms| held.epoch < now.credentials.current();
+        let kept = |of: &Held| of.mark.is_kept().then_some(of.mark);
+        let alike = |other: &&Held| (other.epoch, kept(other)) == (held.epoch, kept(held));
+        self.now().is_some_and(is_old)
+            && self.idle.iter().filter(alike).count() == 1
+            && !self.in_flight().any(|other| other.epoch == held.epoch)
+    }
 }
 
 impl Inner {

@@ -127,6 +127,10 @@ pub struct Holdings {
     pub pairs: usize,
     /// Tokens that were lost because their epoch ended before they were moved.
     pub expired: u64,
+    /// Tokens of credentials of an older epoch that have no other to be shown with. They are in none of the
+    /// above: they pay for nothing, and nobody can see whether they were spent. A restore leaves one when the
+    /// other half of its pair was in use.
+    pub alone: u64,
 }
 
 impl Holdings {
@@ -210,9 +214,11 @@ impl Purse {
             count += 1;
         };
         let (mut idle, mut in_flight) = (0, 0);
-        let kept = book.idle.iter().filter(|held| held.mark.is_kept());
+        let (alone, usable): (Vec<_>, Vec<_>) =
+            book.idle.iter().partition(|held| book.is_alone(held));
+        let kept = usable.iter().filter(|held| held.mark.is_kept());
         let reserve = kept.map(|held| held.amount).sum();
-        book.idle.iter().for_each(|held| add(held, &mut idle));
+        usable.into_iter().for_each(|held| add(held, &mut idle));
         for sent in book.sent.values() {
             if let Inputs::Pair(pair) = &sent.inputs {
                 pair.iter().for_each(|held| add(held, &mut in_flight));
@@ -223,6 +229,7 @@ impl Purse {
             in_flight,
             reserve,
             pairs: count / 2,
+            alone: alone.iter().map(|held| held.amount).sum(),
             ..holdings
         }
     }

@@ -83,11 +83,14 @@ impl Inner {
         Ok(self.record(Event::Breakglass(change))?)
     }
 
-    /// Takes credentials in, for nothing but what the mark says.
+    /// Takes credentials in, for nothing but what the mark says. Those whose epoch has ended are not there any
+    /// more, and may have been spent before: they do not count as lost.
     fn take(&mut self, mark: Mark, all: &[Held]) -> Result<(), RecoveryError> {
-        let serials = all.iter().map(|held| held.serial).collect();
+        let oldest = self.terms()?.oldest();
+        let live = || all.iter().filter(|held| held.epoch >= oldest);
+        let serials = live().map(|held| held.serial).collect();
         self.change(Change::Marked { mark, serials })?;
-        for held in all {
+        for held in live() {
             self.record(Event::Held(held.clone()))?;
         }
         Ok(())

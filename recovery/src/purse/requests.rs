@@ -272,7 +272,8 @@ impl Inner {
             return Err(RecoveryError::Refused(Refusal::NotOffered));
         };
         let (price, fee) = (price(&terms.tariff, op), terms.tariff.prices.transfer);
-        let free = self.book.idle.iter().filter(|held| !held.mark.is_kept());
+        let idle = self.book.idle.iter();
+        let free = idle.filter(|held| !held.mark.is_kept() && !self.book.is_alone(held));
         let held = free.map(|held| held.amount);
         let held = held.fold(0, u64::saturating_add);
         let current = terms.credentials.current();

@@ -38,7 +38,7 @@ async fn live(shelf: &PaidShelf, keys: u8, step: u32) -> (bool, [u64; 2]) {
             for now in [START, START + u64::from(EPOCH_SECONDS) / 4] {
                 provider.upkeep(now).await?;
             }
-            Ok::<_, RecoveryError>(shelf.outstanding().wrapping_sub(tokens(&provider)))
+            Ok::<_, RecoveryError>(lost(shelf, &provider))
         };
         match done.await {
             Ok(not_found) => {

@@ -155,7 +155,7 @@ pub(crate) async fn read(restore: &Restore) -> Result<Map, RecoveryError> {
     restore.map(&mut StdRng::seed_from_u64(7)).await
 }
 
-/// Tokens of the wallet before.
+/// Tokens of the wallet before. A purse counts none that the ledger does not hold.
 pub(crate) fn lost(shelf: &PaidShelf, provider: &Provider) -> u64 {
     shelf.outstanding() - tokens(provider)
 }

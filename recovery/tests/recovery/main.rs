@@ -9,6 +9,7 @@
 )]
 
 mod breakglass;
+mod breakglass_counted;
 mod breakglass_crashes;
 mod breakglass_standing;
 mod breakglass_turn;
