@@ -1,7 +1,7 @@
 //! A running storage node: start, threads, graceful shutdown.
 //!
 //! The async runtime's threads look after sockets and timers and do nothing else; requests are the
-//! work of a [crew](crate::crew) of others.
+//! work of a crew (`crew.rs`) of others.
 
 use std::sync::Arc;
 use std::sync::mpsc::channel;

@@ -142,8 +142,8 @@ async fn what_has_no_price_brings_none_and_is_not_objected_to() {
     assert_eq!(tokens(&provider), 500);
 }
 
-#[tokio::test]
-async fn an_upkeep_objects_to_a_transfer_without_and_the_next_one_settles_it() {
+/// An upkeep whose transfer was answered without passes.
+async fn objects_to_a_transfer() -> (PaidShelf, Arc<Provider>) {
     let shelf = PaidShelf::new();
     let (provider, _) = funded(&shelf, 48).await;
     for _ in 0..8 {
@@ -152,6 +152,12 @@ async fn an_upkeep_objects_to_a_transfer_without_and_the_next_one_settles_it() {
     // No two of eight would pay for an insert.
     shelf.tricks(Some(Trick::KeepsPasses));
     objects(provider.upkeep(1_000).await);
+    (shelf, provider)
+}
+
+#[tokio::test]
+async fn an_upkeep_objects_to_a_transfer_without_and_the_next_one_settles_it() {
+    let (shelf, provider) = objects_to_a_transfer().await;
     objects(provider.insert(pair(1).0, pair(1).1).await);
     assert_eq!(tokens(&provider), 32);
     shelf.tricks(None);
@@ -260,13 +266,7 @@ async fn what_was_kept_back_until_the_epoch_was_over_is_missed_no_more() {
 
 #[tokio::test]
 async fn an_answer_without_a_receipt_has_the_terms_asked_for_before_it_is_objected_to() {
-    let shelf = PaidShelf::new();
-    let (provider, _) = funded(&shelf, 48).await;
-    for _ in 0..8 {
-        looks_up(&provider).await;
-    }
-    shelf.tricks(Some(Trick::KeepsPasses));
-    objects(provider.upkeep(1_000).await);
+    let (shelf, provider) = objects_to_a_transfer().await;
     // A transfer has no receipt to say of which epoch its answer is.
     shelf.next_epoch();
     let done = provider.tend(1_000).await.expect("it is over");
