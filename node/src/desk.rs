@@ -19,7 +19,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use larder_protocol::{Refusal, ServerKey, SignedRecord};
+use larder_protocol::{Pass, Refusal, ServerKey, SignedRecord};
 use larder_store::{Change, Effect, Engine, Outcome, StoreError};
 use tokio::sync::watch;
 
@@ -207,6 +207,13 @@ impl Desk {
     #[must_use]
     pub fn server_key(&self) -> ServerKey {
         self.terms().server_key
+    }
+
+    /// The passes by which messages of those who have paid are known in the present epoch, for whoever takes
+    /// messages in for this desk. None on a node that serves for free.
+    #[must_use]
+    pub fn honoured(&self) -> Vec<Pass> {
+        self.terms().honoured().to_vec()
     }
 
     /// Notes that a payment has arrived. See [`Settlements::settle`].

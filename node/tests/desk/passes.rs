@@ -67,11 +67,14 @@ fn all_clients_are_handed_the_same_passes_and_after_a_restart_too() {
     assert_eq!(passes_of(&scene, 3), first);
     let scene = scene.restarted(Some(sale(offer()))).unwrap();
     assert_eq!(passes_of(&scene, 4), first);
+    assert_eq!(scene.desk.honoured()[1], first[0]);
     // One was handed out before its epoch began, the other one is new.
     scene.next_epoch();
     let second = passes_of(&scene, 5);
     assert_eq!(second[0], first[1]);
     assert!(!first.contains(&second[1]));
+    // Somebody may not know yet that the epoch before is over.
+    assert_eq!(scene.desk.honoured(), [first[0], second[0]]);
 }
 
 #[test]
@@ -103,4 +106,5 @@ fn a_payment_makes_a_request_big_and_a_node_that_sells_nothing_has_no_passes() {
     let inserted = free.ask(insert(1, 1), Payment::None);
     assert_eq!(inserted.outcome, Ok(Done::Inserted));
     assert!(inserted.extension.passes.is_none() && free.record().tariff.is_none());
+    assert!(free.desk.honoured().is_empty());
 }

@@ -57,8 +57,15 @@ impl Served {
         let desk = desk.expect("a store of ours");
         let address = Address::new(desk.server_key(), service.node_id(), vec![lsp.node_id]);
         let answering = std::thread::spawn(move || {
+            let mut honoured = Vec::new();
             while let Some(incoming) = intake.recv() {
-                if let Some(contents) = answer(&desk, &incoming.contents) {
+                let answer = answer(&desk, &incoming.contents);
+                // An epoch may have begun.
+                if desk.honoured() != honoured {
+                    honoured = desk.honoured();
+                    intake.honour(&honoured);
+                }
+                if let Some(contents) = answer {
                     // A client that is gone needs no answer.
                     let _ = incoming.responder.answer(&contents);
                 }
