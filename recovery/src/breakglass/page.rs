@@ -119,7 +119,7 @@ impl Page {
         if usize::from(count) > CREDENTIALS_MAX {
             return None;
         }
-        let held = |bytes: &mut &[u8]| Held::decode(&take::<CREDENTIAL_BYTES>(bytes)?).ok();
+        let held = |bytes: &mut &[u8]| Held::listed(&take::<CREDENTIAL_BYTES>(bytes)?);
         let credentials = (0..count).map(|_| held(bytes)).collect::<Option<_>>()?;
         bytes.is_empty().then_some(Page {
             lookups,
