@@ -53,7 +53,7 @@ async fn everybody_objects_to_the_first_answer_without_the_passes_that_are_promi
         let shelf = PaidShelf::new();
         let clients = [funded(&shelf, 100).await, another(&shelf).await];
         shelf.tricks(Some(trick));
-        for (at, (provider, journal)) in clients.iter().enumerate() {
+        for (at, (provider, _)) in clients.iter().enumerate() {
             for _ in 0..2 {
                 objects(provider.lookup(pair(1).0).await);
             }
