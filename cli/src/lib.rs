@@ -15,6 +15,7 @@ mod payer;
 mod progress;
 mod secret_file;
 mod standing;
+mod terminal;
 mod tokens;
 mod wallet;
 

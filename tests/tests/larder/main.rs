@@ -19,6 +19,7 @@ mod by_hand_lost;
 mod by_hand_lost_again;
 mod by_hand_providers;
 mod by_hand_receipts;
+mod by_hand_words;
 mod cell_times;
 mod cells;
 mod corruption;
