@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
-use larder_onion::{NodeId, PeerAddress};
+use larder_onion::{NodeId, PeerHost};
 use larder_protocol::Address;
 use larder_recovery::{RootKey, words};
 use zeroize::Zeroizing;
@@ -23,9 +23,9 @@ pub(crate) struct Start {
     /// stored, so three may lose one
     #[arg(long = "provider", value_name = "ADDRESS")]
     providers: Vec<Address>,
-    /// The wallet's LSP, as node_id@ip:port; may be repeated
+    /// The wallet's LSP, as node_id@host:port; may be repeated
     #[arg(long = "lsp", value_name = "PEER")]
-    lsps: Vec<PeerAddress>,
+    lsps: Vec<PeerHost>,
     /// A relay behind the LSP for requests and answers to pass; may be repeated
     #[arg(long = "relay", value_name = "NODE_ID")]
     relays: Vec<NodeId>,
@@ -69,7 +69,7 @@ impl Start {
     pub(crate) fn settings(self) -> Result<Settings, CliError> {
         if self.providers.is_empty() || self.lsps.is_empty() {
             return Err(CliError::Usage(
-                "a new wallet needs a storage node and an LSP: --provider larder1… --lsp node_id@ip:port"
+                "a new wallet needs a storage node and an LSP: --provider larder1… --lsp node_id@host:port"
                     .to_owned(),
             ));
         }
