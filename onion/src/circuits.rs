@@ -115,6 +115,7 @@ const LINK_LOST_PAUSE: Duration = Duration::from_millis(100);
 
 /// A client's presence on the network. Dropping it ends all connections.
 pub struct Circuits {
+    config: CircuitsConfig,
     shared: Arc<Shared>,
     runtime: Handle,
     links: usize,
@@ -139,6 +140,7 @@ impl Circuits {
     /// # Errors
     /// [`OnionError::NoFirstHop`] when the configuration names none.
     pub fn start(config: CircuitsConfig) -> Result<Circuits, OnionError> {
+        let kept = config.clone();
         let per_hop = config.connections_per_hop.max(1);
         let hops = config.first_hops.iter().cloned();
         let hops: Vec<PeerHost> = hops
@@ -165,6 +167,7 @@ impl Circuits {
         }
         Ok(Circuits {
             links: hops.len(),
+            config: kept,
             shared: Arc::new(Shared {
                 desk,
                 first_hops: hops,
@@ -174,6 +177,20 @@ impl Circuits {
             }),
             runtime: Handle::current(),
             tasks,
+        })
+    }
+
+    /// Another presence that begins and passes the same, with one connection to each first hop and node ids that
+    /// nobody has seen: neither a relay nor a storage node that listens can tell what is sent along the two to be of
+    /// one client's.
+    ///
+    /// # Errors
+    /// As [`Circuits::start`].
+    pub fn apart(&self) -> Result<Circuits, OnionError> {
+        let _in_the_runtime = self.runtime.enter();
+        Circuits::start(CircuitsConfig {
+            connections_per_hop: 1,
+            ..self.config.clone()
         })
     }
 
