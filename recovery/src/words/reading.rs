@@ -120,10 +120,10 @@ fn take(text: &str, unseen: Unseen) -> Result<Mnemonic, InvalidWords> {
         return Err(InvalidWords::Language(language));
     }
     // In words of a good number one is misspelt, unless those before it are complete.
-    if !is_count || COUNTS.contains(&known.len()) {
-        if let Some(complete) = complete(&known, given.len()) {
-            return Err(complete);
-        }
+    if (!is_count || COUNTS.contains(&known.len()))
+        && let Some(complete) = complete(&known, given.len())
+    {
+        return Err(complete);
     }
     let position = known.len() + 1;
     // As it is typed, in one piece.
