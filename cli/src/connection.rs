@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use larder_onion::{Circuits, CircuitsConfig};
 use larder_protocol::Address;
-use larder_recovery::conviction::Ledger;
 use larder_recovery::{Holdings, OnionTransport, Provider, Purse, RecoveryError, Upkeep};
 
 use crate::error::CliError;
+use crate::evidence::Receipts;
 use crate::output::{Once, count, merged};
 use crate::payer::{Payer, now};
 
@@ -30,12 +30,12 @@ impl Connection {
     /// If it asks for tokens, the purse is open, and whatever was due for it is done: requests that
     /// a crash left in flight, tokens that would expire. What cannot be done keeps nobody from
     /// what he came for. A storage node that serves for free never touches the purse. What it signs
-    /// goes into the ledger.
+    /// is kept with its receipts.
     pub(crate) async fn open(
         config: CircuitsConfig,
         address: Address,
         payer: Option<&Payer>,
-        ledger: Option<Arc<Ledger>>,
+        receipts: Option<&Receipts>,
         once: &Once,
     ) -> Result<Self, CliError> {
         let patience = config.deadline;
@@ -43,8 +43,8 @@ impl Connection {
         let transport = Arc::new(OnionTransport::new(circuits.clone(), &address));
         let connecting = Provider::connect(address, transport.clone());
         let mut provider = telling(&circuits, patience, once, connecting).await?;
-        if let Some(ledger) = ledger {
-            provider = provider.on_evidence(move |evidence| ledger.take(evidence));
+        if let Some(receipts) = receipts {
+            provider = receipts.watch(provider);
         }
         let (mut upkeep, mut held) = (Ok(Upkeep::default()), 0);
         if let Some(payer) = payer

@@ -1,7 +1,7 @@
 //! The tool `larder`: store, read, delete and restore by hand, pay for it, and the demo.
 //!
 //! One file per command under `commands`; `wallet` is what they work on, `connection` the way to
-//! a storage node, `payer` the purse that pays it, `evidence` what it signed. Results go to standard output, everything else to standard error; `--json`
+//! a storage node, `payer` the purse that pays it, `evidence` what it signed, `forgeries` what of that it made up. Results go to standard output, everything else to standard error; `--json`
 //! makes every result, errors included, exactly one JSON object. Exit codes: 0 done, 1 failed, 2 usage,
 //! 3 out of tokens, 4 conflict, 5 unreachable, 6 blobs are missing and no receipt proves it.
 
@@ -10,6 +10,7 @@ mod connection;
 mod durable;
 mod error;
 mod evidence;
+mod forgeries;
 mod in_the_clear;
 mod output;
 mod payer;

@@ -18,14 +18,14 @@ pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError
     let list = &settings.providers;
     let mut online = Online::connect(folder, &settings, list, None, lock.is_some()).await?;
     let extent = known.as_ref().map(|known| known.extent(list));
-    let rows: Vec<Row> = online
-        .members
-        .iter()
-        .map(|member| {
-            let is_over = !folder.restoring(member.address.server_key()).exists();
-            Row::of(member, in_use, extent.as_ref().filter(|_| is_over))
-        })
-        .collect();
+    let (root, mut rows) = (folder.root()?, Vec::new());
+    for member in &online.members {
+        let server = member.address.server_key();
+        let is_over = !folder.restoring(server).exists();
+        let mut row = Row::of(member, in_use, extent.as_ref().filter(|_| is_over));
+        row.forged = member.receipts.forged(&root, server)?;
+        rows.push(row);
+    }
     let policy = online.policy();
     let problem = online.require_enough().err();
     online.close().await?;
@@ -85,6 +85,8 @@ struct Row {
     tokens: Option<Tokens>,
     standing: Option<Standing>,
     problem: Option<String>,
+    /// Blobs of its own making that it signed for.
+    forged: usize,
     purse_failed: bool,
 }
 
@@ -104,6 +106,7 @@ impl Row {
                 .filter(|_| !in_use)
                 .and_then(|connection| Standing::of(connection, extent)),
             problem: there.err().map(ToString::to_string),
+            forged: 0,
             // The purse is opened once the storage node has answered.
             purse_failed: matches!(
                 there.err(),
@@ -119,6 +122,7 @@ impl Row {
             "epoch": self.answer.map(|(_, epoch)| epoch),
             "paid": self.paid,
             "problem": self.problem,
+            "forged": self.forged,
             "restorable": self.standing.map(Standing::json),
         });
         match &self.tokens {
@@ -141,9 +145,16 @@ impl Row {
         let standing = self.standing.map_or(String::new(), |standing| {
             format!("\nrestorable    {}", standing.text())
         });
+        let forged = match self.forged {
+            0 => String::new(),
+            blobs => format!(
+                "\nFORGED        it signed for {blobs} blob(s) that this wallet never wrote: replace it, \
+                 see `larder receipts`"
+            ),
+        };
         match several {
-            true => format!("storage node {number}: {node}{purse}{standing}"),
-            false => format!("storage node  {node}{purse}{standing}"),
+            true => format!("storage node {number}: {node}{purse}{standing}{forged}"),
+            false => format!("storage node  {node}{purse}{standing}{forged}"),
         }
     }
 }

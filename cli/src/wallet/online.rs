@@ -66,10 +66,9 @@ impl Online {
                 let once = folder.once.clone();
                 let begun = Instant::now();
                 tasks.spawn(async move {
-                    let ledger = Some(receipts.ledger.clone());
+                    let (payer, kept) = (payer.as_ref(), Some(&receipts));
                     let connected =
-                        Connection::open(config, address.clone(), payer.as_ref(), ledger, &once)
-                            .await;
+                        Connection::open(config, address.clone(), payer, kept, &once).await;
                     let member = Member {
                         address,
                         receipts,
