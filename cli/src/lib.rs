@@ -14,6 +14,7 @@ mod output;
 mod payer;
 mod progress;
 mod secret_file;
+mod shown;
 mod standing;
 mod tokens;
 mod wallet;

@@ -11,6 +11,7 @@ mod session;
 mod settings;
 mod stagger;
 mod start;
+mod terms_in_map;
 
 use std::fs::File;
 

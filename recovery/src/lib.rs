@@ -42,6 +42,7 @@
 
 pub mod breakglass;
 pub mod buying;
+pub mod contradiction;
 pub mod conviction;
 pub mod log;
 pub mod provider;

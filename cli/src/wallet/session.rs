@@ -23,7 +23,7 @@ use super::known::Owed;
 use super::name::is_name;
 use super::online::Online;
 use super::restores::Restores;
-use super::{Wallet, provider_list};
+use super::{Wallet, provider_list, terms_in_map};
 use crate::error::CliError;
 
 /// How often another device may be in the way before this one gives up; and how often the storage nodes
@@ -92,6 +92,7 @@ impl Session {
                 }
             }
             session.shows_all(wallet)?;
+            terms_in_map::compare(&session.map, &session.online).await?;
             wallet.change_providers(list)?;
             return Ok(session);
         }
@@ -219,6 +220,7 @@ impl Session {
                 }
                 Some(_) => {}
             }
+            writes.extend(terms_in_map::update(&self.map, &self.online).await?);
             match self.map.commit(Commit::of(writes)).await {
                 Ok(_) => {}
                 Err(CommitError::Conflict { .. }) => return self.conflict(name, before),

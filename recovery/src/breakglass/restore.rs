@@ -118,6 +118,7 @@ impl Restore {
             return Ok(());
         }
         let purse = self.purse()?;
+        self.provider.compare_terms().await?;
         for mut lease in purse.orphans() {
             drop(self.provider.drive(purse, &mut lease).await?);
         }

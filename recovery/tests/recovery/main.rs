@@ -27,6 +27,7 @@ mod log_shown;
 mod log_unfinished;
 mod loss;
 mod lss_rules;
+mod one_for_all;
 mod paid;
 mod passes;
 mod passes_kept_back;

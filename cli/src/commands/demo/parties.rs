@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use crate::connection::Connection;
 use crate::error::CliError;
 use crate::payer::Payer;
+use crate::shown::Shown;
 
 /// Relay and storage node, and how a wallet joins them.
 pub(crate) struct Parties {
@@ -53,7 +54,14 @@ impl Parties {
             root,
             folder: self.wallet_folder(),
         };
-        Connection::open(circuits, self.node.address().clone(), Some(&payer), None).await
+        Connection::open(
+            circuits,
+            self.node.address().clone(),
+            Some(&payer),
+            None,
+            &Shown::default(),
+        )
+        .await
     }
 
     /// Total loss: everything that a wallet keeps on its disk.
