@@ -20,7 +20,7 @@ use larder_recovery::RootKey;
 
 pub(crate) use folder::Folder;
 pub(crate) use known::Known;
-pub(crate) use name::check_name;
+pub(crate) use name::{check_name, shown};
 pub(crate) use online::{Member, Online};
 pub(crate) use provider_list::{
     is_at as is_provider_list, read as read_provider_list, write as write_provider_list,
@@ -29,6 +29,7 @@ pub(crate) use restores::Restores;
 pub(crate) use session::{Session, unwritten_warning};
 pub(crate) use settings::{Settings, check_providers};
 pub(crate) use start::Start;
+pub(crate) use terms_in_map::is_at as is_terms;
 
 use crate::error::CliError;
 

@@ -21,6 +21,7 @@ use super::{Folder, Settings};
 use crate::connection::{Bill, Connection};
 use crate::error::CliError;
 use crate::evidence::Receipts;
+use crate::output::Once;
 use crate::payer::Payer;
 
 /// What those that are not needed get at least, once the others have answered.
@@ -65,9 +66,11 @@ impl Online {
                 let payer = pays.then(|| folder.payer(server)).transpose()?;
                 let mut receipts = folder.receipts(server)?;
                 let (config, address) = (settings.circuits(folder.patience), address.clone());
+                let once = folder.once.clone();
                 let begun = Instant::now();
                 tasks.spawn(async move {
-                    let connected = connect(config, &address, payer.as_ref(), &mut receipts).await;
+                    let connected =
+                        connect(config, &address, payer.as_ref(), &mut receipts, &once).await;
                     let member = Member {
                         address,
                         receipts,
@@ -99,7 +102,7 @@ impl Online {
                     address: address.clone(),
                     receipts: folder.receipts(address.server_key())?,
                     connected: Err(RecoveryError::Unreachable(Unreachable {
-                        advice: "the others did long before: see whether it is up".to_owned(),
+                        advice: "the others answered long before: see whether it is up".to_owned(),
                     })
                     .into()),
                     took: Duration::ZERO,
@@ -256,12 +259,21 @@ async fn connect(
     address: &Address,
     payer: Option<&Payer>,
     receipts: &mut Receipts,
+    once: &Once,
 ) -> Result<Connection, CliError> {
     if let Some(objection) = receipts.shown.objection(address.server_key()) {
         return Err(objection);
     }
     let ledger = Some(receipts.ledger.clone());
-    let opened = Connection::open(config, address.clone(), payer, ledger, &receipts.shown).await;
+    let opened = Connection::open(
+        config,
+        address.clone(),
+        payer,
+        ledger,
+        &receipts.shown,
+        once,
+    )
+    .await;
     if let Err(CliError::Contradicted { proof, .. }) = &opened {
         receipts.shown.object(proof);
         if payer.is_some() {

@@ -56,6 +56,11 @@ impl Line {
     }
 }
 
+/// Whether it is what a change of this key changes.
+pub(crate) fn is_at(key: &str) -> bool {
+    key == KEY
+}
+
 /// Compares them with what the storage nodes show this device.
 pub(super) async fn compare(map: &Map, online: &Online) -> Result<(), CliError> {
     let (lines, _) = read(map).await?;
@@ -118,4 +123,71 @@ async fn read(map: &Map) -> Result<(Vec<Line>, Option<u64>), CliError> {
     let text = String::from_utf8(text).unwrap_or_default();
     let lines = text.lines().filter_map(Line::read).collect();
     Ok((lines, Some(current.version)))
+}
+
+#[cfg(test)]
+mod tests {
+    use larder_protocol::record::{Prices, Tariff};
+    use larder_protocol::{Earlier, NodeId, ReceiptKey};
+
+    use super::*;
+
+    const POINT: &str = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
+
+    fn record(epoch: u32, earlier: &[(u32, RecordHash)]) -> Record {
+        let point = hex::decode(POINT).unwrap();
+        Record {
+            server_key: ServerKey::from_slice(&point).unwrap(),
+            receipt_key: ReceiptKey::from_slice(&point).unwrap(),
+            node_id: NodeId::from_slice(&point).unwrap(),
+            epoch,
+            epoch_seconds: 60,
+            tariff: Some(Tariff {
+                issuers: Vec::new(),
+                next_issuer: [0; 32],
+                passes: None,
+                earlier: earlier
+                    .iter()
+                    .map(|&(epoch, hash)| Earlier { epoch, hash })
+                    .collect(),
+                prices: Prices {
+                    insert: 1,
+                    lookup: 1,
+                    delete: 1,
+                    breakglass: 1,
+                    transfer: 1,
+                },
+                refunds: Vec::new(),
+                denominations: Vec::new(),
+                breakglass_seconds: 1,
+            }),
+        }
+    }
+
+    #[test]
+    fn a_line_agrees_with_the_same_terms_and_with_later_ones_that_name_them_or_are_too_late_to() {
+        let first = record(7, &[]);
+        let line = Line::of(&first);
+        assert!(line.agrees(&first));
+        let mut other = first.clone();
+        other.epoch_seconds += 1;
+        assert!(!line.agrees(&other));
+        assert!(line.agrees(&record(8, &[(7, first.hash())])));
+        assert!(!line.agrees(&record(8, &[(7, other.hash())])));
+        assert!(line.agrees(&record(40, &[(30, other.hash())])));
+    }
+
+    #[test]
+    fn a_line_reads_back_and_what_is_none_says_nothing() {
+        let line = Line::of(&record(7, &[]));
+        assert!(Line::read(&line.write()) == Some(line.clone()));
+        for text in [
+            "",
+            "a b c",
+            &line.write()[..100],
+            &format!("x{}", line.write()),
+        ] {
+            assert!(Line::read(text).is_none(), "{text}");
+        }
+    }
 }

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::connection::Connection;
 use crate::error::CliError;
+use crate::output::Once;
 use crate::payer::Payer;
 use crate::shown::Shown;
 
@@ -34,7 +35,7 @@ impl Parties {
         let relay = Relay::start(RelayConfig::loopback(seed)).await?;
         // The defaults, whatever the environment of whoever tries the demo says.
         let mut config = Config::load(None, Some(&folder.path().join("node")), [])?;
-        config.lsps = vec![relay.address()];
+        config.lsps = vec![relay.address().into()];
         // The demo cleans up after itself and needs no reserve.
         config.free_space_floor = 0;
         let node = Node::start(&config).await?;
@@ -54,14 +55,9 @@ impl Parties {
             root,
             folder: self.wallet_folder(),
         };
-        Connection::open(
-            circuits,
-            self.node.address().clone(),
-            Some(&payer),
-            None,
-            &Shown::default(),
-        )
-        .await
+        let (address, once) = (self.node.address().clone(), Once::default());
+        let shown = Shown::default();
+        Connection::open(circuits, address, Some(&payer), None, &shown, &once).await
     }
 
     /// Total loss: everything that a wallet keeps on its disk.
