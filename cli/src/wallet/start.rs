@@ -8,6 +8,7 @@ use larder_protocol::Address;
 use larder_recovery::RootKey;
 use zeroize::Zeroizing;
 
+use super::settings::CACHE_MIB;
 use super::{Settings, check_providers};
 use crate::error::CliError;
 
@@ -74,6 +75,7 @@ impl Start {
             providers: self.providers,
             lsps: self.lsps,
             relays: self.relays,
+            cache_mib: CACHE_MIB,
         })
     }
 }

@@ -6,10 +6,11 @@
 //!
 //! | bytes | field |
 //! | --- | --- |
-//! | 1 | 0: a segment; 1: chunks; 2: an anchor |
+//! | 1 | 0: a segment; 1: chunks; 2: an anchor; 3: what is behind the seal of a segment |
 //! | 8 + 32 + 8 | generation, lane and length of a segment |
 //! | 72 | chunks |
 //! | 8 | index of an anchor |
+//! | 8 + 32 + 8 + 8 | generation, lane, first index behind the seal, and how many |
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -17,6 +18,7 @@ use rand::seq::SliceRandom;
 
 use super::anchor::anchor_slot;
 use super::chunk;
+use super::cursor::WINDOW;
 use super::entry::{Chunks, take};
 use crate::seal::BODY_MAX;
 use crate::{Lane, Purpose, Slot};
@@ -27,7 +29,7 @@ const PUT_OFF_MAX: usize = BODY_MAX;
 /// Slots that are to be deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Garbage {
-    /// The first so many slots of a segment. Some may be empty.
+    /// The first so many slots of a segment.
     Segment {
         generation: u64,
         lane: Lane,
@@ -35,6 +37,13 @@ pub(crate) enum Garbage {
     },
     Chunks(Chunks),
     Anchor(u64),
+    /// What a writer had in flight when another device took over. Some may be empty.
+    Behind {
+        generation: u64,
+        lane: Lane,
+        from: u64,
+        len: u64,
+    },
 }
 
 impl Garbage {
@@ -47,6 +56,15 @@ impl Garbage {
             } => Box::new((0..len).map(move |index| entry_slot(generation, lane, index))),
             Garbage::Chunks(chunks) => Box::new(chunk::slots(chunks)),
             Garbage::Anchor(index) => Box::new(std::iter::once(anchor_slot(index))),
+            Garbage::Behind {
+                generation,
+                lane,
+                from,
+                len,
+            } => Box::new((0..len).map_while(move |ahead| {
+                let index = from.checked_add(ahead)?;
+                Some(entry_slot(generation, lane, index))
+            })),
         }
     }
 
@@ -77,6 +95,18 @@ impl Garbage {
                 out.push(2);
                 out.extend_from_slice(&index.to_be_bytes());
             }
+            Garbage::Behind {
+                generation,
+                lane,
+                from,
+                len,
+            } => {
+                out.push(3);
+                out.extend_from_slice(&generation.to_be_bytes());
+                out.extend_from_slice(&lane.0);
+                out.extend_from_slice(&from.to_be_bytes());
+                out.extend_from_slice(&len.to_be_bytes());
+            }
         }
     }
 
@@ -89,6 +119,17 @@ impl Garbage {
             },
             [1] => Garbage::Chunks(Chunks::read(bytes)?),
             [2] => Garbage::Anchor(u64::from_be_bytes(take(bytes)?)),
+            [3] => {
+                let behind = Garbage::Behind {
+                    generation: u64::from_be_bytes(take(bytes)?),
+                    lane: Lane(take(bytes)?),
+                    from: u64::from_be_bytes(take(bytes)?),
+                    len: u64::from_be_bytes(take(bytes)?),
+                };
+                // No writer has more in flight.
+                matches!(behind, Garbage::Behind { len, .. } if len <= WINDOW as u64)
+                    .then_some(behind)?
+            }
             _ => return None,
         })
     }

@@ -21,6 +21,9 @@ impl Log {
         let mut taken = None;
         loop {
             self.read_on().await?;
+            if !self.prove().await? {
+                continue;
+            }
             let (slot, seal) = {
                 let mut state = self.state();
                 if let Role::Leading { .. } = state.role {

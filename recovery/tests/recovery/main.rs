@@ -18,6 +18,7 @@ mod crashes;
 mod journals;
 mod keys;
 mod log_anchors;
+mod log_cache;
 mod log_crashes;
 mod log_histories;
 mod log_map;
