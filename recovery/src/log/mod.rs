@@ -166,6 +166,8 @@ pub struct Log {
 struct State {
     cursor: Cursor,
     role: Role,
+    /// Whether the cursor was at the end when this device last read on.
+    at_end: bool,
     /// Records read and not handed out.
     news: News,
     due: Due,
@@ -212,6 +214,7 @@ impl Log {
             state: Mutex::new(State {
                 cursor: restored.cursor,
                 role: Role::Following,
+                at_end: false,
                 news: restored.news,
                 due,
                 drawn: 0,
@@ -347,6 +350,7 @@ impl Log {
                 due.into_iter().for_each(|item| state.due.push(item));
             }
             if let End::Hole = end? {
+                state.at_end = true;
                 return Ok(());
             }
         }
@@ -368,6 +372,7 @@ impl Log {
         let mut state = self.state();
         if state.cursor.slot(0) == from && matches!(state.role, Role::Following) {
             (state.cursor, state.news) = (restored.cursor, restored.news);
+            state.at_end = false;
             let due = restored.due.into_iter();
             due.for_each(|item| state.due.push(item));
         }

@@ -208,7 +208,10 @@ async fn with_entries_in_flight(sea: &Sea) -> (Arc<Hole>, Log, Ticket) {
     log.take_over().await.expect("an honest one");
     let mut last = None;
     for _ in 0..6 {
-        let record = log.record(vec![1; BODY_MAX - 10], Vec::new()).await;
+        // A commit that puts one value, of which two do not fit one entry.
+        let mut commit = vec![0, 0, 0, 1, b'k', 0, 0, 0x27, 0x10];
+        commit.resize(9 + 10_000, 1);
+        let record = log.record(commit, Vec::new()).await;
         last = Some(log.submit(record.expect("it fits")).expect("it leads"));
     }
     let last = last.expect("six");
