@@ -201,6 +201,13 @@ impl Due {
         [self.put_off.as_slice(), &self.items].concat()
     }
 
+    /// What is not known to be gone.
+    pub(crate) fn left(&self) -> Vec<Slot> {
+        let rest = self.put_off.iter().chain(&self.items[self.shuffled..]);
+        let rest = rest.flat_map(|item| item.slots());
+        self.slots.iter().copied().chain(rest).collect()
+    }
+
     /// The next slots to delete.
     pub(crate) fn take(&mut self, at_most: usize) -> Vec<Slot> {
         if self.slots.is_empty() && self.out == 0 {

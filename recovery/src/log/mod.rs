@@ -302,8 +302,7 @@ impl Log {
     /// Registers that are still to be deleted, as far as this session knows.
     #[must_use]
     pub fn due(&self) -> Vec<Slot> {
-        let due = self.state().due.all();
-        due.into_iter().flat_map(Garbage::slots).collect()
+        self.state().due.left()
     }
 
     /// Reads on, as a device that does not write. A device that writes learns nothing new here.

@@ -474,6 +474,7 @@ async fn restores_fill_a_cache_in_a_folder_and_commands_keep_it_small() {
     assert_eq!(value(&map, "large").await, Some(vec![7; 2 * BODY_MAX]));
     drop(map);
     let mut next = Device::new(sea.registers(), storage());
+    next.sessions = 50;
     let map = next.lead(Some(generation)).await.expect("an honest one");
     assert_eq!(value(&map, "large").await, Some(vec![7; 2 * BODY_MAX]));
     assert_eq!(next.looked_up().len(), 2);
