@@ -39,7 +39,7 @@
 
 mod folder;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chacha20poly1305::aead::AeadInPlace;
@@ -62,6 +62,9 @@ const FIELDS_LEN: usize = 1 + 16 + 32;
 
 /// The longest entry, in bytes.
 pub const ENTRY_MAX: usize = 1 + NONCE_LEN + FIELDS_LEN + BODY_MAX + TAG_LEN;
+
+/// Registers that are kept when the others are forgotten.
+const RETAINED_MAX: usize = 1 << 20;
 
 /// What an entry is stored under. It says nothing to anyone without the root key, but what it is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -141,10 +144,10 @@ impl Cached {
         }
     }
 
-    /// Forgets everything but these registers, as when a generation is over.
+    /// Forgets everything but these registers, of very many the first million, as when a generation is over.
     pub fn retain(&self, slots: impl IntoIterator<Item = Slot>) {
-        let names: std::collections::HashSet<Name> =
-            slots.into_iter().map(|slot| self.name(&slot)).collect();
+        let slots = slots.into_iter().take(RETAINED_MAX);
+        let names: HashSet<Name> = slots.map(|slot| self.name(&slot)).collect();
         self.storage.retain(&|name| names.contains(name));
     }
 

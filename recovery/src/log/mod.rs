@@ -97,6 +97,9 @@ use register::Asking;
 pub use register::{Look, OneProvider, Put, ReadOnly, Registers};
 pub(crate) use replay::{Replay, replay};
 
+/// Registers that [`Log::due`] lists: those of fifteen of the longest values.
+const DUE_MAX: usize = 1 << 20;
+
 const OLDER: RecoveryError =
     RecoveryError::Misbehaved("it gives an older state than it has acknowledged");
 
@@ -274,9 +277,19 @@ impl Log {
     }
 
     /// The registers that a restore may read, those included that are still to be written by this
-    /// lead; not the values that only the records name.
-    #[must_use]
-    pub fn slots(&self) -> Vec<Slot> {
+    /// lead; not the values that only the records name. They are made one by one: a name of some bytes may
+    /// stand for many.
+    pub fn slots(&self) -> impl Iterator<Item = Slot> + Send + use<> {
+        self.names().into_iter().flat_map(Garbage::slots)
+    }
+
+    /// How many they are.
+    pub(super) fn blobs(&self) -> u64 {
+        let counts = self.names().into_iter().map(Garbage::count);
+        counts.fold(0, u64::saturating_add)
+    }
+
+    fn names(&self) -> Vec<Garbage> {
         let state = self.state();
         let cursor = &state.cursor;
         let here = Garbage::Segment {
@@ -286,7 +299,7 @@ impl Log {
         };
         let anchors = anchor::kept(cursor.generation).map(Garbage::Anchor);
         let all = cursor.trail.iter().copied().chain([here]).chain(anchors);
-        all.flat_map(Garbage::slots).collect()
+        all.collect()
     }
 
     /// Those of [`slots`](Log::slots) that nothing is known to be in yet: another device may fill them at any time, so
@@ -299,10 +312,10 @@ impl Log {
             .collect()
     }
 
-    /// Registers that are still to be deleted, as far as this session knows.
+    /// Registers that are still to be deleted, as far as this session knows; of very many, the first.
     #[must_use]
     pub fn due(&self) -> Vec<Slot> {
-        self.state().due.left()
+        self.state().due.left().take(DUE_MAX).collect()
     }
 
     /// Reads on, as a device that does not write. A device that writes learns nothing new here.

@@ -12,6 +12,7 @@ use super::entry::{Packed, take};
 use super::garbage::Garbage;
 use super::register::{Look, Put, Registers};
 use crate::RecoveryError;
+use crate::forgery::FORGED;
 
 /// Look-ups at once; the transport paces below that as it has to.
 const AHEAD: u64 = 32;
@@ -64,7 +65,7 @@ pub(crate) async fn walk(
                         Some(Ok(Look::Found(contents))) => contents,
                         Some(Ok(Look::Deleted)) => return Ok(End::Deleted),
                         Some(Ok(Look::Absent)) | None => return Ok(End::Hole),
-                        Some(Ok(Look::Foreign)) => return Err(TORN),
+                        Some(Ok(Look::Foreign)) => return Err(FORGED),
                         Some(Err(error)) => return Err(error),
                     }
                 }
@@ -161,7 +162,7 @@ pub(crate) async fn restore(
                     from = From::Anywhere;
                     continue;
                 }
-                Look::Foreign => return Err(TORN),
+                Look::Foreign => return Err(FORGED),
             },
             From::Above(index) => anchor::newest(registers, Some(index)).await?,
             From::Anywhere => anchor::newest(registers, None).await?,

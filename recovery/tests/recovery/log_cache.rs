@@ -429,7 +429,7 @@ async fn what_is_known_is_deleted_without_a_look_at_it_from_one_or_three() {
                 asked.iter().all(|(asked, _)| *asked == Asked::Erase),
                 "{asked:?}"
             );
-            let named: HashSet<Slot> = map.slots().into_iter().collect();
+            let named: HashSet<Slot> = map.slots().collect();
             for sea in &all {
                 let mut full = sea.full();
                 // The places of later rounds have lanes of their own.

@@ -37,7 +37,7 @@ async fn tidy(map: &Map) {
 }
 
 fn unnamed(sea: &Sea, map: &Map) -> Vec<Slot> {
-    let named = map.slots();
+    let named: Vec<Slot> = map.slots().collect();
     let mut full = sea.full();
     full.retain(|slot| !named.contains(slot));
     full
@@ -227,7 +227,8 @@ async fn with_entries_in_flight(sea: &Sea) -> (Arc<Hole>, Log, Ticket) {
 /// How many are behind the place where the segment ended.
 fn behind(sea: &Sea, log: &Log) -> usize {
     let mut full = sea.full();
-    full.retain(|slot| !log.slots().contains(slot));
+    let named: Vec<Slot> = log.slots().collect();
+    full.retain(|slot| !named.contains(slot));
     full.len()
 }
 

@@ -143,7 +143,7 @@ impl Session {
         {
             // What was deleted of older ones is not asked for again.
             let due = self.map.log().due();
-            cached.retain(self.map.slots().into_iter().chain(due));
+            cached.retain(self.map.slots().chain(due));
         }
         known.list = named.map_or(self.list, |named| named.version);
         known.learn(&self.map, &self.online);
