@@ -48,6 +48,8 @@ mod peer_address;
 mod relay;
 mod routes;
 mod service;
+#[cfg(feature = "bench")]
+mod shortcut;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -66,6 +68,8 @@ pub use routes::Destination;
 pub use service::{
     Incoming, Intake, MAX_REPLY_HOPS, Responder, Service, ServiceConfig, ServiceCounters, node_id,
 };
+#[cfg(feature = "bench")]
+pub use shortcut::{Network, Way, go_through};
 
 /// Locks, also after a panic elsewhere: every state behind a mutex here is consistent
 /// between any two statements that could panic.
