@@ -21,7 +21,7 @@ const TOKENS: u64 = 16_000;
 const CHANNELS: u32 = 4;
 
 /// Payments in an epoch, and commits of one.
-const PAYMENTS: u32 = 24;
+const PAYMENTS: u32 = 16;
 const COMMITS: std::ops::Range<u32> = 2..6;
 
 /// Registers of a generation after which it is rolled up.

@@ -14,8 +14,8 @@ use super::world::{Failure, Kind, Scene, pause};
 /// Tokens of a purchase.
 const TOKENS: &str = "16000";
 
-/// Commands come so far apart in the mean, of an epoch. An epoch is a week by default: two or three a day.
-const COMMANDS: u32 = 18;
+/// Commands come so far apart in the mean, of an epoch. An epoch is a week by default: one or two a day.
+const COMMANDS: u32 = 10;
 
 /// `larder upkeep` runs so often in an epoch: once a day.
 const UPKEEPS: u32 = 7;

@@ -9,29 +9,35 @@ use crate::privacy::recording::{Outcome, Seen};
 
 /// Bytes that are compared at a time, and how many of them in a row one is chosen from: any two requests that
 /// share [`RUN`] bytes in a row are found.
-const WINDOW: usize = 8;
+const WINDOW: usize = 12;
 const CHOSEN_FROM: usize = 9;
 
 /// So many shared bytes in a row are always found.
 #[cfg(test)]
 pub(crate) const RUN: usize = WINDOW + CHOSEN_FROM - 1;
 
-/// What more than one request in so many has is the same for all.
-const COMMON: usize = 4;
+/// With fewer requests of a kind only what all of them have is the same for all; with more, what most have.
+const FEW: usize = 8;
 
-/// Pairs of requests that share bytes and are not about one key.
+/// Pairs of requests that share bytes and are not about one key. What requests of one operation and epoch have in one
+/// place anyway is left out.
 pub(crate) fn links(seen: &[Seen]) -> Vec<(usize, usize)> {
-    let mut marks: Vec<(u64, u32)> = Vec::new();
+    let mut kinds: HashMap<(u8, u32), Vec<usize>> = HashMap::new();
     for (at, seen) in seen.iter().enumerate() {
-        marks.extend(chosen(&seen.body).map(|mark| (mark, at as u32)));
+        kinds.entry((seen.op as u8, seen.epoch)).or_default().push(at);
+    }
+    let mut marks: Vec<(u64, u32)> = Vec::new();
+    for places in kinds.values() {
+        let bodies: Vec<&[u8]> = places.iter().map(|&at| &seen[at].body[..]).collect();
+        let common = common(&bodies);
+        for (body, &at) in bodies.iter().zip(places) {
+            marks.extend(chosen(body, &common).map(|mark| (mark, at as u32)));
+        }
     }
     marks.sort_unstable();
     marks.dedup();
     let mut links = BTreeSet::new();
     for group in marks.chunk_by(|one, next| one.0 == next.0) {
-        if group.len() < 2 || group.len() * COMMON > seen.len() {
-            continue;
-        }
         for two in group.windows(2) {
             let (one, other) = (two[0].1 as usize, two[1].1 as usize);
             let same_key = seen[one].key.is_some() && seen[one].key == seen[other].key;
@@ -43,26 +49,48 @@ pub(crate) fn links(seen: &[Seen]) -> Vec<(usize, usize)> {
     links.into_iter().collect()
 }
 
+/// In each place the byte that all have there, if there is one.
+fn common(bodies: &[&[u8]]) -> Vec<Option<u8>> {
+    let longest = bodies.iter().map(|body| body.len()).max().unwrap_or(0);
+    let needed = match bodies.len() {
+        0..FEW => bodies.len().max(2),
+        many => many / 2,
+    };
+    let byte = |place: usize| {
+        let mut counts = [0_usize; 256];
+        for byte in bodies.iter().filter_map(|body| body.get(place)) {
+            counts[usize::from(*byte)] += 1;
+        }
+        (0..=u8::MAX).find(|byte| counts[usize::from(*byte)] >= needed)
+    };
+    (0..longest).map(byte).collect()
+}
+
 /// Hashes of some windows: the least of every few in a row.
-fn chosen(bytes: &[u8]) -> impl Iterator<Item = u64> {
-    let hashes: Vec<u64> = bytes.windows(WINDOW).map(hash).collect();
+fn chosen(body: &[u8], common: &[Option<u8>]) -> impl Iterator<Item = u64> {
+    let hashes: Vec<u64> = (body.windows(WINDOW).zip(common.windows(WINDOW)))
+        .map(|(window, common)| hash(window, common))
+        .collect();
     let mut last = None;
     let chosen: Vec<u64> = (hashes.windows(CHOSEN_FROM).enumerate())
         .filter_map(|(first, hashes)| {
             let least = (0..CHOSEN_FROM).min_by_key(|at| hashes[*at])?;
             let is_new = last != Some(first + least);
             last = Some(first + least);
-            (is_new && hashes[least] != u64::MAX).then_some(hashes[least])
+            (is_new && hashes[least] != SILENT).then_some(hashes[least])
         })
         .collect();
     chosen.into_iter()
 }
 
-/// Numbers and lengths say nothing: what is mostly one byte counts for nothing.
-fn hash(window: &[u8]) -> u64 {
+/// The hash of a window that says nothing: it has something that all have, or is of few bytes, as numbers are.
+const SILENT: u64 = u64::MAX;
+
+fn hash(window: &[u8], common: &[Option<u8>]) -> u64 {
+    let shared = window.iter().zip(common).any(|(byte, all)| Some(*byte) == *all);
     let distinct: BTreeSet<&u8> = window.iter().collect();
-    if distinct.len() <= WINDOW / 2 {
-        return u64::MAX;
+    if shared || distinct.len() <= WINDOW / 2 {
+        return SILENT;
     }
     let mut hasher = DefaultHasher::new();
     window.hash(&mut hasher);
