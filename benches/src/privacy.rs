@@ -43,25 +43,29 @@ pub(crate) fn run(report: &mut Report) -> Result<(), Box<dyn Error>> {
         ("own passes", lied_to(Lie::Passes)),
         ("own prices", lied_to(Lie::Prices)),
     ];
-    let all = plans.iter().chain(&lies);
-    let lived = thread::scope(|scope| {
-        let lives: Vec<_> = all
-            .map(|(_, plan)| scope.spawn(|| plan.live().map_err(|error| error.to_string())))
+    thread::scope(|scope| {
+        // Each on a thread of its own, with the clock of its own.
+        let live = |(name, plan)| {
+            let life = scope.spawn(move || Plan::live(plan).map_err(|error| error.to_string()));
+            (name, plan, life)
+        };
+        let worlds: Vec<_> = plans
+            .iter()
+            .map(|(name, plan)| live((*name, plan)))
             .collect();
-        let lived = lives.into_iter().map(|life| match life.join() {
-            Ok(lived) => lived,
-            Err(_) => Err("a world ended in a panic".to_owned()),
-        });
-        lived.collect::<Result<Vec<Lived>, String>>()
-    })?;
-    let (worlds, lied_to) = lived.split_at(plans.len());
-    for ((name, plan), lived) in plans.iter().zip(worlds) {
-        figures(report, name, plan, lived);
-    }
-    for ((name, plan), lived) in lies.iter().zip(lied_to) {
-        noticed(report, name, plan, lived);
-    }
-    Ok(())
+        let lied_to: Vec<_> = lies
+            .iter()
+            .map(|(name, plan)| live((*name, plan)))
+            .collect();
+        let panicked = |_| "a world ended in a panic";
+        for (name, plan, life) in worlds {
+            figures(report, name, plan, &life.join().map_err(panicked)??);
+        }
+        for (lie, plan, life) in lied_to {
+            noticed(report, lie, plan, &life.join().map_err(panicked)??);
+        }
+        Ok(())
+    })
 }
 
 fn over_onions(report: &mut Report) -> Result<(), Box<dyn Error>> {
@@ -184,6 +188,14 @@ fn figures(report: &mut Report, world: &str, plan: &Plan, lived: &Lived) {
         "the same in vain, all",
         repeated.in_vain as f64,
         "look-ups",
+    );
+    let (tied, all) = commands::tied(recording);
+    let share = 100.0 * tied as f64 / all.max(1) as f64;
+    plain(
+        report,
+        "commands that a key ties to an earlier one",
+        share,
+        "percent",
     );
     let most = commands::in_vain_at_most(recording, restores) as f64;
     plain(

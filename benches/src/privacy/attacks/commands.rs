@@ -47,6 +47,28 @@ pub(crate) fn repeated(recording: &Recording, restores: &[(usize, u32)]) -> Repe
     repeated
 }
 
+/// Commands that a key ties to an earlier one of the same wallet, deletes apart, and all that could be tied.
+pub(crate) fn tied(recording: &Recording) -> (usize, usize) {
+    let mut first: HashMap<(usize, Key), u32> = HashMap::new();
+    let (mut all, mut tied) = (HashSet::new(), HashSet::new());
+    for (seen, who) in recording.seen.iter().zip(&recording.who) {
+        let Some(key) = seen
+            .key
+            .filter(|_| seen.op != Op::Delete && seen.is_keyed())
+        else {
+            continue;
+        };
+        let earliest = first.entry((who.wallet, key)).or_insert(who.command);
+        if *earliest != who.command {
+            tied.insert(*who);
+        }
+        all.insert(*who);
+    }
+    // The first of each wallet has none before it.
+    let wallets: HashSet<usize> = all.iter().map(|who| who.wallet).collect();
+    (tied.len(), all.len() - wallets.len())
+}
+
 /// The most look-ups in vain that any command makes, restores apart.
 pub(crate) fn in_vain_at_most(recording: &Recording, restores: &[(usize, u32)]) -> usize {
     let mut counts: HashMap<Who, usize> = HashMap::new();

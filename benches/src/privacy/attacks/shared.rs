@@ -24,7 +24,10 @@ const FEW: usize = 8;
 pub(crate) fn links(seen: &[Seen]) -> Vec<(usize, usize)> {
     let mut kinds: HashMap<(u8, u32), Vec<usize>> = HashMap::new();
     for (at, seen) in seen.iter().enumerate() {
-        kinds.entry((seen.op as u8, seen.epoch)).or_default().push(at);
+        kinds
+            .entry((seen.op as u8, seen.epoch))
+            .or_default()
+            .push(at);
     }
     let mut marks: Vec<(u64, u32)> = Vec::new();
     for places in kinds.values() {
@@ -87,7 +90,10 @@ fn chosen(body: &[u8], common: &[Option<u8>]) -> impl Iterator<Item = u64> {
 const SILENT: u64 = u64::MAX;
 
 fn hash(window: &[u8], common: &[Option<u8>]) -> u64 {
-    let shared = window.iter().zip(common).any(|(byte, all)| Some(*byte) == *all);
+    let shared = window
+        .iter()
+        .zip(common)
+        .any(|(byte, all)| Some(*byte) == *all);
     let distinct: BTreeSet<&u8> = window.iter().collect();
     if shared || distinct.len() <= WINDOW / 2 {
         return SILENT;

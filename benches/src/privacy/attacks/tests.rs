@@ -208,7 +208,9 @@ fn look_ups_that_two_commands_share_are_counted_by_what_was_there() {
         commands::repeated(&asked([1, 2], Outcome::Found), &[]),
         none
     );
+    assert_eq!(commands::tied(&asked([1, 2], Outcome::Found)).0, 0);
     let found = asked([1, 1], Outcome::Found);
+    assert_eq!(commands::tied(&found).0, 1);
     assert_eq!(commands::repeated(&found, &[]).there, 1);
     assert_eq!(commands::repeated(&found, &[(3, 1)]), none);
     let absent = asked([1, 1], Outcome::Absent);
