@@ -1,7 +1,6 @@
 //! Bytes that two requests have in common, whatever they mean; and lengths.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use larder_protocol::Op;
 
@@ -90,17 +89,20 @@ fn chosen(body: &[u8], common: &[Option<u8>]) -> impl Iterator<Item = u64> {
 const SILENT: u64 = u64::MAX;
 
 fn hash(window: &[u8], common: &[Option<u8>]) -> u64 {
-    let shared = window
-        .iter()
-        .zip(common)
-        .any(|(byte, all)| Some(*byte) == *all);
-    let distinct: BTreeSet<&u8> = window.iter().collect();
-    if shared || distinct.len() <= WINDOW / 2 {
-        return SILENT;
+    // FNV-1a; `seen` has a bit for each byte.
+    let (mut hash, mut seen) = (0xcbf2_9ce4_8422_2325_u64, [0_u64; 4]);
+    for (byte, all) in window.iter().zip(common) {
+        if Some(*byte) == *all {
+            return SILENT;
+        }
+        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+        seen[usize::from(byte >> 6)] |= 1 << (byte & 63);
     }
-    let mut hasher = DefaultHasher::new();
-    window.hash(&mut hasher);
-    hasher.finish()
+    let distinct: u32 = seen.iter().map(|bits| bits.count_ones()).sum();
+    match distinct as usize <= WINDOW / 2 {
+        true => SILENT,
+        false => hash,
+    }
 }
 
 /// Operations with a key whose requests, or answers of one outcome, are not all of one length.
