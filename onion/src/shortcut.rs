@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::{CircuitsConfig, Destination, PeerAddress, Reply, RequestError};
+use crate::{CircuitsConfig, Destination, PeerHost, Reply, RequestError};
 
 /// A request on its way.
 pub type Way = Pin<Box<dyn Future<Output = Result<Reply, RequestError>> + Send>>;
@@ -20,7 +20,7 @@ pub type Way = Pin<Box<dyn Future<Output = Result<Reply, RequestError>> + Send>>
 /// What carries requests in place of relays.
 pub trait Network: Send + Sync {
     /// Carries a request of the client behind this LSP, as often as it takes, and the answer back.
-    fn carry(&self, from: PeerAddress, to: Destination, contents: Vec<u8>) -> Way;
+    fn carry(&self, from: PeerHost, to: Destination, contents: Vec<u8>) -> Way;
 }
 
 thread_local! {
@@ -34,7 +34,7 @@ pub fn go_through(network: Option<Arc<dyn Network>>) {
 
 pub(crate) struct Shortcut {
     network: Arc<dyn Network>,
-    from: PeerAddress,
+    from: PeerHost,
     /// As many requests at once as fit the windows of the connections.
     places: Arc<Semaphore>,
 }
@@ -46,7 +46,7 @@ impl Shortcut {
         let connections = config.connections_per_hop * config.first_hops.len();
         Some(Shortcut {
             network,
-            from: *config.first_hops.first()?,
+            from: config.first_hops.first()?.clone(),
             places: Arc::new(Semaphore::new(connections * usize::from(config.window_max))),
         })
     }
@@ -58,7 +58,7 @@ impl Shortcut {
         contents: &[u8],
     ) -> Result<Reply, RequestError> {
         let (network, places) = (self.network.clone(), self.places.clone());
-        let (from, to, contents) = (self.from, to.clone(), contents.to_vec());
+        let (from, to, contents) = (self.from.clone(), to.clone(), contents.to_vec());
         let mut task = JoinSet::new();
         task.spawn(async move {
             // The semaphore is never closed.

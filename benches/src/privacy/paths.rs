@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use larder_onion::{Blame, Destination, Network, NodeId, PeerAddress, Reply, RequestError, Way};
+use larder_onion::{
+    Blame, Destination, Network, NodeId, PeerAddress, PeerHost, Reply, RequestError, Way,
+};
 use larder_protocol::Pass;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -66,6 +68,12 @@ impl Paths {
             node_id: self.lsps[wallet % self.lsps.len()],
             address: ([127, 0, 0, 1], port).into(),
         }
+    }
+
+    /// The wallet that finds its LSP there.
+    fn wallet_at(&self, lsp: &PeerHost) -> Option<usize> {
+        let mut wallets = 0..self.commands.len();
+        wallets.find(|&wallet| PeerHost::from(self.lsp_of(wallet)) == *lsp)
     }
 
     /// What comes from this wallet now is of another command; returns its number.
@@ -147,7 +155,7 @@ impl Paths {
         }
         Err(RequestError::Unreachable {
             attempts: ATTEMPTS,
-            blame: Blame::NotConnected,
+            blame: Blame::NotConnected(Vec::new()),
         })
     }
 }
@@ -156,9 +164,14 @@ impl Paths {
 pub(crate) struct Handle(pub(crate) Arc<Paths>);
 
 impl Network for Handle {
-    fn carry(&self, from: PeerAddress, to: Destination, contents: Vec<u8>) -> Way {
+    fn carry(&self, from: PeerHost, to: Destination, contents: Vec<u8>) -> Way {
         let paths = self.0.clone();
-        let wallet = usize::from(from.address.port() - FIRST_PORT);
-        Box::pin(async move { paths.pursue(wallet, to, contents).await })
+        let wallet = paths.wallet_at(&from);
+        Box::pin(async move {
+            match wallet {
+                Some(wallet) => paths.pursue(wallet, to, contents).await,
+                None => Err(RequestError::ShutDown),
+            }
+        })
     }
 }

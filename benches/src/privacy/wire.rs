@@ -35,7 +35,7 @@ pub(crate) fn record() -> Result<Wire, Box<dyn Error>> {
         let relay = Relay::start(RelayConfig::loopback([11; 32])).await?;
         let mut config = ServiceConfig::new([12; 32]);
         config.listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
-        config.connect_to = vec![relay.address()];
+        config.connect_to = vec![relay.address().into()];
         let (service, intake) = Service::start(config).await?;
         let pass = Pass::from_bytes([13; 32]);
         intake.honour(&[pass]);
