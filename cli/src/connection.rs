@@ -30,7 +30,7 @@ impl Connection {
     /// If it asks for tokens, the purse is open, and whatever was due for it is done: requests that
     /// a crash left in flight, tokens that would expire. What cannot be done keeps nobody from
     /// what he came for. A storage node that serves for free never touches the purse. What it signs
-    /// is kept with its receipts.
+    /// is kept with its receipts. Terms that contradict what an earlier command was shown end it, before anything is paid.
     pub(crate) async fn open(
         config: CircuitsConfig,
         address: Address,
@@ -52,6 +52,14 @@ impl Connection {
         {
             let purse = payer.open(provider.server_key())?;
             provider = provider.with_purse(purse)?;
+        }
+        // What an earlier command was shown, by a storage node that did not know whom it showed it.
+        let known = receipts.and_then(|receipts| receipts.shown.newest());
+        if let Some(signed) = known {
+            provider.expects(&signed).await?;
+        }
+        if provider.purse().is_some() {
+            provider.compare_terms().await?;
             // Terms that are new may have ended an epoch; what that costs was not spent here.
             held = provider.purse().map_or(0, |purse| purse.holdings().tokens);
             upkeep = match provider.tend(now()).await {

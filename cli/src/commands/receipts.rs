@@ -22,12 +22,18 @@ pub(crate) struct Args {
 enum What {
     /// Check every signature, and ask for every blob: a look-up each
     Verify,
+    /// Go on with a storage node that was convicted of terms for this wallet alone: it may know the wallet by all it does
+    Pardon {
+        /// Its number in `larder status`
+        number: usize,
+    },
 }
 
 pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), CliError> {
     match args.what {
         None => kept(folder, output),
         Some(What::Verify) => verify(folder, output).await,
+        Some(What::Pardon { number }) => pardon(number, folder, output),
     }
 }
 
@@ -43,11 +49,31 @@ fn kept(folder: &Folder, output: &Output) -> Result<(), CliError> {
             convictions: receipts.convictions(server),
             missing: receipts.missing(server),
             forged: receipts.forged(&root, server)?,
+            contradictions: receipts.shown.contradictions(server),
             audited: None,
             problem: None,
         });
     }
     told(&rows, &json!({}), "", output)
+}
+
+fn pardon(number: usize, folder: &Folder, output: &Output) -> Result<(), CliError> {
+    let wallet = Wallet::open(folder)?;
+    let at = wallet.numbered(Some(number))?;
+    let server = *wallet.settings.providers[at].server_key();
+    let mut receipts = folder.receipts(&server)?;
+    receipts.shown.pardon();
+    let payer = folder.payer(&server)?;
+    if payer.folder.exists() {
+        payer.open(&server)?.pardon()?;
+    }
+    receipts.save()?;
+    output.result(&json!({ "number": number, "pardoned": true }), || {
+        format!(
+            "storage node {number} is used by whatever terms it shows, until its next ones contradict them; what it \
+             has signed is kept"
+        )
+    })
 }
 
 async fn verify(folder: &Folder, output: &Output) -> Result<(), CliError> {
@@ -71,6 +97,8 @@ struct Row {
     missing: usize,
     /// Blobs of its own making that it signed for.
     forged: usize,
+    /// Terms that contradict one another.
+    contradictions: usize,
     /// When it was asked just now.
     audited: Option<Audited>,
     problem: Option<String>,
@@ -95,6 +123,7 @@ impl Row {
             convictions: member.receipts.convictions(server),
             missing: member.receipts.missing(server),
             forged: member.receipts.forged(root, server)?,
+            contradictions: member.receipts.shown.contradictions(server),
             audited,
             problem,
         })
@@ -110,6 +139,7 @@ impl Row {
             "convictions": self.convictions,
             "missing": self.missing,
             "forged": self.forged,
+            "contradictions": self.contradictions,
             "problem": self.problem,
         })
     }
@@ -126,10 +156,17 @@ impl Row {
                 text += &format!("; it says that {} were deleted", count(deleted as u64));
             }
         }
-        text += &match self.convictions {
-            0 => "; nothing convicts it".to_owned(),
-            lost => format!("; CONVICTED: it lost {lost} blob(s) that it had signed for"),
+        text += &match (self.convictions, self.contradictions) {
+            (0, 0) => "; nothing convicts it".to_owned(),
+            (0, _) => String::new(),
+            (lost, _) => format!("; CONVICTED: it lost {lost} blob(s) that it had signed for"),
         };
+        if self.contradictions > 0 {
+            text += &format!(
+                "; CONVICTED: it has signed terms that contradict one another, {} time(s)",
+                self.contradictions
+            );
+        }
         if self.missing > 0 {
             text += &format!(
                 "; {} blob(s) are missing and no receipt proves it",
@@ -161,7 +198,7 @@ fn told(rows: &[Row], more: &Value, bill: &str, output: &Output) -> Result<(), C
     };
     let convicted: Vec<String> = rows
         .iter()
-        .filter(|row| row.convictions > 0)
+        .filter(|row| row.convictions + row.contradictions > 0)
         .map(|row| row.number.to_string())
         .collect();
     let forged: Vec<String> = rows
