@@ -43,8 +43,9 @@ async fn what_is_sent_apart_comes_from_a_node_id_that_has_sent_nothing_else() {
     let relay = &network.relays[0];
     let before = relay.received();
     let to = to(&service);
-    let reply = circuits.request_apart(&to, &contents(2), Duration::ZERO);
-    let reply = reply.await.unwrap();
+    let asked = contents(2);
+    let reply = circuits.request_apart(&to, &asked, Duration::ZERO).await;
+    let reply = reply.unwrap();
     assert!(reply.contents == contents(2));
     let storage_node = service.node_id();
     let (answers, sent): (Vec<_>, Vec<_>) = relay

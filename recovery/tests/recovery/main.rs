@@ -22,6 +22,7 @@ mod forger;
 mod journals;
 mod keys;
 mod log_anchors;
+mod log_cache;
 mod log_crashes;
 mod log_histories;
 mod log_map;
