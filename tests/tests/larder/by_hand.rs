@@ -223,7 +223,7 @@ fn a_second_device_finds_what_the_first_one_wrote_and_goes_on_behind_it() {
     set.open(&one, &[]);
     let root = one.join("root.key");
     set.open(&two, &["--root-file", root.to_str().expect("text")]);
-    succeed(larder(&two).arg("restore"));
+    succeed(larder(&two).args(["restore", "--new"]));
     for (wallet, name) in [(&one, "a"), (&two, "b"), (&one, "c"), (&two, "d")] {
         fs::write(path("file"), name).expect("a file");
         succeed(larder(wallet).args(["put", name]).arg(path("file")));
