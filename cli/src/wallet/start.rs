@@ -10,6 +10,7 @@ use larder_protocol::Address;
 use larder_recovery::{RootKey, words};
 use zeroize::Zeroizing;
 
+use super::settings::CACHE_MIB;
 use super::{Settings, Wallet, check_providers};
 use crate::error::CliError;
 use crate::terminal::{self, LONGEST, Next};
@@ -79,6 +80,7 @@ impl Start {
             providers: self.providers.clone(),
             lsps: self.lsps.clone(),
             relays: self.relays.clone(),
+            cache_mib: CACHE_MIB,
         })
     }
 
