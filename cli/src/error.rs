@@ -37,6 +37,24 @@ pub(crate) enum CliError {
     /// What a cell named cannot be taken, so tokens have to be bought for what is stored.
     #[error("{0}; `larder buy`, then `larder restore` again{more}", more = walking(.0))]
     NothingTaken(RecoveryError),
+    /// As things are now; nothing has failed.
+    #[error(
+        "if everything were lost now, the words alone would not bring all of it back: see `restorable` for what to do"
+    )]
+    NotRestorable,
+    /// A restore of nothing, by a wallet that does not know that there is nothing.
+    #[error(
+        "nothing was ever stored with this root key at {}. It may be that\n\
+         - the words, or the root key, are those of another wallet, or two words have changed places: one wrong order in \
+         sixteen looks right;\n\
+         - everything is at other storage nodes: say --provider;\n\
+         - the storage node has lost it, or hides it.\n\
+         Nothing was changed here. If nothing was stored yet, `larder restore --new` begins", match .0 {
+            1 => "this storage node",
+            _ => "these storage nodes",
+        }
+    )]
+    NothingFound(usize),
     /// A condition on a version that was not met; nothing was written.
     #[error("{}", conflict(.name, *.version, *.exists))]
     Conflict {
@@ -125,7 +143,8 @@ impl CliError {
         matches!(self, CliError::Recovery(RecoveryError::Unreachable(_)))
     }
 
-    /// 1 failed, 2 usage, 3 out of tokens, 4 conflict, 5 unreachable, 6 missing without a proof.
+    /// 1 failed, 2 usage, 3 out of tokens, 4 conflict, 5 unreachable, 6 missing without a proof, 10 nothing was found,
+    /// 11 not everything could be restored now.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             CliError::Told(error) => error.exit_code(),
@@ -138,6 +157,8 @@ impl CliError {
             CliError::Conflict { .. } | CliError::Overtaken | CliError::ProvidersChanged => 4,
             CliError::Recovery(RecoveryError::Unreachable(_)) => 5,
             CliError::Missing { .. } => 6,
+            CliError::NothingFound(_) => 10,
+            CliError::NotRestorable => 11,
             _ => 1,
         }
     }

@@ -90,10 +90,18 @@ impl Wallet {
 
     /// Takes over another list of storage nodes, durably.
     pub(crate) fn change_providers(&mut self, list: Vec<Address>) -> Result<(), CliError> {
-        if self.settings.providers == list {
+        self.change_settings(Settings {
+            providers: list,
+            ..self.settings.clone()
+        })
+    }
+
+    /// Takes over other settings, durably.
+    pub(crate) fn change_settings(&mut self, settings: Settings) -> Result<(), CliError> {
+        if self.settings == settings {
             return Ok(());
         }
-        self.settings.providers = list;
+        self.settings = settings;
         self.settings.save(&self.folder.settings_file())
     }
 

@@ -17,7 +17,7 @@ use crate::error::CliError;
 use crate::in_the_clear::{Existing, Target};
 use crate::output::{Output, bytes, count, merged};
 use crate::progress::{self, Stages};
-use crate::wallet::{Folder, Restores, Session, Start, Wallet, shown};
+use crate::wallet::{Folder, Known, Restores, Session, Start, Wallet, shown};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -30,6 +30,9 @@ pub(crate) struct Args {
     /// Replace files that are there with other content
     #[arg(long, requires = "to")]
     replace: bool,
+    /// If nothing is found, take it that nothing was stored yet: for a wallet that begins with words you had
+    #[arg(long)]
+    new: bool,
     /// Forget what this device knows, and believe the storage nodes even if they show less
     #[arg(long)]
     from_start: bool,
@@ -41,8 +44,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), CliError> {
-    begin(args.start, folder)?;
+    begin(&args.start, folder)?;
     let mut wallet = Wallet::open(folder)?;
+    args.start.apply(&mut wallet)?;
     let existing = match args.replace {
         true => Existing::IsReplaced,
         false => Existing::Stays,
@@ -53,11 +57,16 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
         target = Some(Target::open(to, &folder.path)?);
     }
     // What was left behind by sessions that were killed nobody else could tell.
+    let is_empty = |known: &Known| known.records == 0;
+    let may_be_empty = args.new || wallet.known.as_ref().is_some_and(is_empty);
     let forgotten = wallet.known.take_if(|_| args.from_start);
     let stages = Stages::new(output.json);
     let mut restores = Restores::new(&wallet, args.walk, stages.clone());
     let session = Session::restore(&mut wallet, &mut restores).await?;
     stages.end();
+    if session.map.commits() == 0 && !may_be_empty {
+        return nothing_found(folder, session, restores).await;
+    }
     let values = session.values("");
     let mut export = Export::default();
     if let Some(mut target) = target {
@@ -91,12 +100,6 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
         output.say(&format!("a storage node gave no tokens back: {reason}"));
     }
     warnings.iter().for_each(|warning| output.say(warning));
-    if commits == 0 {
-        output.say(
-            "nothing was ever stored with this root key at these storage nodes: see that they are the \
-             right ones before you store anything",
-        );
-    }
     let total: u64 = values.iter().map(|value| value.size).sum();
     let Export { damaged, unwritten } = export;
     let json = merged(
@@ -143,8 +146,22 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
     output.shortfall(json, text, error)
 }
 
+/// Keeps what was taken and paid for, and does not believe that there is nothing: whatever this wallet stored next would
+/// begin another history.
+async fn nothing_found(
+    folder: &Folder,
+    session: Session,
+    restores: Restores,
+) -> Result<(), CliError> {
+    let finished = restores.finish()?;
+    let members = session.online.members.len();
+    session.online.close().await?;
+    finished.forget(folder)?;
+    Err(CliError::NothingFound(members))
+}
+
 /// Makes a wallet of the root key that was kept, unless this is it already: then it goes on.
-fn begin(start: Start, folder: &Folder) -> Result<(), CliError> {
+fn begin(start: &Start, folder: &Folder) -> Result<(), CliError> {
     let Some(root) = start.root()? else {
         return Ok(());
     };

@@ -71,7 +71,9 @@ pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError
     for warning in warnings.flat_map(Tokens::warnings) {
         output.say(&warning);
     }
-    match problem {
+    // Whoever works with the wallet right now has the purse: then nobody can tell.
+    let not_restorable = (!restorable && !in_use).then_some(CliError::NotRestorable);
+    match problem.or(not_restorable) {
         None => output.result(&json, text),
         Some(error) => output.shortfall(json, text, error),
     }

@@ -18,6 +18,7 @@ mod by_hand_lied_to;
 mod by_hand_lost;
 mod by_hand_lost_again;
 mod by_hand_lsps;
+mod by_hand_nothing;
 mod by_hand_providers;
 mod by_hand_receipts;
 mod by_hand_targets;
