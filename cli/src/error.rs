@@ -42,6 +42,17 @@ pub(crate) enum CliError {
         version: u64,
         exists: bool,
     },
+    /// Or another one than was seen.
+    #[error(
+        "{error}; shown by storage node {by}. Nothing was written. Try again when more storage nodes answer, or ask their \
+         operators; where receipts were kept, `larder receipts verify` proves what is kept back; `larder restore \
+         --from-start` takes what is shown instead, for good"
+    )]
+    Older {
+        error: RecoveryError,
+        /// Numbers of those that answered.
+        by: String,
+    },
     /// Another device fenced this one.
     #[error(
         "another device with the same root key writes at this moment: see what is there, then do it \
@@ -105,7 +116,8 @@ impl CliError {
         matches!(self, CliError::Recovery(RecoveryError::Unreachable(_)))
     }
 
-    /// 1 failed, 2 usage, 3 out of tokens, 4 conflict, 5 unreachable, 6 missing without a proof.
+    /// 1 failed, 2 usage, 3 out of tokens, 4 conflict, 5 unreachable, 6 missing without a proof, 7 an older state than was
+    /// seen.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             CliError::Told(error) => error.exit_code(),
@@ -113,11 +125,15 @@ impl CliError {
             CliError::LeftBehind { first, .. } => {
                 first.as_ref().map_or(1, |first| first.exit_code())
             }
-            CliError::Usage(_) | CliError::Recovery(RecoveryError::NotSold { .. }) => 2,
+            CliError::Usage(_)
+            | CliError::Recovery(
+                RecoveryError::NotSold { .. } | RecoveryError::ForeignCheckpoint,
+            ) => 2,
             CliError::OutOfTokens { .. } | CliError::NothingTaken(_) => 3,
             CliError::Conflict { .. } | CliError::Overtaken | CliError::ProvidersChanged => 4,
             CliError::Recovery(RecoveryError::Unreachable(_)) => 5,
             CliError::Missing { .. } => 6,
+            CliError::Older { .. } => 7,
             _ => 1,
         }
     }

@@ -11,6 +11,7 @@ mod session;
 mod settings;
 mod stagger;
 mod start;
+mod witnesses;
 
 use std::fs::File;
 
@@ -28,6 +29,7 @@ pub(crate) use restores::Restores;
 pub(crate) use session::{Session, unwritten_warning};
 pub(crate) use settings::{Settings, check_providers};
 pub(crate) use start::Start;
+pub(crate) use witnesses::{ALONE, Witnesses};
 
 use crate::error::CliError;
 
@@ -38,6 +40,8 @@ pub(crate) struct Wallet {
     pub(crate) settings: Settings,
     /// `None` until everything that the root key stored was seen.
     pub(crate) known: Option<Known>,
+    /// Checkpoints that no session may fall short of.
+    pub(crate) witnesses: Witnesses,
     _lock: File,
 }
 
@@ -49,6 +53,7 @@ impl Wallet {
             root,
             settings: folder.settings()?,
             known: folder.known()?,
+            witnesses: Witnesses::load(folder.at_least_file())?,
             folder: folder.clone(),
             _lock: lock,
         })

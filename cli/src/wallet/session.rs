@@ -23,7 +23,7 @@ use super::known::Owed;
 use super::name::is_name;
 use super::online::Online;
 use super::restores::Restores;
-use super::{Wallet, provider_list};
+use super::{Wallet, Witnesses, provider_list};
 use crate::error::CliError;
 
 /// How often another device may be in the way before this one gives up; and how often the storage nodes
@@ -41,6 +41,8 @@ pub(crate) struct Session {
     list: u64,
     /// Who is to be told again what was deleted. While they are away that is put off.
     owed: Owed,
+    /// Commits that a witness vouches for; 0 without one.
+    pub(crate) vouched: u64,
     /// Blobs of values that were replaced or deleted.
     freed: u64,
 }
@@ -91,7 +93,7 @@ impl Session {
                     continue;
                 }
             }
-            session.shows_all(wallet)?;
+            session.shows_all(wallet, restores.as_deref())?;
             wallet.change_providers(list)?;
             return Ok(session);
         }
@@ -107,15 +109,19 @@ impl Session {
         list: &[Address],
         before: Option<Online>,
     ) -> Result<Self, CliError> {
-        let session = Session::read(wallet, list, before, None).await?;
-        session.shows_all(wallet)?;
+        let mut session = Session::read(wallet, list, before, None).await?;
+        session.shows_all(wallet, None)?;
         Ok(session)
     }
 
-    /// Refuses a state that is older than what this device has seen.
-    fn shows_all(&self, wallet: &Wallet) -> Result<(), CliError> {
-        let seen = wallet.known.as_ref().map_or(0, |known| known.records);
-        Ok(self.map.log().reaches(seen)?)
+    /// Refuses a state that is older than what this device or another witness has seen.
+    fn shows_all(&mut self, wallet: &Wallet, restores: Option<&Restores>) -> Result<(), CliError> {
+        let vouched = Witnesses::check(wallet, &self.online, restores, self.map.log());
+        if let (Err(_), Some(restores)) = (&vouched, restores) {
+            restores.doubt()?;
+        }
+        self.vouched = vouched?;
+        Ok(())
     }
 
     async fn read(
@@ -159,6 +165,7 @@ impl Session {
             history,
             list: wallet.known.as_ref().map_or(0, |known| known.list),
             owed,
+            vouched: 0,
             freed: 0,
         })
     }

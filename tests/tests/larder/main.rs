@@ -11,6 +11,7 @@ mod bare;
 mod by_hand;
 mod by_hand_buying;
 mod by_hand_changes;
+mod by_hand_checkpoints;
 mod by_hand_devices;
 mod by_hand_files;
 mod by_hand_killed;
