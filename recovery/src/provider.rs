@@ -89,8 +89,8 @@ impl Provider {
         Provider::connect_with(address, transport, StdRng::from_os_rng()).await
     }
 
-    /// [`Provider::connect`] with the caller's randomness: nonces, ephemeral keys and entropy
-    /// all come from it, so it must never repeat.
+    /// [`Provider::connect`] with the caller's randomness: nonces come from it, so it must never
+    /// repeat.
     ///
     /// # Errors
     /// As [`Provider::connect`].
