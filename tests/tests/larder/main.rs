@@ -7,8 +7,10 @@
     reason = "a test panics when it is not so"
 )]
 
+mod attacked;
 mod bare;
 mod by_hand;
+mod by_hand_attacked;
 mod by_hand_buying;
 mod by_hand_changes;
 mod by_hand_checkpoints;
