@@ -66,7 +66,7 @@ pub fn run(folder: &Path, lsps: &[PeerAddress]) {
     say("ready");
     for line in stdin().lock().lines() {
         let line = line.expect("text");
-        let order = Order::read(&line).unwrap_or_else(|| panic!("`{line}` is no order"));
+        let order = Order::read(&line).expect("an order");
         let told = node.obey(order);
         node.honour(&intake);
         say(&format!("done {told}"));

@@ -11,6 +11,7 @@ mod attacked;
 mod bare;
 mod by_hand;
 mod by_hand_attacked;
+mod by_hand_attacked_paid;
 mod by_hand_buying;
 mod by_hand_changes;
 mod by_hand_checkpoints;
