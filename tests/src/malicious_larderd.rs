@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use larder_onion::PeerAddress;
+use larder_onion::PeerHost;
 
 #[derive(Parser)]
 struct Args {
     #[arg(long)]
     data_dir: PathBuf,
     #[arg(long = "lsp")]
-    lsps: Vec<PeerAddress>,
+    lsps: Vec<PeerHost>,
 }
 
 fn main() {

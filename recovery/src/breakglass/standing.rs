@@ -45,10 +45,9 @@ impl Extent {
     /// Of a map that is stored with these providers.
     #[must_use]
     pub fn of(map: &Map, providers: Vec<Address>) -> Self {
-        let blobs = map.slots().len() as u64;
         Extent {
             point: map.log().point(),
-            ..Extent::of_blobs(map.log().generation(), blobs, providers)
+            ..Extent::of_blobs(map.log().generation(), map.blobs(), providers)
         }
     }
 

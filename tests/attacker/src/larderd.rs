@@ -12,7 +12,7 @@ use larder_node::clock::SystemClock;
 use larder_node::config::Payment;
 use larder_node::till::Giveaway;
 use larder_node::{Config, Desk, Identity, Sale};
-use larder_onion::{Incoming, Intake, PeerAddress, Service, ServiceConfig};
+use larder_onion::{Incoming, Intake, PeerHost, Service, ServiceConfig};
 use larder_protocol::{
     Address, Blob, Call, Done, Key, Pass, Receipt, Record, Refusal, Reply, Request, SignedRecord,
     SizeClass, envelope,
@@ -30,7 +30,7 @@ const THREADS: usize = 2;
 ///
 /// # Panics
 /// When anything fails.
-pub fn run(folder: &Path, lsps: &[PeerAddress]) {
+pub fn run(folder: &Path, lsps: &[PeerHost]) {
     let mut config =
         Config::load(None, Some(folder), std::env::vars_os()).expect("a configuration");
     config.lsps = lsps.to_vec();
