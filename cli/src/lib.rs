@@ -6,6 +6,9 @@
 //! 3 out of tokens, 4 conflict, 5 unreachable, 6 blobs are missing and no receipt proves it, 7 a
 //! storage node shows an older state, or another, than was seen there.
 
+#[cfg(feature = "bench")]
+pub mod bench;
+
 mod commands;
 mod connection;
 mod durable;
@@ -16,6 +19,7 @@ mod output;
 mod payer;
 mod progress;
 mod secret_file;
+mod shown;
 mod standing;
 mod terminal;
 mod tokens;

@@ -11,6 +11,7 @@ mod session;
 mod settings;
 mod stagger;
 mod start;
+mod terms_in_map;
 mod witnesses;
 
 use std::fs::File;
@@ -29,6 +30,7 @@ pub(crate) use restores::Restores;
 pub(crate) use session::{Session, unwritten_warning};
 pub(crate) use settings::{Settings, check_providers};
 pub(crate) use start::Start;
+pub(crate) use terms_in_map::is_at as is_terms;
 pub(crate) use witnesses::{ALONE, Witnesses};
 
 use crate::error::CliError;

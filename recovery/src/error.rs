@@ -5,6 +5,7 @@ use std::fmt;
 use larder_protocol::Refusal;
 
 use crate::Unreachable;
+use crate::contradiction::Contradiction;
 use crate::log::Fence;
 use crate::purse::journal::JournalError;
 
@@ -52,6 +53,18 @@ pub enum RecoveryError {
          the original"
     )]
     ForeignCheckpoint,
+    /// The storage node has signed terms that cannot both be everybody's. It is paid nothing more: use another one, or
+    /// see [`Purse::pardon`](crate::Purse::pardon).
+    #[error(
+        "the storage node misbehaves: {what}; the two that it has signed are proof for anyone, and it is paid nothing \
+         more"
+    )]
+    Contradicted {
+        /// What contradicts.
+        what: &'static str,
+        /// The two.
+        proof: Box<Contradiction>,
+    },
     /// All tokens in the purse do not pay for the operation. Nothing was sent; buy more and do it
     /// again.
     #[error("{needed} tokens are needed and {held} are there: buy more, then do it again")]

@@ -45,6 +45,7 @@
 pub mod breakglass;
 pub mod buying;
 pub mod checkpoint;
+pub mod contradiction;
 pub mod conviction;
 pub mod forgery;
 pub mod log;

@@ -88,7 +88,7 @@ impl Witnesses {
 }
 
 /// Says who shows it.
-fn older(error: RecoveryError, online: &Online) -> CliError {
+pub(crate) fn older(error: RecoveryError, online: &Online) -> CliError {
     match error {
         RecoveryError::OlderState { .. } | RecoveryError::OtherHistory { .. } => {
             let numbered = online.members.iter().zip(1..);
