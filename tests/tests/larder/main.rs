@@ -42,6 +42,7 @@ mod paid_kills;
 mod privacy;
 mod processes;
 mod rollover;
+mod security;
 mod served;
 mod total_loss;
 mod total_loss_stored;
