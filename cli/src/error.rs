@@ -153,7 +153,10 @@ impl CliError {
             CliError::Conflict { .. } | CliError::Overtaken | CliError::ProvidersChanged => 4,
             CliError::Recovery(RecoveryError::Unreachable(_)) => 5,
             CliError::Missing { .. } => 6,
-            CliError::Older { .. } => 7,
+            CliError::Older { .. }
+            | CliError::Recovery(
+                RecoveryError::OlderState { .. } | RecoveryError::OtherHistory { .. },
+            ) => 7,
             _ => 1,
         }
     }
