@@ -63,6 +63,17 @@ pub(crate) enum CliError {
         version: u64,
         exists: bool,
     },
+    /// Or another one than was seen.
+    #[error(
+        "{error}; shown by storage node {by}. Nothing was written. Try again when more storage nodes answer, or ask their \
+         operators; where receipts were kept, `larder receipts verify` proves what is kept back; `larder restore \
+         --from-start` takes what is shown instead, for good"
+    )]
+    Older {
+        error: RecoveryError,
+        /// Numbers of those that answered.
+        by: String,
+    },
     /// A storage node has signed terms that cannot both be everybody's.
     #[error(
         "the storage node misbehaves: {what}; the two that it has signed are kept as proof for anyone \
@@ -143,8 +154,8 @@ impl CliError {
         matches!(self, CliError::Recovery(RecoveryError::Unreachable(_)))
     }
 
-    /// 1 failed, 2 usage, 3 out of tokens, 4 conflict, 5 unreachable, 6 missing without a proof, 10 nothing was found,
-    /// 11 not everything could be restored now.
+    /// 1 failed, 2 usage, 3 out of tokens, 4 conflict, 5 unreachable, 6 missing without a proof, 7 an older state than was
+    /// seen, 10 nothing was found, 11 not everything could be restored now.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             CliError::Told(error) => error.exit_code(),
@@ -152,13 +163,20 @@ impl CliError {
             CliError::LeftBehind { first, .. } => {
                 first.as_ref().map_or(1, |first| first.exit_code())
             }
-            CliError::Usage(_) | CliError::Recovery(RecoveryError::NotSold { .. }) => 2,
+            CliError::Usage(_)
+            | CliError::Recovery(
+                RecoveryError::NotSold { .. } | RecoveryError::ForeignCheckpoint,
+            ) => 2,
             CliError::OutOfTokens { .. } | CliError::NothingTaken(_) => 3,
             CliError::Conflict { .. } | CliError::Overtaken | CliError::ProvidersChanged => 4,
             CliError::Recovery(RecoveryError::Unreachable(_)) => 5,
             CliError::Missing { .. } => 6,
             CliError::NothingFound(_) => 10,
             CliError::NotRestorable => 11,
+            CliError::Older { .. }
+            | CliError::Recovery(
+                RecoveryError::OlderState { .. } | RecoveryError::OtherHistory { .. },
+            ) => 7,
             _ => 1,
         }
     }

@@ -14,6 +14,7 @@ mod breakglass_crashes;
 mod breakglass_standing;
 mod breakglass_turn;
 mod breakglass_unheard;
+mod checkpoints;
 mod crashes;
 mod forged_blobs;
 mod forged_by_one;
