@@ -31,6 +31,20 @@ pub(crate) enum CliError {
          `larder buy TOKENS`, then do it again", needed.saturating_sub(*held)
     )]
     OutOfTokens { needed: u64, held: u64 },
+    /// One pair of tokens after the other was spent by another copy of the purse.
+    #[error(
+        "nothing was paid: this purse was also used elsewhere, and one pair of its tokens after the other turned out to \
+         be spent. If its folder was copied, use one copy only: make the other one a wallet of its own with `larder init \
+         --words` in a new folder, then `larder restore`. What is left here pays on: do it again. If the other one is \
+         gone for good, `larder purse --take-back` takes back what it left"
+    )]
+    UsedElsewhere,
+    /// It turned out to cost more than it should.
+    #[error(
+        "it would cost more than {most} tokens, which is what was said and a quarter, and 128 more: nothing more was paid; \
+         `--max-tokens NUMBER` allows more"
+    )]
+    OverLimit { most: u64 },
     /// What a cell named cannot be taken, so tokens have to be bought for what is stored.
     #[error("{0}; `larder buy`, then `larder restore` again{more}", more = walking(.0))]
     NothingTaken(RecoveryError),
@@ -105,7 +119,8 @@ impl CliError {
         matches!(self, CliError::Recovery(RecoveryError::Unreachable(_)))
     }
 
-    /// 1 failed, 2 usage, 3 out of tokens, 4 conflict, 5 unreachable, 6 missing without a proof.
+    /// 1 failed, 2 usage, 3 out of tokens, 4 conflict, 5 unreachable, 6 missing without a proof, 7 tokens used elsewhere,
+    /// 8 dearer than said.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             CliError::Told(error) => error.exit_code(),
@@ -118,6 +133,8 @@ impl CliError {
             CliError::Conflict { .. } | CliError::Overtaken | CliError::ProvidersChanged => 4,
             CliError::Recovery(RecoveryError::Unreachable(_)) => 5,
             CliError::Missing { .. } => 6,
+            CliError::UsedElsewhere => 7,
+            CliError::OverLimit { .. } => 8,
             _ => 1,
         }
     }
@@ -145,6 +162,8 @@ impl From<RecoveryError> for CliError {
     fn from(error: RecoveryError) -> Self {
         match error {
             RecoveryError::OutOfTokens { needed, held } => CliError::OutOfTokens { needed, held },
+            RecoveryError::UsedElsewhere => CliError::UsedElsewhere,
+            RecoveryError::OverLimit { most } => CliError::OverLimit { most },
             RecoveryError::Fenced(_) => CliError::Overtaken,
             error @ (RecoveryError::NoCell
             | RecoveryError::ReserveExpired { .. }

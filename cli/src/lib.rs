@@ -3,7 +3,8 @@
 //! One file per command under `commands`; `wallet` is what they work on, `connection` the way to
 //! a storage node, `payer` the purse that pays it, `evidence` what it signed. Results go to standard output, everything else to standard error; `--json`
 //! makes every result, errors included, exactly one JSON object. Exit codes: 0 done, 1 failed, 2 usage,
-//! 3 out of tokens, 4 conflict, 5 unreachable, 6 blobs are missing and no receipt proves it.
+//! 3 out of tokens, 4 conflict, 5 unreachable, 6 blobs are missing and no receipt proves it, 7 another copy of the wallet
+//! spends the same tokens, 8 it would cost more than was said.
 
 mod commands;
 mod connection;

@@ -159,6 +159,10 @@ impl Book {
                 if matches!(asked.request.call, Call::Insert(_) | Call::Delete(_)) {
                     self.cells.stored();
                 }
+                self.cells.uses.since |= match &asked.request.call {
+                    Call::Insert(insert) => !self.cells.is_page(insert.blob.hash()),
+                    call => matches!(call, Call::Lookup(_)),
+                };
                 // Nobody but its caller can say whether it hears the answer.
                 if asked.request.call.key().is_some() {
                     self.kept.insert(id, asked);
@@ -248,7 +252,8 @@ impl Book {
         held.mark = self.cells.mark(&held.serial);
         if !self.is_live(held.epoch) {
             // What a restore has found and not exchanged yet may have been spent.
-            if self.cells.restoring.is_none() || held.mark == Mark::Free {
+            let may_be_spent = self.cells.restoring.is_some() && held.mark != Mark::Free;
+            if !may_be_spent && held.mark != Mark::Elsewhere {
                 self.expired = self.expired.saturating_add(held.amount);
             }
         } else if !self.knows(&held) {

@@ -151,6 +151,7 @@ impl Session {
         } = self;
         // They hold the providers.
         drop((map, quorum));
+        online.tend().await;
         let (bill, failed) = online.leave().await;
         unwritten.extend(failed);
         (bill, unwritten)
