@@ -75,18 +75,20 @@ impl Provider {
     }
 
     /// Takes back what another copy of the purse has made of what this one held, for whoever knows that the other one
-    /// is not used any more. Each credential is followed to what it became, with exchanges and a fee each, which
-    /// ties to each other all that the other copy did with them. Returns how many tokens came back.
+    /// is not used any more. Each credential is followed to what it became, with exchanges only and a fee for each that is
+    /// left, which ties to each other all that the other copy did with them.
     ///
     /// # Errors
     /// [`RecoveryError::NoPurse`], and those of any operation; calling it again goes on with it.
-    pub async fn take_back(&self) -> Result<u64, RecoveryError> {
+    pub async fn take_back(&self) -> Result<(), RecoveryError> {
         let purse = self.purse.as_ref().ok_or(RecoveryError::NoPurse)?;
-        let before = purse.holdings().tokens;
+        if purse.holdings().elsewhere.is_none() {
+            return Ok(());
+        }
         while let Some(mut lease) = purse.take_back(self.nonce())? {
             self.prepare(purse, &mut lease).await?;
         }
-        Ok(purse.holdings().tokens.saturating_sub(before))
+        Ok(())
     }
 
     /// Settles what is in flight and moves pairs: those that expire next, and one that is due if one `may` be moved

@@ -24,8 +24,7 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
         return Err(CliError::NothingUnder(args.name));
     };
     session.online.limit(|record| {
-        let price =
-            larder_recovery::price_in_map(record, listed.size, session.online.seals());
+        let price = larder_recovery::price_in_map(record, listed.size, session.online.seals());
         price.map(|price| price.delete)
     });
     let expect = args.if_version.map_or(Expect::Present, Expect::Version);

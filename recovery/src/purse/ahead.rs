@@ -6,8 +6,9 @@
 //! writing of the page, and whenever it is [kept up](crate::Provider::tend). A transfer in front of an operation is
 //! what remains when those are used up.
 //!
-//! As many pairs as operations take off the page when they run at once, but no more than a quarter of all, because
-//! what is off the page is found by a walk only; and the smallest that last for a while, so that the fee is a
+//! As many pairs as it had operations under way at once, since the page or before it; four at most, as are taken off it
+//! in any case, and no more than a quarter of all, because
+//! what is off the page is found by a walk only. The smallest that last for a while, so that the fee is a
 //! small part of what they pay for. A wallet that did nothing since the page before has none, and pays no fee.
 
 use larder_credentials::Epoch;
@@ -41,24 +42,30 @@ impl Inner {
     fn ahead(&self) -> Option<[usize; 2]> {
         let terms = self.book.now()?;
         let cells = &self.book.cells;
-        if !cells.uses.before || cells.restoring.is_some() {
+        if cells.restoring.is_some() {
             return None;
         }
+        let uses = cells.uses.since.max(cells.uses.before);
         let prices = &terms.tariff.prices;
         let current = terms.credentials.current();
         let in_flight = self.book.sent.len();
-        choose(&self.book.idle, current, in_flight, prices.insert, prices.transfer)
+        let wanted = usize::from(uses).min(BUSY);
+        choose(
+            &self.book.idle,
+            current,
+            [wanted, in_flight],
+            [prices.insert, prices.transfer],
+        )
     }
 }
 
-/// The two of those that a page lists which are to be taken off it; none while there are enough that are, `in_flight`
-/// or idle.
+/// The two of those that a page lists which are to be taken off it; none while there are as many as are `wanted` or
+/// more than a quarter, `in_flight` or idle.
 fn choose(
     idle: &[Held],
     current: Epoch,
-    in_flight: usize,
-    price: u64,
-    fee: u64,
+    [wanted, in_flight]: [usize; 2],
+    [price, fee]: [u64; 2],
 ) -> Option<[usize; 2]> {
     let of = |mark: Mark| {
         let all = idle.iter().enumerate().filter(move |(_, held)| {
@@ -71,7 +78,7 @@ fn choose(
     let sum = |two: &[usize; 2]| two.iter().map(|&at| idle[at].amount).sum::<u64>();
     let (free, listed) = (of(Mark::Free), of(Mark::Listed));
     let all = in_flight + (free.len() + listed.len()) / 2;
-    let wanted = (all / 4).clamp(1, BUSY);
+    let wanted = wanted.min(all.div_ceil(4));
     // The largest with the smallest that suffices, as operations take them.
     let (mut left, mut ready) = (free, in_flight);
     while let Some(largest) = left.pop() {
@@ -105,6 +112,7 @@ mod tests {
         #[test]
         fn it_takes_as_many_off_a_page_as_it_should_and_ends(
             amounts in proptest::collection::vec((0..900_u64, any::<bool>()), 0..24),
+            wanted in 0..=BUSY,
             price in 1..40_u64,
             fee in 1..4_u64,
         ) {
@@ -114,9 +122,9 @@ mod tests {
                 held
             });
             let mut idle: Vec<Held> = idle.collect();
-            let wanted = (idle.len() / 8).clamp(1, BUSY);
+            let most = wanted.min((idle.len() / 2).div_ceil(4));
             let mut taken = 0;
-            while let Some(two) = choose(&idle, NOW, 0, price, fee) {
+            while let Some(two) = choose(&idle, NOW, [wanted, 0], [price, fee]) {
                 let sum: u64 = two.iter().map(|&at| idle[at].amount).sum();
                 prop_assert!(two.iter().all(|&at| idle[at].mark == Mark::Listed));
                 prop_assert!(sum >= price + fee);
@@ -124,10 +132,10 @@ mod tests {
                     idle[at] = Held::worth(NOW, amount);
                 }
                 taken += 1;
-                prop_assert!(taken <= wanted);
+                prop_assert!(taken <= most);
             }
             // What is under way counts.
-            prop_assert_eq!(choose(&idle, NOW, BUSY, price, fee), None);
+            prop_assert_eq!(choose(&idle, NOW, [wanted, wanted], [price, fee]), None);
         }
     }
 
@@ -139,11 +147,11 @@ mod tests {
             held
         };
         let mut idle: Vec<Held> = [500, 40, 200, 130].map(|amount| of(NOW, amount)).into();
-        assert_eq!(choose(&idle, NOW, 0, 20, 1), Some([3, 2]));
-        assert_eq!(choose(&idle, NOW, 0, 50, 1), Some([2, 0]));
+        assert_eq!(choose(&idle, NOW, [1, 0], [20, 1]), Some([3, 2]));
+        assert_eq!(choose(&idle, NOW, [1, 0], [50, 1]), Some([2, 0]));
         idle.truncate(2);
-        assert_eq!(choose(&idle, NOW, 0, 100, 1), Some([1, 0]));
-        assert_eq!(choose(&idle, NOW, 0, 540, 1), None);
-        assert_eq!(choose(&idle, Epoch(8), 0, 20, 1), None);
+        assert_eq!(choose(&idle, NOW, [1, 0], [100, 1]), Some([1, 0]));
+        assert_eq!(choose(&idle, NOW, [1, 0], [540, 1]), None);
+        assert_eq!(choose(&idle, Epoch(8), [1, 0], [20, 1]), None);
     }
 }

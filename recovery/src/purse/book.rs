@@ -148,6 +148,7 @@ impl Book {
                     asked,
                 };
                 self.sent.insert(id, sent);
+                self.uses(id);
             }
             Event::Settled { id, pair } => {
                 let Sent { inputs, asked, .. } = self.sent.remove(&id)?;
@@ -159,10 +160,6 @@ impl Book {
                 if matches!(asked.request.call, Call::Insert(_) | Call::Delete(_)) {
                     self.cells.stored();
                 }
-                self.cells.uses.since |= match &asked.request.call {
-                    Call::Insert(insert) => !self.cells.is_page(insert.blob.hash()),
-                    call => matches!(call, Call::Lookup(_)),
-                };
                 // Nobody but its caller can say whether it hears the answer.
                 if asked.request.call.key().is_some() {
                     self.kept.insert(id, asked);
@@ -227,6 +224,22 @@ impl Book {
         };
         let spent = pair.iter().filter(|held| serials.contains(&held.serial));
         spent.map(|held| held.mark).max().unwrap_or_default()
+    }
+
+    /// Counts the operations that are under way, if this one is of whoever uses the wallet.
+    fn uses(&mut self, id: u64) {
+        let is_use = |sent: &Sent| match &sent.asked.request.call {
+            Call::Insert(insert) => !self.cells.is_page(insert.blob.hash()),
+            // Which deletes are of a page only the root key tells.
+            call => matches!(call, Call::Lookup(_)),
+        };
+        if !self.sent.get(&id).is_some_and(is_use) {
+            return;
+        }
+        let on_keys = |sent: &&Sent| sent.asked.request.call.key().is_some();
+        let at_once = self.sent.values().filter(on_keys).count();
+        let at_once = u8::try_from(at_once).unwrap_or(u8::MAX);
+        self.cells.uses.since = self.cells.uses.since.max(at_once);
     }
 
     /// The request of this number, in flight or kept.

@@ -32,8 +32,7 @@ pub(crate) struct Cells {
     /// Pages that are there or may be, by number.
     pub(crate) pages: BTreeMap<u64, (BlobHash, Fate)>,
     pub(crate) restoring: Option<Restoring>,
-    /// Whether something was stored or read since the newest page, pages aside; and whether it was before that, so
-    /// that credentials are taken off it before they are needed.
+    /// How much the wallet is in use, so that as many credentials are taken off the page before they are needed.
     pub(crate) uses: Uses,
     /// What the restore under way knows to be spent, and where that led; or, when another copy of this purse was
     /// noticed, what is known of that. Rows meet again behind where they
@@ -136,7 +135,7 @@ impl Cells {
                 self.rest.since = 0;
                 if fate == Fate::Stored {
                     self.uses = Uses {
-                        since: false,
+                        since: 0,
                         before: self.uses.since,
                     };
                 }

@@ -12,7 +12,7 @@
 //! | 5 | `Page` | number 8, hash of the blob 32, 0 begun, 1 stored, 2 deleted or 3 outgrown 1 |
 //! | 6 | `Begun` | page 8 that a cell names which may be stored from now on |
 //! | 7 | `Rests` | last write to the primary store 8, since when a cell could be written 8 |
-//! | 8 | `Uses` | whether anything was stored or read since the newest page 1, and before it 1 |
+//! | 8 | `Uses` | operations at once since the newest page 1, and before it 1 |
 
 use larder_credentials::{Epoch, Reference};
 use larder_protocol::BlobHash;
@@ -38,7 +38,7 @@ pub(crate) enum Change {
     Written(Written),
     /// What the pause goes by.
     Rests(Rest),
-    /// Whether the wallet is in use.
+    /// How much the wallet is in use.
     Uses(Uses),
     /// What became of a page.
     Page {
@@ -96,22 +96,13 @@ pub(crate) struct Rest {
     pub(crate) since: u64,
 }
 
-/// Whether anything was stored or read, pages aside. A wallet that has no page yet is about to be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How many operations of the wallet were under way at once, at most; what writes its pages aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Uses {
     /// Since the newest page was stored.
-    pub(crate) since: bool,
+    pub(crate) since: u8,
     /// Before that, and since the page in front of it.
-    pub(crate) before: bool,
-}
-
-impl Default for Uses {
-    fn default() -> Self {
-        Uses {
-            since: true,
-            before: false,
-        }
-    }
+    pub(crate) before: u8,
 }
 
 /// What became of a page.
@@ -169,7 +160,7 @@ impl Change {
                 to.extend_from_slice([wrote, since].map(|at| at.to_be_bytes()).as_flattened());
             }
             Change::Uses(Uses { since, before }) => {
-                to.extend_from_slice(&[8, u8::from(*since), u8::from(*before)]);
+                to.extend_from_slice(&[8, *since, *before]);
             }
         }
     }
@@ -218,8 +209,8 @@ impl Change {
                 since: fields.u64()?,
             }),
             8 => Change::Uses(Uses {
-                since: fields.bool()?,
-                before: fields.bool()?,
+                since: fields.u8()?,
+                before: fields.u8()?,
             }),
             _ => return None,
         })

@@ -29,12 +29,12 @@ const SERIALS: usize = u8::MAX as usize;
 
 impl Purse {
     /// The next exchange on the way to what another copy has; none when all of it is taken back, or does not pay
-    /// for its transfer.
+    /// for its transfer. Whatever pays after an exchange only may have been spent, too.
     pub(crate) fn take_back(&self, nonce: Nonce) -> Result<Option<Lease<'_>>, RecoveryError> {
         let mut inner = self.lock();
         let terms = inner.terms()?;
-        let elsewhere = Mark::Elsewhere..=Mark::Elsewhere;
-        let Some((by, two)) = redeemable(&inner.book.idle, elsewhere, &terms) else {
+        let of = |mark| redeemable(&inner.book.idle, mark..=mark, &terms);
+        let Some((by, two)) = of(Mark::Elsewhere).or_else(|| of(Mark::Listed)) else {
             return Ok(None);
         };
         let (id, request) = inner.spend(self, two, &by.call(), nonce, choice::evenly)?;

@@ -55,16 +55,14 @@ impl Purse {
         let waiting = old.iter().filter(|old| old.at <= now).count().div_ceil(2) as u64;
         let urgent = old.iter().find(|old| old.expires);
         let one = old.iter().find(|old| may && turn(old) <= now);
-        let Some(Old { two, expires, .. }) = urgent.or(one) else {
+        let Some(Old { two, .. }) = urgent.or(one) else {
             return Ok(Move::Later(old.iter().map(turn).min(), waiting));
         };
-        let (two, expires) = (*two, *expires);
-        if !expires {
-            let draw = self.draw_for(b"larder/apart/1", &inner.book.idle[two[0]]);
-            let epoch = u64::from(inner.terms()?.record.epoch_seconds);
-            let mean = epoch / SPREAD / waiting.max(1);
-            inner.moved = Some((now, 1 + draw % (2 * mean + 1)));
-        }
+        let two = *two;
+        let draw = self.draw_for(b"larder/apart/1", &inner.book.idle[two[0]]);
+        let epoch = u64::from(inner.terms()?.record.epoch_seconds);
+        let mean = epoch / SPREAD / waiting.max(1);
+        inner.moved = Some((now, 1 + draw % (2 * mean + 1)));
         let (id, request) = inner.spend(self, two, &Call::Reissue, nonce, choice::evenly)?;
         Ok(Move::Now(self.lease(&mut inner, id, request)))
     }

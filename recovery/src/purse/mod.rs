@@ -237,8 +237,10 @@ impl Purse {
             count += 1;
         };
         let (mut idle, mut in_flight) = (0, 0);
-        let (theirs, ours): (Vec<_>, Vec<_>) =
-            book.idle.iter().partition(|held| held.mark == Mark::Elsewhere);
+        let (theirs, ours): (Vec<_>, Vec<_>) = book
+            .idle
+            .iter()
+            .partition(|held| held.mark == Mark::Elsewhere);
         let (alone, usable): (Vec<_>, Vec<_>) =
             ours.into_iter().partition(|held| book.is_alone(held));
         let kept = usable.iter().filter(|held| held.mark.is_reserve());

@@ -249,6 +249,11 @@ impl Inner {
                 let sent = self.spend(purse, two, call, nonce, choice::evenly)?;
                 Some((Role::Call, sent))
             }
+            // It is short because of what was spent elsewhere a moment ago.
+            (Choice::Short(_), None) if self.spent_in_a_row > 0 => {
+                self.spent_in_a_row = 0;
+                return Err(RecoveryError::UsedElsewhere);
+            }
             (Choice::Short(missing), None) => {
                 return Err(RecoveryError::OutOfTokens {
                     needed: held.saturating_add(missing),

@@ -8,12 +8,14 @@
     reason = "a test panics when it is not so"
 )]
 
+mod ahead;
 mod breakglass;
 mod breakglass_counted;
 mod breakglass_crashes;
 mod breakglass_standing;
 mod breakglass_turn;
 mod breakglass_unheard;
+mod copies;
 mod crashes;
 mod journals;
 mod keys;
