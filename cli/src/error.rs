@@ -7,6 +7,8 @@ use larder_node::NodeError;
 use larder_onion::OnionError;
 use larder_recovery::{JournalError, RecoveryError};
 
+use crate::wallet::shown;
+
 /// Why a command failed, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
@@ -14,7 +16,7 @@ pub(crate) enum CliError {
     Usage(String),
     #[error("{0}")]
     Failed(String),
-    #[error("nothing is stored under `{0}`")]
+    #[error("nothing is stored under `{}`", shown(.0))]
     NothingUnder(String),
     #[error("cannot {doing} {path}: {source}")]
     File {
@@ -41,8 +43,8 @@ pub(crate) enum CliError {
     UsedElsewhere,
     /// It turned out to cost more than it should.
     #[error(
-        "it would cost more than {most} tokens, which is what was said and a quarter, and 128 more: nothing more was paid; \
-         `--max-tokens NUMBER` allows more"
+        "it would cost more than {most} tokens: nothing more was paid. Without `--max-tokens` that is what `larder price` \
+         says and a quarter, and 128 more; another device that writes at this moment makes it dearer"
     )]
     OverLimit { most: u64 },
     /// What a cell named cannot be taken, so tokens have to be bought for what is stored.
@@ -149,6 +151,7 @@ fn walking(error: &RecoveryError) -> &'static str {
 }
 
 fn conflict(name: &str, version: u64, exists: bool) -> String {
+    let name = shown(name);
     match (exists, version) {
         (true, _) => format!(
             "`{name}` has version {version}: see what it is, then say --if-version {version}"

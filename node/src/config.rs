@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use larder_onion::PeerAddress;
+use larder_onion::PeerHost;
 use toml::{Table, Value};
 
 use crate::offer::Offer;
@@ -29,7 +29,7 @@ pub struct Config {
     /// Where Lightning peers may connect.
     pub listen: SocketAddr,
     /// The Lightning nodes to stay connected to.
-    pub lsps: Vec<PeerAddress>,
+    pub lsps: Vec<PeerHost>,
     /// How clients pay.
     pub payment: Payment,
     /// What is asked for, if they do.
@@ -224,7 +224,7 @@ mod tests {
         for (file, part) in [
             ("listen = 5", "`listen` takes string, not integer"),
             ("listen = \"nowhere\"", "listen (ip:port)"),
-            ("lsps = [\"nobody\"]", "node_id@ip:port"),
+            ("lsps = [\"nobody\"]", "there is no '@'"),
             ("payment = \"gold\"", "payment"),
             ("[credentials]\ntill = \"lightning\"", "credentials.till"),
             ("[credentials]\nearlier_epochs = 0", "from 1 to 16, not 0"),

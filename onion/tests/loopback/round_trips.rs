@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use larder_onion::{
-    Circuits, CircuitsConfig, Destination, RequestError, Service, ServiceConfig, Undelivered,
-    request_room,
+    Circuits, CircuitsConfig, Destination, PeerHost, RequestError, Service, ServiceConfig,
+    Undelivered, request_room,
 };
 
 use crate::support::{Network, all, contents, echo, idle, node_id, serve, to, until};
@@ -35,6 +35,32 @@ async fn a_request_is_answered_through_three_relays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_apart_comes_from_a_node_id_that_has_sent_nothing_else() {
+    let network = Network::start(1).await;
+    let service = network.service(echo).await;
+    let circuits = network.circuits(|_| {}).await;
+    circuits.request(&to(&service), &contents(1)).await.unwrap();
+    let relay = &network.relays[0];
+    let before = relay.received();
+    let apart = circuits.apart().unwrap();
+    let reply = apart.request(&to(&service), &contents(2)).await.unwrap();
+    assert!(reply.contents == contents(2));
+    let storage_node = service.node_id();
+    let (answers, sent): (Vec<_>, Vec<_>) = relay
+        .received()
+        .into_iter()
+        .filter(|received| !before.contains(received))
+        .partition(|(peer, _)| *peer == storage_node);
+    // One more message of the storage node's, and one of a peer that is new.
+    assert_eq!((answers.len(), sent.len()), (1, 1));
+    assert!(before.iter().all(|(peer, _)| *peer != sent[0].0));
+    assert_eq!(sent[0].1, 1);
+    apart.shutdown().await;
+    // The first presence is none the worse for it.
+    circuits.request(&to(&service), &contents(3)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_with_a_single_lsp_can_loop_through_a_relay() {
     let network = Network::start(2).await;
     let service = network.service(echo).await;
@@ -58,7 +84,7 @@ async fn a_storage_node_is_reached_at_once_over_either_of_two_lsps_that_do_not_k
     let lsps = [Network::alone(1).await, Network::alone(2).await];
     let addresses = lsps.each_ref().map(|lsp| lsp.relays[0].address());
     let mut config = ServiceConfig::new([99; 32]);
-    config.connect_to = addresses.to_vec();
+    config.connect_to = addresses.map(PeerHost::from).to_vec();
     let (service, intake) = Service::start(config).await.unwrap();
     service.wait_connected().await;
     serve(&intake, echo);
