@@ -119,7 +119,10 @@ impl Connection {
         let holdings = self.holdings();
         let elsewhere = holdings.as_ref().and_then(|holdings| holdings.elsewhere);
         Bill {
-            paid: holdings.map(|holdings| (self.held, holdings.tokens)),
+            paid: holdings.map(|holdings| {
+                let gone = self.provider.purse().map_or(0, Purse::gone);
+                (self.held.saturating_sub(gone), holdings.tokens)
+            }),
             elsewhere: elsewhere.filter(|_| elsewhere != self.elsewhere),
         }
     }

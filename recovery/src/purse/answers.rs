@@ -165,7 +165,11 @@ impl Inner {
         // One row may hold what another one has consumed, now or before.
         let cells = &self.book.cells;
         gained.retain(|held| !spent.contains(&held.serial) && !cells.is_walked(&held.serial));
+        let before = self.ours();
         self.record(Event::Healed { id, spent, gained })?;
+        if elsewhere {
+            self.gone += before.saturating_sub(self.ours());
+        }
         match elsewhere {
             true => self.noticed(parted),
             false => Ok(()),

@@ -40,9 +40,22 @@ impl Purse {
         let (id, request) = inner.spend(self, two, &by.call(), nonce, choice::evenly)?;
         Ok(Some(self.lease(&mut inner, id, request)))
     }
+
+    /// Tokens that it took for its own since it was opened, and that another copy had spent.
+    #[must_use]
+    pub fn gone(&self) -> u64 {
+        self.lock().gone
+    }
 }
 
 impl Inner {
+    /// Tokens that are here, as far as is known.
+    pub(super) fn ours(&self) -> u64 {
+        let all = self.book.idle.iter().chain(self.book.in_flight());
+        let ours = all.filter(|held| held.mark != Mark::Elsewhere);
+        ours.map(|held| held.amount).sum()
+    }
+
     /// Whether the pair of this request, which turns out to be spent, was spent by another copy. What a restore has
     /// found it walks on its own terms. And what a refused request has shown may have been spent by a copy of that very
     /// request, which came late.

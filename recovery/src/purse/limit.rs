@@ -30,7 +30,7 @@ impl Purse {
 impl Inner {
     /// What a request has cost that has brought this pair back.
     pub(super) fn paid_by(&self, id: u64, back: &[Held; 2]) -> u64 {
-        let shown = self.book.sent.get(&id).map_or(0, |sent| shown(sent));
+        let shown = self.book.sent.get(&id).map_or(0, shown);
         shown.saturating_sub(back.iter().map(|held| held.amount).sum())
     }
 

@@ -117,6 +117,8 @@ struct Inner {
     heard: BTreeSet<u64>,
     /// Pairs in a row that turned out to be spent by another copy.
     spent_in_a_row: u32,
+    /// Tokens that turned out to be spent by another copy.
+    gone: u64,
     /// How much may be paid, if that is limited, and what was paid since.
     limit: Option<Limit>,
     /// When it last moved a pair that had time, and for how many seconds it moves no other one.
@@ -199,6 +201,7 @@ impl Purse {
             driven: HashMap::new(),
             heard: BTreeSet::new(),
             spent_in_a_row: 0,
+            gone: 0,
             limit: None,
             moved: None,
             told: 0,
