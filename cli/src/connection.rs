@@ -13,6 +13,7 @@ use larder_recovery::{Holdings, OnionTransport, Provider, Purse, RecoveryError, 
 use crate::error::CliError;
 use crate::output::{Once, count, merged};
 use crate::payer::{Payer, now};
+use crate::shown::Shown;
 
 /// A storage node that has answered. No two connections share a node id.
 pub(crate) struct Connection {
@@ -33,12 +34,13 @@ impl Connection {
     /// a crash left in flight, tokens that would expire. The rest is [tended to](Connection::tend) behind
     /// what the command is for. What cannot be done keeps nobody from
     /// what he came for. A storage node that serves for free never touches the purse. What it signs
-    /// goes into the ledger.
+    /// goes into the ledger. Terms that contradict what an earlier command was shown end it, before anything is paid.
     pub(crate) async fn open(
         config: CircuitsConfig,
         address: Address,
         payer: Option<&Payer>,
         ledger: Option<Arc<Ledger>>,
+        shown: &Shown,
         once: &Once,
     ) -> Result<Self, CliError> {
         let patience = config.deadline;
@@ -55,6 +57,13 @@ impl Connection {
         {
             let purse = payer.open(provider.server_key())?;
             provider = provider.with_purse(purse)?;
+        }
+        // What an earlier command was shown, by a storage node that did not know whom it showed it.
+        if let Some(signed) = shown.newest() {
+            provider.expects(&signed).await?;
+        }
+        if provider.purse().is_some() {
+            provider.compare_terms().await?;
             // Terms that are new may have ended an epoch; what that costs was not spent here.
             let before = provider.purse().map(Purse::holdings).unwrap_or_default();
             (held, elsewhere) = (before.tokens, before.elsewhere);

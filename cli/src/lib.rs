@@ -6,6 +6,9 @@
 //! 3 out of tokens, 4 conflict, 5 unreachable, 6 blobs are missing and no receipt proves it, 7 another copy of the wallet
 //! spends the same tokens, 8 it would cost more than was said.
 
+#[cfg(feature = "bench")]
+pub mod bench;
+
 mod commands;
 mod connection;
 mod durable;
@@ -16,6 +19,7 @@ mod output;
 mod payer;
 mod progress;
 mod secret_file;
+mod shown;
 mod standing;
 mod terminal;
 mod tokens;

@@ -52,6 +52,7 @@ mod lookup;
 mod passes;
 mod perform;
 mod pipeline;
+mod published;
 mod quote;
 mod replay;
 mod seen;

@@ -20,9 +20,10 @@ use secp256k1::Keypair;
 use crate::breakglass::Kept;
 use crate::evidence::{Evidence, Keep};
 use crate::exchange::{Shown, exchange, nonce, terms_in};
+use crate::forgery::Accuse;
 use crate::purse::journal::JournalError;
 use crate::purse::{Purse, is_stale};
-use crate::terms::{Terms, may_follow};
+use crate::terms::Terms;
 use crate::{RecoveryError, Transport};
 
 /// A storage node whose terms are known and verified.
@@ -33,6 +34,7 @@ pub struct Provider {
     rng: Mutex<StdRng>,
     compact: bool,
     pub(crate) on_evidence: Option<Keep>,
+    pub(crate) on_forgery: Option<Accuse>,
     pub(crate) purse: Option<Purse>,
     /// Answers that a restore keeps.
     pub(crate) kept: Mutex<Option<Kept>>,
@@ -115,6 +117,7 @@ impl Provider {
             rng: Mutex::new(rng),
             compact: false,
             on_evidence: None,
+            on_forgery: None,
             purse: None,
             kept: Mutex::new(None),
         })
@@ -124,16 +127,18 @@ impl Provider {
     ///
     /// # Errors
     /// [`RecoveryError::Journal`], with [`JournalError::Foreign`] for the purse of another storage
-    /// node, which stays as it is; [`RecoveryError::Misbehaved`] when its terms contradict
-    /// those that the purse remembers.
+    /// node, which stays as it is; [`RecoveryError::Contradicted`] when its terms contradict
+    /// those that the purse remembers, or did before, and [`RecoveryError::Misbehaved`] when they are of an earlier
+    /// epoch.
     pub fn with_purse(self, purse: Purse) -> Result<Self, RecoveryError> {
         if !purse.is_for(&self.server_key) {
             return Err(JournalError::Foreign.into());
         }
+        purse.is_paying()?;
         if let Some(known) = purse.terms() {
-            may_follow(&known, &self.record())?;
+            let mut terms = self.terms.write().unwrap_or_else(PoisonError::into_inner);
+            terms.follow(known, &purse)?;
         }
-        purse.learn(&self.signed_terms(), &self.record())?;
         Ok(Provider {
             purse: Some(purse),
             ..self
@@ -214,12 +219,13 @@ impl Provider {
         if let Some(known) = self.known(&key) {
             return Ok(known);
         }
-        match self.perform(Call::Lookup(Lookup { key }), None).await?.0 {
-            Ok(Done::Found(blob)) => Ok(Looked::Found(blob)),
-            Err(Refusal::Absent) => Ok(Looked::Absent),
-            Err(Refusal::Deleted) => Ok(Looked::Deleted),
-            other => Err(unexpected(other)),
-        }
+        Ok(self.find(key).await?.0)
+    }
+
+    /// Asks for the blob under a key, with the proof of the answer.
+    pub(crate) async fn find(&self, key: Key) -> Result<(Looked, Option<Evidence>), RecoveryError> {
+        let (outcome, evidence) = self.perform(Call::Lookup(Lookup { key }), None).await?;
+        Ok((looked(outcome)?, evidence))
     }
 
     /// Deletes the blob with this hash under the keypair's point.
@@ -270,12 +276,7 @@ impl Provider {
     ) -> Result<(Looked, Evidence), RecoveryError> {
         let call = Call::Lookup(Lookup { key });
         let (outcome, evidence) = self.perform_with(call, None, Some(nonce)).await?;
-        let looked = match outcome {
-            Ok(Done::Found(blob)) => Looked::Found(blob),
-            Err(Refusal::Absent) => Looked::Absent,
-            Err(Refusal::Deleted) => Looked::Deleted,
-            other => return Err(unexpected(other)),
-        };
+        let looked = looked(outcome)?;
         match evidence {
             Some(evidence) => Ok((looked, evidence)),
             None => Err(RecoveryError::Misbehaved("it answers without a receipt")),
@@ -314,7 +315,7 @@ impl Provider {
     }
 
     /// Sends a request that nothing is paid for and waits for its answer.
-    async fn send(&self, request: &Request) -> Result<Reply, RecoveryError> {
+    pub(crate) async fn send(&self, request: &Request) -> Result<Reply, RecoveryError> {
         let shown = match request.call {
             Call::Info => Shown::Apart,
             _ => Shown::With(self.pass(&request.call)),
@@ -342,17 +343,15 @@ impl Provider {
     fn with_rng<T>(&self, draw: impl FnOnce(&mut StdRng) -> T) -> T {
         draw(&mut self.rng.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
 
-    /// Fetches the terms again, which may change from one epoch to the next but not within one.
-    pub(crate) async fn refresh(&self) -> Result<(), RecoveryError> {
-        let request = Request::unpaid(self.nonce(), Call::Info);
-        let (signed, record) = terms_in(self.send(&request).await?, &self.server_key)?;
-        let mut terms = self.terms.write().unwrap_or_else(PoisonError::into_inner);
-        terms.take(signed.clone(), record.clone())?;
-        match &self.purse {
-            Some(purse) => purse.learn(&signed, &record),
-            None => Ok(()),
-        }
+/// What the outcome of a look-up says.
+fn looked(outcome: Result<Done, Refusal>) -> Result<Looked, RecoveryError> {
+    match outcome {
+        Ok(Done::Found(blob)) => Ok(Looked::Found(blob)),
+        Err(Refusal::Absent) => Ok(Looked::Absent),
+        Err(Refusal::Deleted) => Ok(Looked::Deleted),
+        other => Err(unexpected(other)),
     }
 }
 

@@ -44,12 +44,13 @@ impl Provider {
     }
 
     /// The same under the terms as of the last answer, for whoever has just connected: when
-    /// nothing is due, nothing is sent.
+    /// nothing is due and the terms are known, nothing is sent.
     ///
     /// # Errors
     /// As [`Provider::upkeep`].
     pub async fn tend(&self, now: u64) -> Result<Upkeep, RecoveryError> {
         let purse = self.purse.as_ref().ok_or(RecoveryError::NoPurse)?;
+        self.compare_terms().await?;
         let mut done = Upkeep::default();
         let settled = self.keep_from_loss(purse, now, true, &mut done).await?;
         if done.reissued == 0 {

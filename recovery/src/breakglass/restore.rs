@@ -25,12 +25,13 @@ use rand::CryptoRng;
 use super::cell;
 use super::kept::Kept;
 use super::page::{self, Page};
+use crate::forgery::{FORGED, Read};
 use crate::log::map::Map;
 use crate::log::progress::{self, Watched};
 use crate::log::{OneProvider, Registers};
 use crate::purse::journal::Journal;
 use crate::purse::{Fate, Purse, Restoring};
-use crate::{Looked, Provider, RecoveryError, RootKey};
+use crate::{Provider, RecoveryError, RootKey};
 
 /// What a restore is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,6 +119,7 @@ impl Restore {
             return Ok(());
         }
         let purse = self.purse()?;
+        self.provider.compare_terms().await?;
         for mut lease in purse.orphans() {
             drop(self.provider.drive(purse, &mut lease).await?);
         }
@@ -161,14 +163,14 @@ impl Restore {
         Arc::new(watched)
     }
 
-    /// The newest anchor as of the cell. One that is older than any token can be is none: the storage node
+    /// The newest anchor as of the cell, or 0 when there was none. One that is older than any token can be is none: the storage node
     /// may have forgotten what was deleted since.
     #[must_use]
     pub fn hint(&self) -> Option<u64> {
         let purse = self.provider.purse()?;
         let (epoch, anchor) = purse.with_cells(|cells| cells.hint)?;
         let (_, oldest) = purse.epochs()?;
-        (anchor > 0 && epoch >= oldest).then_some(anchor)
+        (epoch >= oldest).then_some(anchor)
     }
 
     /// Where the data is besides, as of the page.
@@ -245,21 +247,17 @@ impl Restore {
             return purse.paged(None);
         }
         let schedule = purse.schedule();
-        match self
-            .provider
-            .lookup(schedule.key(&page::slot(number)))
-            .await?
-        {
-            Looked::Found(blob) => {
-                let page = Page::open(schedule, number, &blob);
-                let page = page.ok_or(RecoveryError::Misbehaved(
-                    "it gives bytes that are not ours for a page",
+        match self.provider.read(schedule, &page::slot(number)).await? {
+            Read::Ours(contents, hash) => {
+                let page = Page::of(&contents).ok_or(RecoveryError::Misbehaved(
+                    "it gives something else of ours for a page",
                 ))?;
-                purse.page(number, blob.hash(), Fate::Stored)?;
+                purse.page(number, hash, Fate::Stored)?;
                 purse.paged(Some(page))
             }
             // Another device has gone on, or the storage node lost it: the data is worth more.
-            Looked::Absent | Looked::Deleted => purse.paged(None),
+            Read::Absent | Read::Deleted => purse.paged(None),
+            Read::Foreign => Err(FORGED),
         }
     }
 

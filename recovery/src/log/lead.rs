@@ -5,12 +5,12 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
 
-use super::cursor::TORN;
 use super::entry::{Closing, Writer};
 use super::register::{Look, Put};
 use super::writer::{Driven, Tail};
 use super::{Fence, Log, News, Record, Role, State, Ticket};
 use crate::RecoveryError;
+use crate::forgery::FORGED;
 
 impl Log {
     /// Reads on to the end and takes the writing over: any other writer is fenced.
@@ -20,7 +20,13 @@ impl Log {
     pub async fn take_over(&self) -> Result<News, RecoveryError> {
         let mut taken = None;
         loop {
-            self.read_on().await?;
+            // Where it just ended one need not look again: if anything came since, the seal finds it there.
+            if !self.state().at_end {
+                self.read_on().await?;
+            }
+            if !self.prove().await? {
+                continue;
+            }
             let (slot, seal) = {
                 let mut state = self.state();
                 if let Role::Leading { .. } = state.role {
@@ -35,6 +41,7 @@ impl Log {
                     "it says of one place in turn that it is taken and that it is empty",
                 ));
             }
+            self.state().at_end = false;
             let put = self.registers.insert(slot, &seal).await?;
             if matches!(put, Put::Occupied | Put::Tombstoned) {
                 taken = Some(slot);
@@ -142,7 +149,7 @@ impl Log {
                 Look::Found(found) if Writer(found.writer) == self.writer => return Ok(()),
                 Look::Found(found) => Some(found),
                 Look::Deleted => None,
-                Look::Foreign => return Err(TORN),
+                Look::Foreign => return Err(FORGED),
             };
             let records = state.cursor.records;
             state.fenced(Fence { records, seal });

@@ -8,6 +8,7 @@
 //! | insert | `New` | `Already` | `Occupied` | `Tombstoned` |
 //! | lookup | `Absent` | `Found` | `Found` | `Deleted` |
 //! | delete | `NeverThere` | `Now` | `Now` | `Before` |
+//! | erase | `NeverThere` | `Now` | none | `Before` |
 //!
 //! That a deleted register stays deleted is what the log's fences stand on. A storage node remembers it for
 //! as long as an insert that was paid before the delete could still arrive.
@@ -16,8 +17,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::seal::{Contents, open, seal};
-use crate::{Looked, Provider, RecoveryError, Removed, RootKey, Schedule, Slot, Written};
+use larder_protocol::Refusal;
+
+use crate::forgery::{FORGED, Read};
+use crate::seal::{Contents, seal};
+use crate::{Provider, RecoveryError, Removed, RootKey, Schedule, Slot, Written};
 
 /// What is to come of an operation; [`Registers`] is used as a trait object.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, RecoveryError>> + Send + 'a>>;
@@ -32,6 +36,30 @@ pub trait Registers: Send + Sync {
 
     /// Empties a register for good.
     fn delete(&self, slot: Slot) -> Answer<'_, Removed>;
+
+    /// The same where these contents are known to be there: a storage node that is asked for no look-up first sees one
+    /// request of the two. `None` when it holds others.
+    fn erase<'a>(&'a self, slot: Slot, contents: &'a Contents) -> Answer<'a, Option<Removed>> {
+        let _ = contents;
+        Box::pin(async move { self.delete(slot).await.map(Some) })
+    }
+
+    /// What a register holds as this device knows without asking; see [`Cached`](super::cache::Cached).
+    fn kept(&self, slot: &Slot) -> Option<Contents> {
+        let _ = slot;
+        None
+    }
+
+    /// Reads a register at the storage node, whatever this device knows of it.
+    fn ask(&self, slot: Slot) -> Answer<'_, Look> {
+        self.lookup(slot)
+    }
+
+    /// Forgets all that this device knows: it does not fit what the storage node shows. Returns whether there is
+    /// anything to forget it in.
+    fn distrust(&self) -> bool {
+        false
+    }
 }
 
 /// What an insert came to.
@@ -60,6 +88,23 @@ pub enum Look {
     Foreign,
 }
 
+/// The same registers without what this device knows of them: every look-up is one at the storage node.
+pub(crate) struct Asking(pub(crate) Arc<dyn Registers>);
+
+impl Registers for Asking {
+    fn insert<'a>(&'a self, slot: Slot, contents: &'a Contents) -> Answer<'a, Put> {
+        self.0.insert(slot, contents)
+    }
+
+    fn lookup(&self, slot: Slot) -> Answer<'_, Look> {
+        self.0.ask(slot)
+    }
+
+    fn delete(&self, slot: Slot) -> Answer<'_, Removed> {
+        self.0.delete(slot)
+    }
+}
+
 /// Registers that are looked at and never changed: for who must leave no mark. What would change one ends with
 /// [`RecoveryError::Following`], as when a roll-up lacks its anchor there.
 pub struct ReadOnly(Arc<dyn Registers>);
@@ -77,7 +122,8 @@ impl Registers for ReadOnly {
         Box::pin(async move {
             match self.0.lookup(slot).await? {
                 Look::Found(found) if found == *contents => Ok(Put::Already),
-                Look::Found(_) | Look::Foreign => Ok(Put::Occupied),
+                Look::Found(_) => Ok(Put::Occupied),
+                Look::Foreign => Err(FORGED),
                 Look::Deleted => Ok(Put::Tombstoned),
                 Look::Absent => Err(RecoveryError::Following),
             }
@@ -125,29 +171,39 @@ impl Registers for OneProvider {
 
     fn lookup(&self, slot: Slot) -> Answer<'_, Look> {
         Box::pin(async move {
-            Ok(
-                match self.provider.lookup(self.schedule.key(&slot)).await? {
-                    Looked::Found(blob) => {
-                        open(&self.schedule, &slot, &blob).map_or(Look::Foreign, Look::Found)
-                    }
-                    Looked::Absent => Look::Absent,
-                    Looked::Deleted => Look::Deleted,
-                },
-            )
+            Ok(match self.provider.read(&self.schedule, &slot).await? {
+                Read::Ours(contents, _) => Look::Found(contents),
+                Read::Absent => Look::Absent,
+                Read::Deleted => Look::Deleted,
+                Read::Foreign => Look::Foreign,
+            })
+        })
+    }
+
+    fn erase<'a>(&'a self, slot: Slot, contents: &'a Contents) -> Answer<'a, Option<Removed>> {
+        Box::pin(async move {
+            // The same contents are the same blob, and the signature covers its hash.
+            let hash = seal(&self.schedule, &slot, contents).hash();
+            let secret = self.schedule.secret(&slot);
+            match self.provider.delete(secret.keypair(), hash).await {
+                Err(RecoveryError::Refused(Refusal::BadSignature { .. })) => Ok(None),
+                removed => removed.map(Some),
+            }
         })
     }
 
     fn delete(&self, slot: Slot) -> Answer<'_, Removed> {
         Box::pin(async move {
             // The signature covers the hash of what is there.
-            let looked = self.provider.lookup(self.schedule.key(&slot)).await?;
-            let blob = match looked {
-                Looked::Found(blob) => blob,
-                Looked::Absent => return Ok(Removed::NeverThere),
-                Looked::Deleted => return Ok(Removed::Before),
+            let hash = match self.provider.read(&self.schedule, &slot).await? {
+                Read::Ours(_, hash) => hash,
+                Read::Absent => return Ok(Removed::NeverThere),
+                Read::Deleted => return Ok(Removed::Before),
+                // Nothing is signed for what is not ours.
+                Read::Foreign => return Err(FORGED),
             };
             let secret = self.schedule.secret(&slot);
-            self.provider.delete(secret.keypair(), blob.hash()).await
+            self.provider.delete(secret.keypair(), hash).await
         })
     }
 }

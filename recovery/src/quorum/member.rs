@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::round::void;
+use crate::forgery::FORGED;
 use crate::log::{Look, Put, Registers};
 use crate::seal::Contents;
 use crate::{RecoveryError, Removed, Slot};
@@ -75,15 +76,24 @@ impl Member {
                 Look::Found(contents) => Ok(Held::This(Arc::new(contents))),
                 Look::Absent => Ok(Held::Nothing),
                 Look::Deleted => Ok(Held::Deleted),
-                Look::Foreign => Err(RecoveryError::Misbehaved(
-                    "it holds bytes that this root key never wrote there",
-                )),
+                // Like no answer: the others go on without it.
+                Look::Foreign => Err(FORGED),
             });
         self.noted(held)
     }
 
     pub(super) async fn delete(&self, slot: Slot) -> Result<Removed, RecoveryError> {
         let removed = self.registers.delete(slot).await;
+        self.noted(removed)
+    }
+
+    /// Deletes a register without looking at it; `None` when it holds something else.
+    pub(super) async fn erase(
+        &self,
+        slot: Slot,
+        contents: &Contents,
+    ) -> Result<Option<Removed>, RecoveryError> {
+        let removed = self.registers.erase(slot, contents).await;
         self.noted(removed)
     }
 

@@ -123,8 +123,12 @@ fn issuer(record: &Record, epoch: u32) -> Issuer {
 
 /// The terms of an epoch that can be reached without closing any.
 fn publish(record: &mut Record, issuer: &Issuer) {
+    let (before, hash) = (record.epoch, record.hash());
     record.epoch = issuer.current().0;
     let tariff = record.tariff.as_mut().expect("a price list");
+    if record.epoch > before {
+        tariff.earlier = tariff.earlier_with(before, hash);
+    }
     let live = issuer.record().live();
     tariff.issuers = live.map(|parameters| parameters.encode()).collect();
     let next = IssuerKey::derive(
@@ -157,6 +161,7 @@ impl PaidShelf {
                 issuers: Vec::new(),
                 next_issuer: [0; 32],
                 passes: None,
+                earlier: Vec::new(),
                 prices: Prices {
                     insert: INSERT,
                     lookup: LOOKUP,
@@ -345,6 +350,19 @@ impl PaidShelf {
     /// How many operations of this kind took effect.
     pub(crate) fn performed(&self, op: Op) -> usize {
         self.with(|state| state.performed.iter().filter(|&&done| done == op).count())
+    }
+
+    /// Has another blob from now on where it has one.
+    pub(crate) fn swaps(&self, key: &Key, blob: Blob) {
+        self.with(|state| state.blobs.get_mut(key).expect("it is there").0 = blob);
+    }
+
+    /// Has other cells from now on.
+    pub(crate) fn bends_cells(&self, bend: impl Fn(&mut u64, &mut Cell)) {
+        self.with(|state| {
+            let cells = state.cells.values_mut();
+            cells.for_each(|(sequence, cell, _)| bend(sequence, cell));
+        });
     }
 
     pub(crate) fn has(&self, key: &Key) -> bool {
