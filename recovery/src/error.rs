@@ -74,6 +74,20 @@ pub enum RecoveryError {
         /// What it holds, in tokens.
         held: u64,
     },
+    /// One pair of credentials after the other was spent by another copy of this purse: of a copied folder, of a
+    /// backup that was put back, or of a restore from the same root key. Nothing was paid. What the other one has not
+    /// spent still pays here.
+    #[error(
+        "another copy of this purse spends the same tokens: use one of the two only; what is left here pays for \
+         other requests, so do it again"
+    )]
+    UsedElsewhere,
+    /// It would cost more than the [limit](crate::Purse::limit) that was set.
+    #[error("it would cost more than {most} tokens: nothing more was paid")]
+    OverLimit {
+        /// The limit, in tokens.
+        most: u64,
+    },
     /// There is no breakglass cell: this wallet never wrote one with this storage node, or it was opened
     /// and its time ran out. The data may be there all the same.
     #[error(

@@ -165,6 +165,12 @@ impl Provider {
                 standing.next = due.at.min(standing.next);
                 break;
             }
+            let patience = purse.epoch_seen().unwrap_or(now) + epoch / 2;
+            let moves_on = due.what == Wrote::Page && upkeep.waiting > 0 && !due.overdue;
+            if moves_on && now < patience {
+                standing.next = patience;
+                break;
+            }
             match self.write(purse, due.what, extent).await {
                 Ok(0) => {
                     standing.wrote = Some(due.what);
@@ -210,6 +216,9 @@ impl Provider {
                     self.prepare(purse, &mut lease).await?;
                 }
                 self.write_page(purse, extent).await?;
+                while let Some(mut lease) = purse.ahead(self.nonce())? {
+                    self.prepare(purse, &mut lease).await?;
+                }
             }
         }
         Ok(0)

@@ -8,6 +8,7 @@
     reason = "a test panics when it is not so"
 )]
 
+mod ahead;
 mod breakglass;
 mod breakglass_counted;
 mod breakglass_crashes;
@@ -15,6 +16,7 @@ mod breakglass_standing;
 mod breakglass_turn;
 mod breakglass_unheard;
 mod checkpoints;
+mod copies;
 mod crashes;
 mod forged_blobs;
 mod forged_by_one;

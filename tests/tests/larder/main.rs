@@ -15,6 +15,7 @@ mod by_hand_attacked_paid;
 mod by_hand_buying;
 mod by_hand_changes;
 mod by_hand_checkpoints;
+mod by_hand_copied;
 mod by_hand_devices;
 mod by_hand_files;
 mod by_hand_killed;
