@@ -158,9 +158,9 @@ impl Terms {
     /// class of the request and never a larger one. `stored` is the hash of the blob that an
     /// insert or a delete was about, or of the cell of a put, `returned` what the request's payment turned into.
     ///
-    /// What has a price and was paid in this epoch is answered with passes, also again: whoever pays and gets
-    /// none knows that they are kept back. In a later epoch it is not, or one payment would be good for the
-    /// passes of all epochs in which it is remembered.
+    /// What has a price and was paid in this epoch is answered with passes, also again, and so is a purchase: whoever
+    /// pays and gets none knows that they are kept back. In a later epoch it is not, or one payment would be good for
+    /// the passes of all epochs in which it is remembered.
     pub(crate) fn reply(
         &self,
         subject: &Subject,
@@ -172,7 +172,7 @@ impl Terms {
         let mut reply = Reply::bare(outcome);
         reply.replacement = returned.map(|Returned { row, epoch }| {
             // There is room: a payment makes every request a big one.
-            if epoch.0 == self.epoch && self.has_price(subject.op) {
+            if epoch.0 == self.epoch && self.is_paid_for(subject.op) {
                 reply.extension.passes = self.passes.as_ref().map(Passes::handed_out);
             }
             row
@@ -189,9 +189,10 @@ impl Terms {
             .unwrap_or_else(|| refusal(Refusal::WrongSizeClass, class))
     }
 
-    fn has_price(&self, op: Op) -> bool {
+    /// Whether tokens were paid for this, or money for tokens. A reissue takes neither.
+    fn is_paid_for(&self, op: Op) -> bool {
         let teller = self.teller.as_ref();
-        teller.is_some_and(|teller| teller.tariff().price(op) > 0)
+        teller.is_some_and(|teller| op == Op::Purchase || teller.tariff().price(op) > 0)
     }
 
     /// What the messages of those who pay are known by.

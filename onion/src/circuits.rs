@@ -114,6 +114,7 @@ const LINK_LOST_PAUSE: Duration = Duration::from_millis(100);
 
 /// A client's presence on the network. Dropping it ends all connections.
 pub struct Circuits {
+    config: CircuitsConfig,
     shared: Arc<Shared>,
     runtime: Handle,
     links: usize,
@@ -136,6 +137,7 @@ impl Circuits {
     /// # Errors
     /// [`OnionError::NoFirstHop`] when the configuration names none.
     pub fn start(config: CircuitsConfig) -> Result<Circuits, OnionError> {
+        let kept = config.clone();
         let per_hop = config.connections_per_hop.max(1);
         let hops = config.first_hops.iter().copied();
         let hops: Vec<PeerAddress> = hops
@@ -161,6 +163,7 @@ impl Circuits {
             tasks.spawn(link::keep(Arc::clone(&desk), index, hop, inbox));
         }
         Ok(Circuits {
+            config: kept,
             shared: Arc::new(Shared {
                 desk,
                 routes: Routes::new(config.relays, config.relays_per_way),
@@ -170,6 +173,20 @@ impl Circuits {
             runtime: Handle::current(),
             links: hops.len(),
             tasks,
+        })
+    }
+
+    /// Another presence that begins and passes the same, with one connection to each first hop and node ids that
+    /// nobody has seen: neither a relay nor a storage node that listens can tell what is sent along the two to be of
+    /// one client's.
+    ///
+    /// # Errors
+    /// As [`Circuits::start`].
+    pub fn apart(&self) -> Result<Circuits, OnionError> {
+        let _in_the_runtime = self.runtime.enter();
+        Circuits::start(CircuitsConfig {
+            connections_per_hop: 1,
+            ..self.config.clone()
         })
     }
 

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::InvalidBytes;
 
-/// Bytes in a blob: 33 header, 16,384 ciphertext, 16 tag.
+/// Bytes in a blob: 33 header, 16,384 ciphertext, 16 tag. To the storage node they are one string.
 pub const BLOB_LEN: usize = 33 + 16_384 + 16;
 
 /// 16,433 bytes that say nothing to anyone without the root key.

@@ -1,7 +1,7 @@
 //! A pass: what makes a message known, before anybody has opened it, as one of somebody who has paid.
 //!
 //! Opening an onion costs a storage node more than telling whether it was worth it, and before that
-//! one looks like another. So each answer to an operation that has a price and was paid in the present epoch carries the passes of
+//! one looks like another. So each answer to an operation that has a price and was paid in the present epoch, and to a purchase, carries the passes of
 //! that epoch and of the next one: 32 secret bytes each, the same for every client. Who has one of them
 //! sends to a [blinded path](https://github.com/lightning/bolts/blob/master/04-onion-routing.md#route-blinding)
 //! of one hop that both sides make from it, and the path key, which the storage node sees before it computes

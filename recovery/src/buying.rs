@@ -230,6 +230,7 @@ impl Provider {
         };
         loop {
             let reply = self.exchange(&mut lease).await?;
+            self.insist_on_passes(purse, &lease, &reply).await?;
             match self.conclude(purse, &mut lease, &reply).await? {
                 Conclusion::Performed => return exchanged(&reply.outcome),
                 Conclusion::Renewed => {}

@@ -31,37 +31,49 @@ pub(crate) fn terms_in(
     }
 }
 
-/// Sends a request, shown with this pass, and reads its answer. Compact: in a small message if both fit one.
+/// How a request is sent.
+#[derive(Clone, Copy)]
+pub(crate) enum Shown {
+    /// With this pass, or without.
+    With(Option<Pass>),
+    /// As one of somebody whom the storage node has not met: [`Transport::exchange_apart`].
+    Apart,
+}
+
+/// Sends a request and reads its answer. Compact: in a small message if both fit one.
 pub(crate) async fn exchange(
     request: &Request,
     transport: &dyn Transport,
     compact: bool,
-    pass: Option<Pass>,
+    shown: Shown,
 ) -> Result<Reply, RecoveryError> {
     let body = request.encode();
     // The answer comes in the class of its request, and that of a look-up may be a blob. A payment is never small.
     let small = matches!(request.call, Call::Info | Call::Delete(_));
     if compact && small && request.payment == Payment::None {
-        let reply = send(&body, SizeClass::Small, transport, pass).await?;
+        let reply = send(&body, SizeClass::Small, transport, shown).await?;
         if reply.outcome != Err(Refusal::WrongSizeClass) {
             return Ok(reply);
         }
     }
-    send(&body, SizeClass::Big, transport, pass).await
+    send(&body, SizeClass::Big, transport, shown).await
 }
 
 async fn send(
     body: &[u8],
     class: SizeClass,
     transport: &dyn Transport,
-    pass: Option<Pass>,
+    shown: Shown,
 ) -> Result<Reply, RecoveryError> {
     #[expect(
         clippy::expect_used,
         reason = "every request fits its class, see `envelope`"
     )]
     let contents = envelope::wrap(body, class).expect("a request fits");
-    let answer = transport.exchange(contents, pass).await?;
+    let answer = match shown {
+        Shown::With(pass) => transport.exchange(contents, pass).await?,
+        Shown::Apart => transport.exchange_apart(contents).await?,
+    };
     envelope::unwrap(&answer)
         .and_then(Reply::decode)
         .map_err(|_| RecoveryError::Misbehaved("its answer cannot be read"))

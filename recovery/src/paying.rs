@@ -7,7 +7,7 @@
 use futures_util::future::{FutureExt, select_all};
 use larder_protocol::{BlobHash, Call, Done, Nonce, Refusal, Reply};
 
-use crate::exchange::exchange;
+use crate::exchange::{Shown, exchange};
 use crate::provider::Outcome;
 use crate::purse::{Exchange, Lease, Next, Purse, Role, Verdict, is_stale};
 use crate::{Provider, RecoveryError};
@@ -140,7 +140,8 @@ impl Provider {
         let pass = self.pass(&lease.request().call);
         lease.exchange(|request| {
             let transport = self.transport.clone();
-            async move { exchange(&request, transport.as_ref(), false, pass).await }
+            let shown = Shown::With(pass);
+            async move { exchange(&request, transport.as_ref(), false, shown).await }
                 .boxed()
                 .shared()
         })
@@ -200,8 +201,8 @@ impl Provider {
 
     /// Does not let an answer count that keeps back the passes that everybody is promised with it: if only one
     /// client had them, whatever shows them would be that client's. The request stays in flight. This stands in
-    /// front of all that settles an answer but that to a purchase, which has no price and brings none.
-    async fn insist_on_passes(
+    /// front of all that settles an answer.
+    pub(crate) async fn insist_on_passes(
         &self,
         purse: &Purse,
         lease: &Lease<'_>,

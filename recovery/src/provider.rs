@@ -19,7 +19,7 @@ use secp256k1::Keypair;
 
 use crate::breakglass::Kept;
 use crate::evidence::{Evidence, Keep};
-use crate::exchange::{exchange, nonce, terms_in};
+use crate::exchange::{Shown, exchange, nonce, terms_in};
 use crate::purse::journal::JournalError;
 use crate::purse::{Purse, is_stale};
 use crate::terms::{Terms, may_follow};
@@ -89,8 +89,8 @@ impl Provider {
         Provider::connect_with(address, transport, StdRng::from_os_rng()).await
     }
 
-    /// [`Provider::connect`] with the caller's randomness: nonces, ephemeral keys and entropy
-    /// all come from it, so it must never repeat.
+    /// [`Provider::connect`] with the caller's randomness: nonces come from it, so it must never
+    /// repeat.
     ///
     /// # Errors
     /// As [`Provider::connect`].
@@ -103,7 +103,7 @@ impl Provider {
         let request = Request::unpaid(nonce(&mut rng), Call::Info);
         // Before it nobody knows whether an epoch is over. A pass of an old one would tell since when the
         // wallet was away, so this shows none.
-        let reply = exchange(&request, transport.as_ref(), false, None).await?;
+        let reply = exchange(&request, transport.as_ref(), false, Shown::With(None)).await?;
         let (signed, record) = terms_in(reply, &server_key)?;
         if record.node_id != address.node_id() {
             return Err(RecoveryError::Misbehaved("its terms name another node id"));
@@ -315,12 +315,17 @@ impl Provider {
 
     /// Sends a request that nothing is paid for and waits for its answer.
     async fn send(&self, request: &Request) -> Result<Reply, RecoveryError> {
-        let (transport, pass) = (self.transport.as_ref(), self.pass(&request.call));
-        exchange(request, transport, self.compact, pass).await
+        let shown = match request.call {
+            Call::Info => Shown::Apart,
+            _ => Shown::With(self.pass(&request.call)),
+        };
+        exchange(request, self.transport.as_ref(), self.compact, shown).await
     }
 
     /// What a call is shown with, paid or free: the relays in front of the storage node are not to tell these
-    /// apart. An opening of a cell shows nothing: who opens one has lost every pass, or should seem to.
+    /// apart. An opening of a cell shows nothing: who opens one has lost every pass, or should seem to. Nor does a
+    /// question for the terms: a storage node that has told somebody terms of his own must not know him when he asks
+    /// again.
     pub(crate) fn pass(&self, call: &Call) -> Option<Pass> {
         let opens = matches!(call, Call::BreakglassOpen(_));
         let purse = self.purse.as_ref().filter(|_| !opens)?;

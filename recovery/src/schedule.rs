@@ -16,8 +16,7 @@ use std::fmt;
 
 use hmac::{Hmac, Mac};
 use larder_protocol::{Key, ServerKey};
-use secp256k1::ecdh::SharedSecret;
-use secp256k1::{Keypair, PublicKey, SECP256K1, SecretKey};
+use secp256k1::{Keypair, SECP256K1, SecretKey};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
@@ -171,10 +170,15 @@ impl Schedule {
 
 /// HMAC-SHA256 over the parts, one after the other.
 pub(crate) fn hmac_sha256(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
-    #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any length will do");
+    let mut mac = hmac_keyed(key);
     parts.iter().for_each(|part| mac.update(part));
     mac.finalize().into_bytes().into()
+}
+
+/// HMAC-SHA256 with this key, of what it is then given.
+pub(crate) fn hmac_keyed(key: &[u8; 32]) -> Hmac<Sha256> {
+    #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
+    Hmac::new_from_slice(key).expect("any length will do")
 }
 
 /// The keypair of one slot, erased when dropped.
@@ -191,13 +195,6 @@ impl SlotSecret {
 
     pub(crate) fn bytes(&self) -> Zeroizing<[u8; 32]> {
         Zeroizing::new(self.0.secret_bytes())
-    }
-
-    pub(crate) fn ecdh(&self, point: &PublicKey) -> SharedSecret {
-        let mut secret = self.0.secret_key();
-        let shared = SharedSecret::new(point, &secret);
-        secret.non_secure_erase();
-        shared
     }
 }
 

@@ -1,10 +1,27 @@
 //! A blob: what the storage node sees, and what is inside.
 //!
+//! # What it promises
+//!
+//! * **Only the root key writes.** What [`open`] returns was sealed with this root key for this place with
+//!   this provider. Whoever was shown keys, blobs, receipts and signed deletes, however many, makes no blob that
+//!   opens, and moves none to another place.
+//! * **It says nothing.** Without the root key a blob is noise of one length behind one constant byte.
+//! * **The same again is the same bytes**, so that a retry needs no journal to be recognised.
+//! * **Numbers from inside are bounded**: a body has at most [`BODY_MAX`] bytes, whatever its length says.
+//!
+//! # How it fails
+//!
+//! [`Foreign`]: the blob is not what this root key wrote in this place. It blames the provider, as a register takes one
+//! blob for good and nobody else learns its key. `open` takes any 16,433 bytes and panics at none.
+//!
+//! # Bytes
+//!
 //! Outside, 16,433 bytes:
 //!
 //! | offset | bytes | field |
 //! | --- | --- | --- |
-//! | 0 | 33 | header: an ephemeral point `E = e·G`, another one for other contents |
+//! | 0 | 1 | header: version, 1 |
+//! | 1 | 32 | header: MAC over the place and everything inside |
 //! | 33 | 16,384 | ciphertext (ChaCha20) |
 //! | 16,417 | 16 | tag (Poly1305) |
 //!
@@ -23,30 +40,32 @@
 //! | 99 + n | rest | zeros |
 //!
 //! ```text
-//! e        = HMAC-SHA256(secret of the key, "larder/ephemeral/1" ‖ SHA-256(inside))  as a scalar
-//! aead key = HKDF-SHA256(ikm = ECDH(E, key), info = "larder/blob/1" ‖ provider ‖ key)
-//! aad      = 1 ‖ purpose ‖ 0x00 ‖ key ‖ provider
+//! secret   = of the slot, whose point is the key (`schedule`)
+//! mac      = HMAC-SHA256(HMAC-SHA256(secret, "larder/blob/mac/1"), place ‖ inside)
+//! aead key = HMAC-SHA256(HMAC-SHA256(secret, "larder/blob/key/1"), mac)
+//! aad      = 1 ‖ place
+//! place    = purpose ‖ 0x00 ‖ key ‖ provider
 //! ```
 //!
-//! ECDH is SHA-256 of the compressed shared point; the AEAD's nonce is zero. Because `e` follows from
-//! everything that is sealed, no two contents ever share an AEAD key, whatever a crash, a second
-//! device, a second provider or a bad random number generator does; and the same contents in the same
-//! place are the same bytes, so that a retry needs no journal to be recognised
-//! (`docs/decisions/0004-synthetic-ephemeral.md`).
+//! The AEAD's nonce is zero. Because its key follows from the MAC, and so from everything that is sealed, no two
+//! contents ever share one, whatever a crash, a second device, a second provider or a bad random number
+//! generator does. The MAC is computed again over what was opened: a blob opens under one secret, in one place, to one
+//! contents. The secret also signs the delete, so it keys nothing but the derivation of keys, each with a label
+//! of its own (`docs/decisions/0040-only-the-root-key-writes.md`).
 
 use chacha20poly1305::aead::AeadInPlace;
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit, Nonce, Tag};
-use hkdf::Hkdf;
-use larder_protocol::{BLOB_LEN, Blob, BlobHash, Key};
-use secp256k1::ecdh::SharedSecret;
-use secp256k1::{PublicKey, SECP256K1, SecretKey};
-use sha2::{Digest, Sha256};
-use zeroize::{Zeroize, Zeroizing};
+use hmac::{Hmac, Mac};
+use larder_protocol::{BLOB_LEN, Blob, BlobHash};
+use sha2::Sha256;
+use zeroize::Zeroizing;
 
-use crate::schedule::hmac_sha256;
+use crate::schedule::{hmac_keyed, hmac_sha256};
 use crate::{Schedule, Slot};
 
-const HEADER_LEN: usize = 33;
+const VERSION: u8 = 1;
+const MAC_LEN: usize = 32;
+const HEADER_LEN: usize = 1 + MAC_LEN;
 const TAG_LEN: usize = 16;
 const INSIDE_LEN: usize = BLOB_LEN - HEADER_LEN - TAG_LEN;
 const FIELDS_LEN: usize = 1 + 32 + 8 + 8 + 16 + 32 + 2;
@@ -114,29 +133,19 @@ pub fn seal(schedule: &Schedule, slot: &Slot, contents: &Contents) -> Blob {
     inside.extend_from_slice(&contents.body);
     inside.resize(INSIDE_LEN, 0);
 
-    let secret = schedule.secret(slot);
-    let key = secret.key();
-    let mut ephemeral = ephemeral(&secret.bytes(), &inside);
-    let header = PublicKey::from_secret_key(SECP256K1, &ephemeral).serialize();
-    let mut shared = SharedSecret::new(&key.point(), &ephemeral);
-    ephemeral.non_secure_erase();
-    let cipher = cipher(schedule, &key, &shared);
-    shared.non_secure_erase();
-
+    let keys = Keys::of(schedule, slot);
+    let mac: [u8; MAC_LEN] = keys.mac(&inside).finalize().into_bytes().into();
     // Encrypted in place: what was plain is gone when this returns.
     #[expect(clippy::expect_used, reason = "16 KiB are far below the AEAD's limit")]
-    let tag = cipher
-        .encrypt_in_place_detached(
-            &Nonce::default(),
-            &associated(schedule, slot, &key),
-            &mut inside,
-        )
+    let tag = keys
+        .cipher(&mac)
+        .encrypt_in_place_detached(&Nonce::default(), &keys.associated(), &mut inside)
         .expect("short enough");
     #[expect(
         clippy::expect_used,
         reason = "the lengths add up, as the test of every length shows"
     )]
-    Blob::try_from([&header[..], &inside, &tag].concat()).expect("a blob's length")
+    Blob::try_from([&[VERSION], &mac[..], &inside, &tag].concat()).expect("a blob's length")
 }
 
 /// Opens the blob that was found at a slot.
@@ -146,26 +155,26 @@ pub fn seal(schedule: &Schedule, slot: &Slot, contents: &Contents) -> Blob {
 pub fn open(schedule: &Schedule, slot: &Slot, blob: &Blob) -> Result<Contents, Foreign> {
     let (header, sealed) = blob.as_bytes().split_at(HEADER_LEN);
     let (ciphertext, tag) = sealed.split_at(INSIDE_LEN);
-    let header = PublicKey::from_slice(header).map_err(|_| Foreign)?;
-    let secret = schedule.secret(slot);
-    let key = secret.key();
-    let mut shared = secret.ecdh(&header);
-    let cipher = cipher(schedule, &key, &shared);
-    shared.non_secure_erase();
-
+    let (version, mac) = header.split_at(1);
+    if version != [VERSION] {
+        return Err(Foreign);
+    }
+    let keys = Keys::of(schedule, slot);
     let mut inside = Zeroizing::new(ciphertext.to_vec());
-    cipher
+    keys.cipher(mac)
         .decrypt_in_place_detached(
             &Nonce::default(),
-            &associated(schedule, slot, &key),
+            &keys.associated(),
             &mut inside,
             Tag::from_slice(tag),
         )
         .map_err(|_| Foreign)?;
+    // In constant time.
+    keys.mac(&inside).verify_slice(mac).map_err(|_| Foreign)?;
     parse(slot, &inside)
 }
 
-/// What was authenticated is ours, but may be of another place or a later version.
+/// What was authenticated is ours, but may be of a later version.
 fn parse(slot: &Slot, inside: &[u8]) -> Result<Contents, Foreign> {
     let (fields, rest) = inside.split_at(FIELDS_LEN);
     let kind = match fields[0] {
@@ -195,49 +204,46 @@ fn parse(slot: &Slot, inside: &[u8]) -> Result<Contents, Foreign> {
     })
 }
 
-/// The scalar behind a blob's header.
-fn ephemeral(secret: &Zeroizing<[u8; 32]>, inside: &[u8]) -> SecretKey {
-    let digest = Sha256::digest(inside);
-    // The first one will do but once in 2^128.
-    for retry in 0..=u8::MAX {
-        let retry = if retry == 0 { &[][..] } else { &[retry] };
-        let bytes = hmac_sha256(secret, &[b"larder/ephemeral/1", &digest, retry]);
-        if let Ok(scalar) = SecretKey::from_slice(Zeroizing::new(bytes).as_slice()) {
-            return scalar;
+/// What seals one slot's blob with one provider, erased when dropped.
+struct Keys {
+    mac: Zeroizing<[u8; 32]>,
+    seal: Zeroizing<[u8; 32]>,
+    place: Vec<u8>,
+}
+
+impl Keys {
+    fn of(schedule: &Schedule, slot: &Slot) -> Self {
+        let secret = schedule.secret(slot);
+        let derive = |label| Zeroizing::new(hmac_sha256(&secret.bytes(), &[label]));
+        Keys {
+            mac: derive(b"larder/blob/mac/1".as_slice()),
+            seal: derive(b"larder/blob/key/1".as_slice()),
+            place: [
+                slot.purpose.name().as_bytes(),
+                &[0],
+                secret.key().as_bytes().as_slice(),
+                schedule.provider().as_bytes().as_slice(),
+            ]
+            .concat(),
         }
     }
-    unreachable!("256 hashes in a row beyond the group order")
-}
 
-fn cipher(schedule: &Schedule, key: &Key, shared: &SharedSecret) -> ChaCha20Poly1305 {
-    let mut ikm = shared.secret_bytes();
-    let mut aead_key = [0; 32];
-    #[expect(clippy::expect_used, reason = "HKDF-SHA256 gives up to 8,160 bytes")]
-    Hkdf::<Sha256>::new(None, &ikm)
-        .expand_multi_info(
-            &[
-                b"larder/blob/1",
-                schedule.provider().as_bytes(),
-                key.as_bytes(),
-            ],
-            &mut aead_key,
-        )
-        .expect("32 bytes");
-    let cipher = ChaCha20Poly1305::new(&aead_key.into());
-    aead_key.zeroize();
-    ikm.zeroize();
-    cipher
-}
+    /// Over everything that is inside, and where.
+    fn mac(&self, inside: &[u8]) -> Hmac<Sha256> {
+        hmac_keyed(&self.mac)
+            .chain_update(&self.place)
+            .chain_update(inside)
+    }
 
-fn associated(schedule: &Schedule, slot: &Slot, key: &Key) -> Vec<u8> {
-    [
-        &[1],
-        slot.purpose.name().as_bytes(),
-        &[0],
-        key.as_bytes().as_slice(),
-        schedule.provider().as_bytes().as_slice(),
-    ]
-    .concat()
+    /// For the contents with this MAC, and no others.
+    fn cipher(&self, mac: &[u8]) -> ChaCha20Poly1305 {
+        let key = Zeroizing::new(hmac_sha256(&self.seal, &[mac]));
+        ChaCha20Poly1305::new(key.as_slice().into())
+    }
+
+    fn associated(&self) -> Vec<u8> {
+        [&[VERSION], self.place.as_slice()].concat()
+    }
 }
 
 #[cfg(test)]

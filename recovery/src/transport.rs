@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use larder_onion::{Circuits, Destination};
+use larder_onion::{Circuits, Destination, Reply, RequestError};
 use larder_protocol::{Address, Pass};
 
 /// A future that may move between threads; `Transport` is used as a trait object.
@@ -19,6 +19,13 @@ pub trait Transport: Send + Sync {
     ///
     /// `pass`: one of the provider's, to be shown with it. A way that knows no passes ignores it.
     fn exchange(&self, contents: Vec<u8>, pass: Option<Pass>) -> Exchange<'_>;
+
+    /// The same for a question that is not to be known as one of the client that has asked or paid before: from
+    /// a node id of its own, along circuits that nothing else of this client's was sent along. A way that tells nobody
+    /// apart needs no other one.
+    fn exchange_apart(&self, contents: Vec<u8>) -> Exchange<'_> {
+        self.exchange(contents, None)
+    }
 }
 
 /// No answer came. Whether the request took effect is not known.
@@ -77,6 +84,16 @@ impl OnionTransport {
             retries: attempts.saturating_sub(round_trips),
         }
     }
+
+    fn count(&self, reply: Result<Reply, RequestError>) -> Result<Vec<u8>, Unreachable> {
+        let reply = reply.map_err(|error| Unreachable {
+            advice: error.to_string(),
+        })?;
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.attempts
+            .fetch_add(reply.attempts.into(), Ordering::Relaxed);
+        Ok(reply.contents)
+    }
 }
 
 /// Where circuits to the storage node with this address end.
@@ -95,17 +112,20 @@ impl Transport for OnionTransport {
             ..self.destination.clone()
         };
         Box::pin(async move {
-            match self.circuits.request(&destination, &contents).await {
-                Ok(reply) => {
-                    self.requests.fetch_add(1, Ordering::Relaxed);
-                    self.attempts
-                        .fetch_add(reply.attempts.into(), Ordering::Relaxed);
-                    Ok(reply.contents)
-                }
-                Err(error) => Err(Unreachable {
-                    advice: error.to_string(),
-                }),
-            }
+            let reply = self.circuits.request(&destination, &contents).await;
+            self.count(reply)
+        })
+    }
+
+    /// Over a connection that is made for it, and ends with it.
+    fn exchange_apart(&self, contents: Vec<u8>) -> Exchange<'_> {
+        Box::pin(async move {
+            let apart = self.circuits.apart().map_err(|error| Unreachable {
+                advice: error.to_string(),
+            })?;
+            let reply = apart.request(&self.destination, &contents).await;
+            apart.shutdown().await;
+            self.count(reply)
         })
     }
 }

@@ -16,17 +16,20 @@ fn handed(scene: &Scene, reply: &Reply) -> Option<[Pass; 2]> {
 }
 
 #[test]
-fn whatever_has_a_price_is_answered_with_the_passes_of_the_record_and_nothing_else_is() {
+fn whatever_is_paid_for_is_answered_with_the_passes_of_the_record_and_nothing_else_is() {
     let (scene, mut wallet) = (scene(), Wallet::new(2));
     let quoted = scene.ask(Call::Quote(wallet.quote(100, 1, None)), Payment::None);
     assert_eq!(handed(&scene, &quoted), None);
     let purchase = wallet.purchase(&scene, 0, 100);
+    // A claim that nobody asked a quote for, and so nobody has paid.
+    let unknown = scene.ask(Call::Purchase, paid(&wallet.purchase(&scene, 1, 100)));
+    assert_eq!(unknown.outcome, Err(Refusal::UnknownClaim));
+    assert_eq!(handed(&scene, &unknown), None);
     let bought = scene.ask(Call::Purchase, paid(&purchase));
-    assert_eq!(handed(&scene, &bought), None);
+    let mut passes = Vec::from_iter(handed(&scene, &bought));
     let mut pair = wallet.accept(&scene, purchase, bought).pair;
     assert_eq!(handed(&scene, &scene.ask(Call::Info, Payment::None)), None);
 
-    let mut passes = Vec::new();
     // The second insert is refused, and costs what a look-up does.
     let calls = [insert(1, 1), insert(1, 2), lookup(1), lookup(2)];
     let priced = calls.into_iter().chain([delete(&scene, 1), Call::Transfer]);
@@ -36,7 +39,7 @@ fn whatever_has_a_price_is_answered_with_the_passes_of_the_record_and_nothing_el
         passes.extend(handed(&scene, &reply));
         pair = wallet.accept(&scene, in_flight, reply).pair;
     }
-    assert_eq!(passes.len(), 6);
+    assert_eq!(passes.len(), 7);
     assert!(passes.iter().all(|pass| *pass == passes[0]));
 
     // What is refused before it is paid brings none.

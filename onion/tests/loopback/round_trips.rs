@@ -35,6 +35,32 @@ async fn a_request_is_answered_through_three_relays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_apart_comes_from_a_node_id_that_has_sent_nothing_else() {
+    let network = Network::start(1).await;
+    let service = network.service(echo).await;
+    let circuits = network.circuits(|_| {}).await;
+    circuits.request(&to(&service), &contents(1)).await.unwrap();
+    let relay = &network.relays[0];
+    let before = relay.received();
+    let apart = circuits.apart().unwrap();
+    let reply = apart.request(&to(&service), &contents(2)).await.unwrap();
+    assert!(reply.contents == contents(2));
+    let storage_node = service.node_id();
+    let (answers, sent): (Vec<_>, Vec<_>) = relay
+        .received()
+        .into_iter()
+        .filter(|received| !before.contains(received))
+        .partition(|(peer, _)| *peer == storage_node);
+    // One more message of the storage node's, and one of a peer that is new.
+    assert_eq!((answers.len(), sent.len()), (1, 1));
+    assert!(before.iter().all(|(peer, _)| *peer != sent[0].0));
+    assert_eq!(sent[0].1, 1);
+    apart.shutdown().await;
+    // The first presence is none the worse for it.
+    circuits.request(&to(&service), &contents(3)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_with_a_single_lsp_can_loop_through_a_relay() {
     let network = Network::start(2).await;
     let service = network.service(echo).await;

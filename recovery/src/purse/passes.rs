@@ -1,16 +1,17 @@
 //! The [passes](larder_protocol::pass) that a purse knows, and which of them it shows.
 //!
-//! They come with every answer to what has a price, as long as the epoch lasts in which that was paid, and count
+//! They come with every answer to what has a price and with every purchase, so that what is paid for with the tokens of
+//! one is not known by having none; as long as the epoch lasts in which that was paid. They count
 //! if the newest terms commit to both: any other could be a mark that only this client has. An answer of the
 //! present epoch that lacks them does not count itself: a storage node that gave them to one client only would
 //! know it by what it shows, and only those who were given none can tell. In a later epoch nothing is missed.
 //!
-//! They are shown with all that a session sends but its first question for the terms and the opening of a cell. They
+//! They are shown with all that a session sends but its questions for the terms and the opening of a cell. They
 //! are written down, once an epoch, or a client that has started again would be known by the pass that it lacks. A
 //! purse that has none works as well, but for a flood.
 
 use larder_protocol::record::Tariff;
-use larder_protocol::{Pass, Record, Reply};
+use larder_protocol::{Op, Pass, Record, Reply};
 
 use super::event::Event;
 use super::journal::JournalError;
@@ -50,9 +51,14 @@ impl Purse {
         let promised = reply.replacement.is_some()
             && !inner.is_renewed(lease)
             && asked.epoch == terms.credentials.current()
-            && price(&terms.tariff, asked.request.call.op()) > 0;
+            && brings_passes(&terms.tariff, asked.request.call.op());
         promised && terms.tariff.passes.is_some() && published(reply, &terms.tariff).is_none()
     }
+}
+
+/// Whether something is paid for this. A reissue costs nothing, however often it is made.
+fn brings_passes(tariff: &Tariff, op: Op) -> bool {
+    op == Op::Purchase || price(tariff, op) > 0
 }
 
 /// The passes in an answer, if they are the ones that everybody is promised.

@@ -23,7 +23,7 @@ fn slot(purpose: Purpose) -> Slot {
 }
 
 /// HMAC-SHA256 from its definition (RFC 2104), next to nothing shared with the code under test.
-fn hmac_sha256(key: &[u8; 32], message: &[u8]) -> [u8; 32] {
+pub(crate) fn hmac_sha256(key: &[u8; 32], message: &[u8]) -> [u8; 32] {
     let pad = |byte: u8| {
         let mut block = [byte; 64];
         block

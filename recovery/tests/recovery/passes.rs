@@ -1,4 +1,4 @@
-//! Passes: learnt from what was paid for, and shown with everything. What keeps them from being one client's alone
+//! Passes: learnt from what was paid for, and shown with all but questions for the terms. What keeps them from being one client's alone
 //! is in [`passes_kept_back`](crate::passes_kept_back).
 
 use std::sync::{Arc, Mutex};
@@ -39,24 +39,32 @@ pub(crate) fn writes(journal: &MemoryJournal) -> usize {
     entries.iter().filter(|entry| entry[0] == PASSES).count()
 }
 
+/// The same without the passes, as of before there were any.
+fn without_passes(journal: &MemoryJournal) -> MemoryJournal {
+    let old = MemoryJournal::new();
+    let mut entries = journal.clone().entries().expect("in memory");
+    entries.retain(|entry| entry[0] != PASSES);
+    old.clone().replace(&entries).expect("in memory");
+    old
+}
+
 #[tokio::test]
-async fn a_pass_is_learnt_from_the_first_paid_answer_and_shown_by_all_that_is_paid_from_then_on() {
+async fn a_purchase_brings_passes_so_what_its_tokens_pay_for_first_is_not_known_by_having_none() {
     let shelf = PaidShelf::new();
     let (provider, journal) = funded(&shelf, 100).await;
-    // A purchase takes no tokens.
-    assert_eq!(writes(&journal), 0);
+    assert_eq!(writes(&journal), 1);
     for _ in 0..3 {
         looks_up(&provider).await;
     }
     let [pass, _] = passes(FIRST_EPOCH).map(Some);
-    assert_eq!(shown_by_lookups(&shelf), [None, pass, pass]);
+    assert_eq!(shown_by_lookups(&shelf), [pass; 3]);
     assert_eq!(writes(&journal), 1);
     provider.insert(pair(1).0, pair(1).1).await.expect("enough");
     assert_eq!(shelf.shown().last(), Some(&(Op::Insert, pass)));
 }
 
 #[tokio::test]
-async fn what_is_free_shows_the_pass_in_messages_of_either_size_but_for_a_first_info_and_an_open() {
+async fn what_is_free_shows_the_pass_in_messages_of_either_size_but_for_infos_and_an_open() {
     for compact in [false, true] {
         let shelf = PaidShelf::new();
         let (address, way) = (shelf.address(), Arc::new(shelf.clone()));
@@ -81,11 +89,9 @@ async fn what_is_free_shows_the_pass_in_messages_of_either_size_but_for_a_first_
         // What does not fit a small message is asked for again.
         shown.dedup();
         let [pass, _] = passes(FIRST_EPOCH).map(Some);
-        let with = [Op::Info, Op::Quote, Op::Lookup].map(|op| (op, pass));
-        let without = [Op::Info, Op::BreakglassOpen].map(|op| (op, None));
-        let [info, quote, lookup] = with;
-        let [first_info, open] = without;
-        assert_eq!(shown, [first_info, info, quote, open, lookup]);
+        let [quote, lookup] = [Op::Quote, Op::Lookup].map(|op| (op, pass));
+        let [info, open] = [Op::Info, Op::BreakglassOpen].map(|op| (op, None));
+        assert_eq!(shown, [info, quote, open, lookup]);
     }
 }
 
@@ -96,15 +102,11 @@ async fn a_storage_node_that_takes_no_tokens_any_more_is_shown_no_pass() {
     looks_up(&provider).await;
     shelf.next_epoch();
     shelf.with_record(|record| record.tariff = None);
-    let arrived = shelf.shown().len();
-    for _ in 0..2 {
-        let done = provider.upkeep(1_000).await;
-        done.expect("it may do that");
-    }
-    // The first time it does not know it yet.
+    provider.upkeep(1_000).await.expect("it may do that");
+    // This one takes nothing without tokens.
+    assert!(provider.lookup(pair(1).0).await.is_err());
     let [pass, _] = passes(FIRST_EPOCH).map(Some);
-    let shown = shelf.shown().split_off(arrived);
-    assert_eq!(shown, [(Op::Info, pass), (Op::Info, None)]);
+    assert_eq!(shown_by_lookups(&shelf), [pass, None]);
 }
 
 #[tokio::test]
@@ -113,18 +115,14 @@ async fn a_restart_forgets_no_pass_and_a_journal_of_before_there_were_any_opens_
     let (provider, journal) = funded(&shelf, 100).await;
     looks_up(&provider).await;
     drop(provider);
-    let old = MemoryJournal::new();
-    let mut entries = journal.clone().entries().expect("in memory");
-    entries.retain(|entry| entry[0] != PASSES);
-    old.clone().replace(&entries).expect("in memory");
-
+    let old = without_passes(&journal);
     let [pass, _] = passes(FIRST_EPOCH).map(Some);
     for (journal, first) in [(journal, pass), (old, None)] {
         let shelf = shelf.fork();
         let provider = open(&shelf, journal, 2).await.expect("its own");
         looks_up(&provider).await;
         looks_up(&provider).await;
-        assert_eq!(shown_by_lookups(&shelf), [None, first, pass]);
+        assert_eq!(shown_by_lookups(&shelf), [pass, first, pass]);
     }
 }
 
@@ -144,8 +142,9 @@ async fn the_first_request_of_an_epoch_shows_its_pass_and_that_of_the_one_after_
         provider.upkeep(now).await.expect("honest");
     }
     looks_up(&provider).await;
+    let [first, _] = passes(FIRST_EPOCH).map(Some);
     let [second, third] = passes(FIRST_EPOCH + 1).map(Some);
-    assert_eq!(shown_by_lookups(&shelf), [None, second, second, None]);
+    assert_eq!(shown_by_lookups(&shelf), [first, second, second, None]);
     let upkeep = shelf
         .shown()
         .into_iter()
@@ -175,8 +174,9 @@ async fn a_journal_that_is_rewritten_has_the_passes_that_may_still_be_shown_and_
         drop(provider);
         let provider = open(&shelf, journal, 2).await.expect("its own");
         looks_up(&provider).await;
+        let [first, _] = passes(FIRST_EPOCH).map(Some);
         let pass = passes(FIRST_EPOCH).get(epochs as usize).copied();
-        assert_eq!(shown_by_lookups(&shelf), [None, pass]);
+        assert_eq!(shown_by_lookups(&shelf), [first, pass]);
     }
 }
 
@@ -203,6 +203,7 @@ async fn an_answer_that_an_epoch_overtook_counts_for_all_but_its_passes() {
     let shelf = PaidShelf::new();
     let (provider, journal) = funded(&shelf, 100).await;
     drop(provider);
+    let journal = without_passes(&journal);
     let way = Arc::new(Overtaken(shelf.clone(), Mutex::default()));
     let provider = open_over(&shelf, way.clone(), journal.clone(), 2).await;
     let provider = provider.expect("its own");
@@ -214,6 +215,38 @@ async fn an_answer_that_an_epoch_overtook_counts_for_all_but_its_passes() {
     let [pass, _] = passes(FIRST_EPOCH + 1).map(Some);
     assert_eq!(shown_by_lookups(&shelf), [None, None, pass]);
     assert_eq!(tokens(&provider), shelf.outstanding());
+}
+
+/// A way that counts what is sent apart.
+struct Counted(PaidShelf, Mutex<Vec<Op>>);
+
+impl Transport for Counted {
+    fn exchange(&self, contents: Vec<u8>, pass: Option<Pass>) -> Exchange<'_> {
+        self.0.exchange(contents, pass)
+    }
+
+    fn exchange_apart(&self, contents: Vec<u8>) -> Exchange<'_> {
+        let op = paid::read(&contents).call.op();
+        self.1.lock().expect("no test panics in here").push(op);
+        self.0.exchange(contents, None)
+    }
+}
+
+#[tokio::test]
+async fn the_terms_are_asked_for_apart_from_all_that_a_session_has_sent_and_nothing_else_is() {
+    let shelf = PaidShelf::new();
+    let (provider, journal) = funded(&shelf, 500).await;
+    drop(provider);
+    let way = Arc::new(Counted(shelf.clone(), Mutex::default()));
+    let provider = open_over(&shelf, way.clone(), journal, 2).await;
+    let provider = provider.expect("its own");
+    looks_up(&provider).await;
+    shelf.next_epoch();
+    // Once because a request is refused, and once for an upkeep.
+    looks_up(&provider).await;
+    provider.upkeep(1_000).await.expect("honest");
+    let apart = way.1.lock().expect("no test panics in here").clone();
+    assert_eq!(apart, [Op::Info; 2]);
 }
 
 #[tokio::test]
@@ -231,13 +264,15 @@ async fn a_restore_shows_what_its_first_payment_has_taught_it_and_opens_without(
         .into_iter()
         .partition(|(op, _)| *op == Op::BreakglassOpen);
     assert_eq!(opens, [(Op::BreakglassOpen, None); 2]);
+    // What was given up of the restore's reading arrives before or behind the question for the terms, by chance.
+    let (infos, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|(op, _)| *op == Op::Info);
+    assert_eq!(infos, [(Op::Info, None); 2]);
     let [pass, _] = passes(FIRST_EPOCH).map(Some);
     let first = others.iter().position(|(_, shown)| shown.is_some());
     let (before, after) = others.split_at(first.expect("more than one is paid for"));
     assert!(after.iter().all(|(_, shown)| *shown == pass), "{after:?}");
-    assert_eq!(after.last(), Some(&(Op::Info, pass)));
     let priced = before.iter().map(|(op, _)| *op);
-    let priced = priced.filter(|op| !matches!(op, Op::Info | Op::Reissue));
+    let priced = priced.filter(|op| *op != Op::Reissue);
     assert_eq!(priced.count(), 1, "{before:?}");
 }
 
@@ -247,6 +282,7 @@ async fn a_write_that_fails_while_a_pass_is_learnt_loses_no_token() {
         let shelf = PaidShelf::new();
         let (provider, journal) = funded(&shelf, 100).await;
         drop(provider);
+        let journal = without_passes(&journal);
         // The request is written first, and the passes that its answer brings after it.
         let mortal = MortalJournal(journal.clone(), Life::until(2, when));
         let provider = open(&shelf, mortal, 2).await.expect("its own");

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use larder_credentials::ledger::{LedgerError, Outcome, Tariff as _};
 use larder_credentials::{Epoch, Refusal as Declined, Status};
 use larder_protocol::{
-    Blob, BlobHash, BreakglassOpen, BreakglassPut, Call, Cell, Done, Key, OpenedCell, Pass,
+    Blob, BlobHash, BreakglassOpen, BreakglassPut, Call, Cell, Done, Key, Op, OpenedCell, Pass,
     Payment, Quote, Quoted, Receipt, Record, Refusal, Reply, Request, SizeClass, Voucher, envelope,
 };
 
@@ -209,8 +209,10 @@ impl State {
     /// The passes that come with an answer, the first or a later one: those of the epoch in which it was paid,
     /// as long as that lasts.
     fn passes_for(&self, request: &Request, core: &[u8]) -> Option<Box<[Pass; 2]>> {
-        let op = request.call.op().paid_as()?;
-        Book.price(op, &[])?;
+        let op = request.call.op();
+        if op != Op::Purchase {
+            Book.price(op.paid_as()?, &[])?;
+        }
         self.record.tariff.as_ref()?.passes?;
         let core = larder_credentials::Request::decode(&self.record.service(), core);
         let paid = core.expect("clients send cores").out_epoch();
