@@ -53,7 +53,7 @@ fn service(
 ) -> Result<(), Box<dyn Error>> {
     let runtime = Runtime::new()?;
     let mut config = ServiceConfig::new([2; 32]);
-    config.connect_to = vec![lsp];
+    config.connect_to = vec![lsp.into()];
     let (service, intake) = runtime.block_on(async {
         let (service, intake) = Service::start(config).await?;
         service.wait_connected().await;
@@ -86,7 +86,7 @@ impl Stage {
         let folder = tempfile::tempdir()?;
         let runtime = Runtime::new()?;
         let mut config = Config::load(None, Some(folder.path()), [])?;
-        config.lsps = vec![lsp];
+        config.lsps = vec![lsp.into()];
         config.payment = payment;
         config.free_space_floor = 0;
         config.listen = ([127, 0, 0, 1], 0).into();

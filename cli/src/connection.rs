@@ -1,7 +1,9 @@
 //! A connection to a storage node: circuits through the LSPs, the provider behind them, and the
 //! purse that pays it.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use larder_onion::{Circuits, CircuitsConfig};
 use larder_protocol::Address;
@@ -9,7 +11,7 @@ use larder_recovery::conviction::Ledger;
 use larder_recovery::{Holdings, OnionTransport, Provider, Purse, RecoveryError, Upkeep};
 
 use crate::error::CliError;
-use crate::output::{count, merged};
+use crate::output::{Once, count, merged};
 use crate::payer::{Payer, now};
 
 /// A storage node that has answered. No two connections share a node id.
@@ -34,10 +36,13 @@ impl Connection {
         address: Address,
         payer: Option<&Payer>,
         ledger: Option<Arc<Ledger>>,
+        once: &Once,
     ) -> Result<Self, CliError> {
+        let patience = config.deadline;
         let circuits = Arc::new(Circuits::start(config)?);
         let transport = Arc::new(OnionTransport::new(circuits.clone(), &address));
-        let mut provider = Provider::connect(address, transport.clone()).await?;
+        let connecting = Provider::connect(address, transport.clone());
+        let mut provider = telling(&circuits, patience, once, connecting).await?;
         if let Some(ledger) = ledger {
             provider = provider.on_evidence(move |evidence| ledger.take(evidence));
         }
@@ -107,6 +112,27 @@ impl Connection {
             circuits.shutdown().await;
         }
     }
+}
+
+/// Says what keeps a wallet from its LSPs as soon as that is known; it may pass before the time is up.
+async fn telling<T>(
+    circuits: &Circuits,
+    patience: Duration,
+    once: &Once,
+    connecting: impl Future<Output = T>,
+) -> T {
+    let mut connecting = pin!(connecting);
+    let troubles = tokio::select! {
+        done = &mut connecting => return done,
+        troubles = circuits.cut_off() => troubles,
+    };
+    for (lsp, trouble) in troubles {
+        once.say(format!(
+            "the LSP {lsp} is not connected: {trouble}. Trying for {} seconds",
+            patience.as_secs()
+        ));
+    }
+    connecting.await
 }
 
 /// Tokens before and after; none where nothing is to be paid.

@@ -1,15 +1,19 @@
 //! Files that are whole after a crash.
 //!
 //! Contents go to a file of a random name in the same folder, and get their own name when they
-//! are on the disk. A crash may leave such a `.larder-…` behind; it never leaves half a file,
+//! are on the disk. A crash may leave such a `.larder-…` behind, until it is [swept](sweep); it never leaves half a file,
 //! and no other file is touched.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use tempfile::NamedTempFile;
+
+/// What a file is called that is not finished.
+const PREFIX: &str = ".larder-";
 
 /// Makes a file, readable by its owner only; [`io::ErrorKind::AlreadyExists`] if there is one.
 pub(crate) fn create(path: &Path, contents: &[u8]) -> io::Result<()> {
@@ -17,15 +21,8 @@ pub(crate) fn create(path: &Path, contents: &[u8]) -> io::Result<()> {
     sync_folder(folder_of(path))
 }
 
-/// Replaces a file: after a crash it is the old one or the new one. What is no file, such as a
-/// pipe, is written to as it is.
+/// Replaces a file: after a crash it is the old one or the new one.
 pub(crate) fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
-    if fs::metadata(path).is_ok_and(|target| !target.is_file()) {
-        return OpenOptions::new()
-            .write(true)
-            .open(path)?
-            .write_all(contents);
-    }
     // Behind a symbolic link it is the file that is replaced, not the link.
     let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     written_beside(path, contents)?.persist(path)?;
@@ -50,10 +47,24 @@ pub(crate) fn folder_of(path: &Path) -> &Path {
     }
 }
 
+/// Removes what crashes have left behind in a folder in which nobody else writes at this moment.
+pub(crate) fn sweep(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if is_file && entry.file_name().as_bytes().starts_with(PREFIX.as_bytes()) {
+            // Whoever comes next tries again.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 fn written_beside(path: &Path, contents: &[u8]) -> io::Result<NamedTempFile> {
     // Short, so that it fits wherever the name itself does; readable by its owner only.
     let mut file = tempfile::Builder::new()
-        .prefix(".larder-")
+        .prefix(PREFIX)
         .tempfile_in(folder_of(path))?;
     file.write_all(contents)?;
     file.as_file().sync_all()?;
@@ -98,11 +109,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_is_written_to_and_not_replaced() {
-        replace(Path::new("/dev/null"), b"x").unwrap();
-        assert!(!fs::metadata("/dev/null").unwrap().is_file());
+    fn what_a_crash_left_is_swept_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(replace(folder.path(), b"x").is_err());
+        let path = |name: &str| folder.path().join(name);
+        written_beside(&path("a"), b"half of")
+            .unwrap()
+            .keep()
+            .unwrap();
+        fs::write(path("a"), "").unwrap();
+        fs::create_dir(path(".larder-folder")).unwrap();
+        std::os::unix::fs::symlink("a", path(".larder-link")).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4);
+        sweep(folder.path());
+        let entries = fs::read_dir(folder.path()).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, [".larder-folder", ".larder-link", "a"]);
+        sweep(&path("nowhere"));
     }
 
     #[test]

@@ -7,6 +7,8 @@ use larder_node::NodeError;
 use larder_onion::OnionError;
 use larder_recovery::{JournalError, RecoveryError};
 
+use crate::wallet::shown;
+
 /// Why a command failed, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
@@ -14,7 +16,7 @@ pub(crate) enum CliError {
     Usage(String),
     #[error("{0}")]
     Failed(String),
-    #[error("nothing is stored under `{0}`")]
+    #[error("nothing is stored under `{}`", shown(.0))]
     NothingUnder(String),
     #[error("cannot {doing} {path}: {source}")]
     File {
@@ -132,6 +134,7 @@ fn walking(error: &RecoveryError) -> &'static str {
 }
 
 fn conflict(name: &str, version: u64, exists: bool) -> String {
+    let name = shown(name);
     match (exists, version) {
         (true, _) => format!(
             "`{name}` has version {version}: see what it is, then say --if-version {version}"

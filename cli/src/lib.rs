@@ -10,11 +10,13 @@ mod connection;
 mod durable;
 mod error;
 mod evidence;
+mod in_the_clear;
 mod output;
 mod payer;
 mod progress;
 mod secret_file;
 mod standing;
+mod terminal;
 mod tokens;
 mod wallet;
 
@@ -30,7 +32,7 @@ use crate::commands::{
     restore, status, upkeep, words,
 };
 use crate::error::CliError;
-use crate::output::Output;
+use crate::output::{Once, Output};
 use crate::wallet::Folder;
 
 /// A high-privacy key-value store for Lightning wallets.
@@ -132,6 +134,7 @@ async fn perform(args: Args, output: &Output) -> Result<(), CliError> {
     let wallet = Folder {
         path: args.wallet,
         patience: Duration::from_secs(args.timeout),
+        once: Once::new(output.json),
     };
     match args.command {
         Command::Demo(demo) => Box::pin(demo::run(demo, output)).await,

@@ -1,8 +1,10 @@
 //! Results: text for people, one JSON object for machines.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
@@ -12,6 +14,30 @@ use crate::error::CliError;
 pub(crate) struct Output {
     /// Exactly one JSON object to standard output, whatever happens.
     pub(crate) json: bool,
+}
+
+/// Things that several parts of a command may come to say, and that are said once, to people only.
+#[derive(Clone, Default)]
+pub(crate) struct Once {
+    said: Arc<Mutex<BTreeSet<String>>>,
+    is_silent: bool,
+}
+
+impl Once {
+    pub(crate) fn new(json: bool) -> Self {
+        Once {
+            is_silent: json,
+            ..Once::default()
+        }
+    }
+
+    pub(crate) fn say(&self, text: String) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.is_silent && !said.contains(&text) {
+            note(&text);
+            said.insert(text);
+        }
+    }
 }
 
 impl Output {

@@ -19,7 +19,7 @@ use larder_recovery::RootKey;
 
 pub(crate) use folder::Folder;
 pub(crate) use known::Known;
-pub(crate) use name::check_name;
+pub(crate) use name::{check_name, shown};
 pub(crate) use online::{Member, Online};
 pub(crate) use provider_list::{
     is_at as is_provider_list, read as read_provider_list, write as write_provider_list,

@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use larder_onion::PeerAddress;
+use larder_onion::PeerHost;
 use toml::{Table, Value};
 
 use crate::clock::{Clock, SystemClock, VouchedClock};
@@ -36,7 +36,7 @@ pub struct Config {
     /// Where Lightning peers may connect.
     pub listen: SocketAddr,
     /// The Lightning nodes to stay connected to.
-    pub lsps: Vec<PeerAddress>,
+    pub lsps: Vec<PeerHost>,
     /// How clients pay.
     pub payment: Payment,
     /// What is asked for, if they do.
@@ -247,7 +247,7 @@ mod tests {
         for (file, part) in [
             ("listen = 5", "`listen` takes string, not integer"),
             ("listen = \"nowhere\"", "listen (ip:port)"),
-            ("lsps = [\"nobody\"]", "node_id@ip:port"),
+            ("lsps = [\"nobody\"]", "there is no '@'"),
             ("payment = \"gold\"", "payment"),
             ("[credentials]\ntill = \"lightning\"", "credentials.till"),
             ("[credentials]\nearlier_epochs = 0", "from 1 to 16, not 0"),

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use larder_onion::PeerAddress;
+use larder_onion::PeerHost;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock::SystemClock;
@@ -43,9 +43,9 @@ struct Args {
     /// Where Lightning peers may connect, as ip:port
     #[arg(long, value_name = "SOCKET")]
     listen: Option<SocketAddr>,
-    /// A Lightning node to stay connected to, as node_id@ip:port; may be repeated
+    /// A Lightning node to stay connected to, as node_id@host:port; may be repeated
     #[arg(long = "lsp", value_name = "PEER")]
-    lsps: Vec<PeerAddress>,
+    lsps: Vec<PeerHost>,
     /// The store beside the seed is lost for good: begin with an empty one. Once; refused while there is a store
     #[arg(long)]
     new_store: bool,

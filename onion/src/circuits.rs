@@ -34,8 +34,9 @@ use crate::mailroom::Answers;
 use crate::net::Tasks;
 use crate::pacer::{Pace, PacerLimits};
 use crate::parcel::Parcel;
-use crate::peer_address::PeerAddress;
+use crate::peer_host::PeerHost;
 use crate::routes::{Destination, Route, Routes};
+use crate::trouble::Trouble;
 use larder_protocol::{NodeId, REQUEST_TLV};
 
 /// Where circuits begin, what they pass, and how patient they are.
@@ -43,7 +44,7 @@ use larder_protocol::{NodeId, REQUEST_TLV};
 pub struct CircuitsConfig {
     /// The client's LSPs. A storage node that listens can be one, at the cost of showing it
     /// the client's address.
-    pub first_hops: Vec<PeerAddress>,
+    pub first_hops: Vec<PeerHost>,
     /// Connections to each first hop, every one with a node id of its own. A relay with
     /// channels takes at most 250 peers without one, for all clients together: keep it at 2
     /// to 4.
@@ -71,9 +72,9 @@ impl CircuitsConfig {
     /// The defaults: two connections per hop, no relays behind it, a window of 4 up to 8, and
     /// a minute for each request.
     #[must_use]
-    pub fn new(first_hops: Vec<PeerAddress>) -> Self {
+    pub fn new(first_hops: impl IntoIterator<Item = impl Into<PeerHost>>) -> Self {
         CircuitsConfig {
-            first_hops,
+            first_hops: first_hops.into_iter().map(Into::into).collect(),
             connections_per_hop: 2,
             relays: Vec::new(),
             relays_per_way: 1,
@@ -124,6 +125,8 @@ pub struct Circuits {
 /// What every request needs.
 struct Shared {
     desk: Arc<Desk>,
+    /// By number of the link.
+    first_hops: Vec<PeerHost>,
     routes: Routes,
     last_route: Mutex<Option<Route>>,
     deadline: Duration,
@@ -139,8 +142,8 @@ impl Circuits {
     pub fn start(config: CircuitsConfig) -> Result<Circuits, OnionError> {
         let kept = config.clone();
         let per_hop = config.connections_per_hop.max(1);
-        let hops = config.first_hops.iter().copied();
-        let hops: Vec<PeerAddress> = hops
+        let hops = config.first_hops.iter().cloned();
+        let hops: Vec<PeerHost> = hops
             .cycle()
             .take(config.first_hops.len() * per_hop)
             .collect();
@@ -159,19 +162,20 @@ impl Circuits {
         tasks.spawn(Arc::clone(&desk).keep_clock());
         // Every message in flight may be answered, and answered twice.
         let inbox = 2 * usize::from(window_max) + 16;
-        for (index, &hop) in hops.iter().enumerate() {
+        for (index, hop) in hops.iter().cloned().enumerate() {
             tasks.spawn(link::keep(Arc::clone(&desk), index, hop, inbox));
         }
         Ok(Circuits {
+            links: hops.len(),
             config: kept,
             shared: Arc::new(Shared {
                 desk,
+                first_hops: hops,
                 routes: Routes::new(config.relays, config.relays_per_way),
                 last_route: Mutex::new(None),
                 deadline: config.deadline,
             }),
             runtime: Handle::current(),
-            links: hops.len(),
             tasks,
         })
     }
@@ -195,6 +199,15 @@ impl Circuits {
         let mut connected = self.shared.desk.connected();
         // The sender lives in the desk we hold.
         let _ = connected.wait_for(|up| *up == self.links).await;
+    }
+
+    /// Waits until no first hop is connected and it is known why, which takes two seconds at most where they are tried
+    /// for the first time. Returns each with its reason, once; a request goes on trying all the same.
+    pub async fn cut_off(&self) -> Vec<(PeerHost, Trouble)> {
+        let mut troubled = self.shared.desk.troubled();
+        // The sender lives in the desk we hold.
+        let _ = troubled.wait_for(|down| *down == self.links).await;
+        self.shared.troubles()
     }
 
     /// Connections that are up.
@@ -261,7 +274,7 @@ impl Shared {
             place = turn.come() => place.ok_or(RequestError::ShutDown)?,
             () = self.cut_off() => return Err(RequestError::Unreachable {
                 attempts: 0,
-                blame: Blame::NotConnected,
+                blame: Blame::NotConnected(self.troubles()),
             }),
         };
         let mut progress = Progress::default();
@@ -382,7 +395,7 @@ impl Shared {
         let rate = |link: &&LinkReport| link.pace.per_second.unwrap_or(f64::INFINITY);
         let slowest = up.min_by(|a, b| rate(a).total_cmp(&rate(b)));
         let blame = match (slowest, self.desk.most_lossy(&progress.hops)) {
-            (None, _) => Blame::NotConnected,
+            (None, _) => Blame::NotConnected(self.troubles()),
             (Some(_), Some(hop)) if progress.queued() * 2 < self.deadline => Blame::Loses(hop),
             (Some(link), _) => Blame::Limits(link.first_hop),
         };
@@ -390,6 +403,18 @@ impl Shared {
             attempts: progress.sent,
             blame,
         }
+    }
+
+    /// First hops that are not connected, each once, with the reason.
+    fn troubles(&self) -> Vec<(PeerHost, Trouble)> {
+        let mut troubles: Vec<(PeerHost, Trouble)> = Vec::new();
+        for (hop, trouble) in self.first_hops.iter().zip(self.desk.troubles()) {
+            let known = troubles.iter().any(|(known, _)| known == hop);
+            if let Some(trouble) = trouble.filter(|_| !known) {
+                troubles.push((hop.clone(), trouble));
+            }
+        }
+        troubles
     }
 
     fn report(&self) -> Vec<LinkReport> {

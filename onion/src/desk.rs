@@ -19,6 +19,7 @@ use crate::counter::Counter;
 use crate::endpoint::Endpoint;
 use crate::lock;
 use crate::pacer::{Pace, Pacer, PacerLimits, Ready};
+use crate::trouble::Trouble;
 pub(crate) use attempts::{Attempts, Turn};
 use larder_protocol::NodeId;
 
@@ -46,6 +47,8 @@ pub(crate) struct Desk {
     /// The clock task has to look at `wake_at` again.
     rewind: Notify,
     connected: watch::Sender<usize>,
+    /// How many links are down, and it is known why.
+    troubled: watch::Sender<usize>,
     started: Instant,
     /// Replies without a context, with a foreign one, or to nobody who still waits.
     pub(crate) unmatched: Counter,
@@ -66,6 +69,8 @@ struct Link {
     pacer: Pacer,
     limits: PacerLimits,
     endpoint: Option<Arc<Endpoint>>,
+    /// Why it could not be connected; none while it is, or while it is tried for the first time.
+    trouble: Option<Trouble>,
 }
 
 struct Waiter {
@@ -106,6 +111,7 @@ impl Desk {
                 pacer: Pacer::new(limits),
                 limits,
                 endpoint: None,
+                trouble: None,
             })
             .collect();
         Desk {
@@ -119,6 +125,7 @@ impl Desk {
             }),
             rewind: Notify::new(),
             connected: watch::Sender::new(0),
+            troubled: watch::Sender::new(0),
             started: Instant::now(),
             unmatched: Counter::default(),
         }
@@ -143,8 +150,36 @@ impl Desk {
 
     /// A link is up.
     pub(crate) fn link_up(&self, link: usize, endpoint: Arc<Endpoint>) {
-        self.change(|state, _| state.links[link].endpoint = Some(endpoint));
+        self.change(|state, _| {
+            let link = &mut state.links[link];
+            link.endpoint = Some(endpoint);
+            link.trouble = None;
+        });
         self.connected.send_modify(|count| *count += 1);
+        self.count_troubles();
+    }
+
+    /// A link could not be connected, or is not for a while.
+    pub(crate) fn link_fails(&self, link: usize, trouble: Trouble) {
+        lock(&self.state).links[link].trouble = Some(trouble);
+        self.count_troubles();
+    }
+
+    fn count_troubles(&self) {
+        let troubles = self.troubles();
+        self.troubled
+            .send_replace(troubles.iter().flatten().count());
+    }
+
+    /// Why each link is down; none where it is up, or tried for the first time.
+    pub(crate) fn troubles(&self) -> Vec<Option<Trouble>> {
+        let state = lock(&self.state);
+        state.links.iter().map(|link| link.trouble).collect()
+    }
+
+    /// How many links are down for a known reason, as they come and go.
+    pub(crate) fn troubled(&self) -> watch::Receiver<usize> {
+        self.troubled.subscribe()
     }
 
     /// A link is down. What was in flight on it will not come back, and what was learnt of

@@ -4,6 +4,9 @@ use std::net::SocketAddr;
 
 use larder_protocol::NodeId;
 
+use crate::peer_host::PeerHost;
+use crate::trouble::Trouble;
+
 /// Why an endpoint could not be started: the configuration or the machine is at fault.
 #[derive(Debug, thiserror::Error)]
 pub enum OnionError {
@@ -16,7 +19,7 @@ pub enum OnionError {
         source: std::io::Error,
     },
     /// A client that names no first hop reaches nobody.
-    #[error("no first hop is configured; name at least one as node_id@ip:port")]
+    #[error("no first hop is configured; name at least one as node_id@host:port")]
     NoFirstHop,
 }
 
@@ -73,11 +76,11 @@ fn sent(attempts: u32) -> String {
 
 /// Where a request got stuck. A relay drops without a word, so this is inference from what
 /// other requests experienced on the same hops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Blame {
-    /// No first hop is connected. Check the network, then the addresses.
-    #[error("no first hop is connected; check the network and the addresses of the first hops")]
-    NotConnected,
+    /// No first hop is connected: these, each with the reason as far as it is known.
+    #[error("no LSP is connected{}; check the network and the LSP's address", listed(.0))]
+    NotConnected(Vec<(PeerHost, Trouble)>),
     /// The request waited most of its time for places to be sent again: the first hop passes fewer
     /// messages than are wanted. Add first hops, or ask its operator to raise its limit on
     /// onion messages.
@@ -90,6 +93,15 @@ pub enum Blame {
     Loses(NodeId),
 }
 
+/// Behind what is said of all of them.
+fn listed(troubles: &[(PeerHost, Trouble)]) -> String {
+    let of = |(hop, trouble): &(PeerHost, Trouble)| format!("{hop}: {trouble}");
+    match troubles.iter().map(of).collect::<Vec<_>>() {
+        none if none.is_empty() => String::new(),
+        some => format!(" ({})", some.join("; ")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,13 +109,13 @@ mod tests {
     #[test]
     fn a_request_that_was_never_sent_is_not_said_to_be_unanswered() {
         let text = |attempts| {
-            let blame = Blame::NotConnected;
+            let blame = Blame::NotConnected(Vec::new());
             RequestError::Unreachable { attempts, blame }.to_string()
         };
         let starts = |attempts, with: &str| assert!(text(attempts).starts_with(with));
         starts(
             0,
-            "the request could not be sent: no first hop is connected; check",
+            "the request could not be sent: no LSP is connected; check",
         );
         starts(1, "no answer after one attempt: ");
         starts(7, "no answer after 7 attempts: ");

@@ -46,9 +46,11 @@ mod pacer;
 mod parcel;
 mod pass;
 mod peer_address;
+mod peer_host;
 mod relay;
 mod routes;
 mod service;
+mod trouble;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -62,11 +64,13 @@ pub use lightning::ln::msgs::OnionMessage;
 pub use pacer::Pace;
 pub use parcel::{BIG_HOP_DATA, SMALL_HOP_DATA, reply_room, request_room};
 pub use peer_address::{InvalidPeerAddress, PeerAddress};
+pub use peer_host::PeerHost;
 pub use relay::{Relay, RelayConfig};
 pub use routes::Destination;
 pub use service::{
     Incoming, Intake, MAX_REPLY_HOPS, Responder, Service, ServiceConfig, ServiceCounters, node_id,
 };
+pub use trouble::Trouble;
 
 /// Locks, also after a panic elsewhere: every state behind a mutex here is consistent
 /// between any two statements that could panic.

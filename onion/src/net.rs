@@ -11,7 +11,8 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::handshakes::Handshakes;
 use crate::ldk::Peers;
-use crate::peer_address::PeerAddress;
+use crate::peer_host::PeerHost;
+use crate::trouble::Trouble;
 
 /// A TCP connection that takes longer than this is not going to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -49,28 +50,37 @@ impl Drop for Tasks {
     }
 }
 
-/// Connects to a peer and stays until the connection ends, if it comes about. When it has
-/// come about, and with whom it should have, the handler's `peer_connected` is called.
-pub(crate) async fn connect<H>(peers: Arc<Peers<H>>, to: PeerAddress)
+/// Connects to a peer and stays until the connection ends, if it comes about; returns why there was
+/// none. When it has come about, and with whom it should have, the handler's `peer_connected` is called.
+pub(crate) async fn connect<H>(peers: Arc<Peers<H>>, to: &PeerHost) -> Result<(), Trouble>
 where
     H: OnionMessageHandler + Send + Sync + 'static,
 {
-    let Ok(Ok(stream)) = timeout(CONNECT_TIMEOUT, TcpStream::connect(to.address)).await else {
-        return;
+    let sockets = async {
+        let sockets = to.sockets().await.map_err(|_| Trouble::Unnamed)?;
+        // One after the other, until one is there.
+        let stream = TcpStream::connect(&*sockets).await;
+        stream.map_err(|error| Trouble::of(&error))
     };
+    let stream = timeout(CONNECT_TIMEOUT, sockets).await;
+    let stream = stream.unwrap_or(Err(Trouble::Silent))?;
     // LDK leaves this to us. Without it the tail of a message waits for an acknowledgement.
     let stream = stream.set_nodelay(true).and_then(|()| stream.into_std());
-    if let Ok(stream) = stream {
-        lightning_net_tokio::setup_outbound(peers, to.node_id.point(), stream).await;
-    }
+    let stream = stream.map_err(|error| Trouble::of(&error))?;
+    lightning_net_tokio::setup_outbound(peers, to.node_id.point(), stream).await;
+    Ok(())
 }
 
 /// Connects to a peer again and again.
-pub(crate) async fn stay_connected<H>(peers: Arc<Peers<H>>, to: PeerAddress)
+pub(crate) async fn stay_connected<H>(peers: Arc<Peers<H>>, to: PeerHost)
 where
     H: OnionMessageHandler + Send + Sync + 'static,
 {
-    persist(|| connect(Arc::clone(&peers), to)).await;
+    persist(|| async {
+        // The next attempt comes whatever became of this one.
+        let _ = connect(Arc::clone(&peers), &to).await;
+    })
+    .await;
 }
 
 /// Connects again and again. The pause between grows as long as connections, or attempts at

@@ -11,7 +11,7 @@ use larder_protocol::{InvalidBytes, NodeId};
 pub struct PeerAddress {
     /// Who must be found there.
     pub node_id: NodeId,
-    /// Where it listens. A name is the caller's to resolve.
+    /// Where it listens. A host with a name is a [`PeerHost`](crate::PeerHost).
     pub address: SocketAddr,
 }
 
@@ -33,11 +33,11 @@ impl fmt::Display for PeerAddress {
     }
 }
 
-/// Text that is not a [`PeerAddress`].
+/// Text that is not a [`PeerAddress`] or a [`PeerHost`](crate::PeerHost).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPeerAddress {
     /// No `@` between the node id and the socket.
-    #[error("a peer address is written node_id@ip:port; there is no '@' in it")]
+    #[error("a peer address is written node_id@host:port; there is no '@' in it")]
     NoAt,
     /// The part before the `@`.
     #[error(transparent)]
@@ -45,6 +45,14 @@ pub enum InvalidPeerAddress {
     /// The part after the `@`.
     #[error("after the '@' belongs ip:port, such as 203.0.113.7:9735 or [2001:db8::7]:9735")]
     Socket,
+    /// The part after the `@`, where a name may be.
+    #[error(
+        "after the '@' belongs host:port, such as lsp.example:9735, 203.0.113.7:9735 or [2001:db8::7]:9735"
+    )]
+    Host,
+    /// A name that only Tor finds.
+    #[error("Tor is not spoken here: take the address of the same node that has no .onion in it")]
+    Tor,
 }
 
 #[cfg(test)]

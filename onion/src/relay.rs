@@ -21,6 +21,7 @@ use crate::keys::Keys;
 use crate::ldk::{self, Peers, Silent};
 use crate::net::{self, Tasks};
 use crate::peer_address::PeerAddress;
+use crate::peer_host::PeerHost;
 use larder_protocol::NodeId;
 
 /// LDK's own messenger, with nobody behind it.
@@ -116,9 +117,9 @@ impl Relay {
     }
 
     /// Stays connected to another relay.
-    pub fn connect(&mut self, to: PeerAddress) {
+    pub fn connect(&mut self, to: impl Into<PeerHost>) {
         let peers = Arc::clone(&self.peers);
-        self.tasks.spawn(net::stay_connected(peers, to));
+        self.tasks.spawn(net::stay_connected(peers, to.into()));
     }
 
     /// Peers connected now, in no order.

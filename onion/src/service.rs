@@ -28,6 +28,7 @@ use crate::keys::Keys;
 use crate::mailroom::{MailroomLimits, Wanted};
 use crate::net::{self, Tasks};
 use crate::peer_address::PeerAddress;
+use crate::peer_host::PeerHost;
 use larder_protocol::NodeId;
 
 /// The node id of a service with this seed, as [`Service::node_id`] will say.
@@ -44,7 +45,7 @@ pub struct ServiceConfig {
     /// Where to listen, if anybody is to connect to us.
     pub listen: Option<SocketAddr>,
     /// Peers we stay connected to, usually the LSP beside us.
-    pub connect_to: Vec<PeerAddress>,
+    pub connect_to: Vec<PeerHost>,
     /// Peers that may be connected to us at once. When they are as many, one that has said nothing makes room for
     /// another.
     pub max_inbound_peers: usize,
@@ -150,8 +151,8 @@ impl Service {
             let peers = Arc::clone(&endpoint.peers);
             tasks.spawn(net::accept(peers, listener));
         }
-        for &address in &config.connect_to {
-            tasks.spawn(net::stay_connected(Arc::clone(&endpoint.peers), address));
+        for host in config.connect_to.iter().cloned() {
+            tasks.spawn(net::stay_connected(Arc::clone(&endpoint.peers), host));
         }
         let (count, connected) = watch::channel(0);
         tasks.spawn(keep_count(

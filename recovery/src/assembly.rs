@@ -5,9 +5,10 @@
 
 use larder_protocol::BlobHash;
 
-use crate::seal::{Contents, Foreign, Kind, open};
+use crate::forgery::Read;
+use crate::seal::{Contents, Foreign, Kind};
 use crate::value::{Head, chunk_slot};
-use crate::{Found, Looked, Schedule, Slot};
+use crate::{Found, Slot};
 
 /// One of the blobs of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,10 +90,10 @@ impl Assembly {
     }
 
     /// Takes what a look-up found. Returns how many bytes of the value it brought.
-    pub(crate) fn take(&mut self, schedule: &Schedule, part: Part, looked: &Looked) -> usize {
+    pub(crate) fn take(&mut self, part: Part, read: Read) -> usize {
         match part {
-            Part::Head => self.take_head(schedule, looked),
-            Part::Chunk(index) => self.take_chunk(schedule, index, looked),
+            Part::Head => self.take_head(read),
+            Part::Chunk(index) => self.take_chunk(index, read),
         }
     }
 
@@ -118,17 +119,15 @@ impl Assembly {
         }
     }
 
-    fn take_head(&mut self, schedule: &Schedule, looked: &Looked) -> usize {
-        let blob = match looked {
-            Looked::Found(blob) => blob,
-            Looked::Absent => return self.end(Found::Absent),
-            Looked::Deleted => return self.end(Found::Deleted),
-        };
-        let Ok(contents) = open(schedule, &self.slot, blob) else {
-            return self.end(Found::Foreign);
+    fn take_head(&mut self, read: Read) -> usize {
+        let (contents, hash) = match read {
+            Read::Ours(contents, hash) => (contents, hash),
+            Read::Absent => return self.end(Found::Absent),
+            Read::Deleted => return self.end(Found::Deleted),
+            Read::Foreign => return self.end(Found::Foreign),
         };
         self.trace = Some(Trace {
-            hash: blob.hash(),
+            hash,
             previous: contents.previous,
         });
         match (contents.kind, Head::decode(&contents.body)) {
@@ -154,18 +153,16 @@ impl Assembly {
         }
     }
 
-    fn take_chunk(&mut self, schedule: &Schedule, index: u64, looked: &Looked) -> usize {
+    fn take_chunk(&mut self, index: u64, read: Read) -> usize {
         // What arrives after the value was found to be none is of no use.
         let State::Chunks(chunks) = &mut self.state else {
             return 0;
         };
-        let blob = match looked {
-            Looked::Found(blob) => blob,
-            Looked::Absent => return self.end(Found::Lost),
-            Looked::Deleted => return self.end(Found::HalfDeleted),
-        };
-        let Ok(contents) = open(schedule, &chunk_slot(chunks.head.entropy, index), blob) else {
-            return self.end(Found::Foreign);
+        let (contents, hash) = match read {
+            Read::Ours(contents, hash) => (contents, hash),
+            Read::Absent => return self.end(Found::Lost),
+            Read::Deleted => return self.end(Found::HalfDeleted),
+            Read::Foreign => return self.end(Found::Foreign),
         };
         let bytes = contents.body.len();
         let at = index as usize;
@@ -173,7 +170,7 @@ impl Assembly {
         if chunks.found.len() <= at {
             chunks.found.resize_with(at + 1, || None);
         }
-        if chunks.found[at].replace((blob.hash(), contents)).is_none() {
+        if chunks.found[at].replace((hash, contents)).is_none() {
             chunks.missing -= 1;
         }
         if chunks.missing == 0 {

@@ -15,6 +15,7 @@
 //! | [`breakglass`] | staying restorable from the root key alone, and the restore |
 //! | [`quorum`] | the log with several providers, one of which may fail |
 //! | [`conviction`] | proof that a storage node lost what it had acknowledged |
+//! | [`forgery`] | a blob in a place of ours that the root key never wrote there |
 //! | [`reach`] | proof, for a signer behind an untrusted node, of what is stored now |
 //! | [`purse`] | the tokens that pay for it, and what a crash must not lose |
 //! | [`buying`], [`upkeep`], [`price()`] | getting tokens, keeping them, knowing what they buy |
@@ -43,6 +44,7 @@
 pub mod breakglass;
 pub mod buying;
 pub mod conviction;
+pub mod forgery;
 pub mod log;
 pub mod provider;
 pub mod purse;
@@ -69,6 +71,7 @@ mod terms;
 pub use buying::{Means, Purchase, PurchaseId, Stage};
 pub use error::RecoveryError;
 pub use evidence::Evidence;
+pub use forgery::Forgery;
 pub use price::{Price, price, price_in_map};
 pub use provider::{Looked, Provider, Removed, Written};
 pub use purse::folder::FolderJournal;

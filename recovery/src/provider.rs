@@ -20,6 +20,7 @@ use secp256k1::Keypair;
 use crate::breakglass::Kept;
 use crate::evidence::{Evidence, Keep};
 use crate::exchange::{Shown, exchange, nonce, terms_in};
+use crate::forgery::Accuse;
 use crate::purse::journal::JournalError;
 use crate::purse::{Purse, is_stale};
 use crate::terms::{Terms, may_follow};
@@ -33,6 +34,7 @@ pub struct Provider {
     rng: Mutex<StdRng>,
     compact: bool,
     pub(crate) on_evidence: Option<Keep>,
+    pub(crate) on_forgery: Option<Accuse>,
     pub(crate) purse: Option<Purse>,
     /// Answers that a restore keeps.
     pub(crate) kept: Mutex<Option<Kept>>,
@@ -115,6 +117,7 @@ impl Provider {
             rng: Mutex::new(rng),
             compact: false,
             on_evidence: None,
+            on_forgery: None,
             purse: None,
             kept: Mutex::new(None),
         })
@@ -214,12 +217,13 @@ impl Provider {
         if let Some(known) = self.known(&key) {
             return Ok(known);
         }
-        match self.perform(Call::Lookup(Lookup { key }), None).await?.0 {
-            Ok(Done::Found(blob)) => Ok(Looked::Found(blob)),
-            Err(Refusal::Absent) => Ok(Looked::Absent),
-            Err(Refusal::Deleted) => Ok(Looked::Deleted),
-            other => Err(unexpected(other)),
-        }
+        Ok(self.find(key).await?.0)
+    }
+
+    /// Asks for the blob under a key, with the proof of the answer.
+    pub(crate) async fn find(&self, key: Key) -> Result<(Looked, Option<Evidence>), RecoveryError> {
+        let (outcome, evidence) = self.perform(Call::Lookup(Lookup { key }), None).await?;
+        Ok((looked(outcome)?, evidence))
     }
 
     /// Deletes the blob with this hash under the keypair's point.
@@ -270,12 +274,7 @@ impl Provider {
     ) -> Result<(Looked, Evidence), RecoveryError> {
         let call = Call::Lookup(Lookup { key });
         let (outcome, evidence) = self.perform_with(call, None, Some(nonce)).await?;
-        let looked = match outcome {
-            Ok(Done::Found(blob)) => Looked::Found(blob),
-            Err(Refusal::Absent) => Looked::Absent,
-            Err(Refusal::Deleted) => Looked::Deleted,
-            other => return Err(unexpected(other)),
-        };
+        let looked = looked(outcome)?;
         match evidence {
             Some(evidence) => Ok((looked, evidence)),
             None => Err(RecoveryError::Misbehaved("it answers without a receipt")),
@@ -353,6 +352,16 @@ impl Provider {
             Some(purse) => purse.learn(&signed, &record),
             None => Ok(()),
         }
+    }
+}
+
+/// What the outcome of a look-up says.
+fn looked(outcome: Result<Done, Refusal>) -> Result<Looked, RecoveryError> {
+    match outcome {
+        Ok(Done::Found(blob)) => Ok(Looked::Found(blob)),
+        Err(Refusal::Absent) => Ok(Looked::Absent),
+        Err(Refusal::Deleted) => Ok(Looked::Deleted),
+        other => Err(unexpected(other)),
     }
 }
 

@@ -19,7 +19,8 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use larder_protocol::{Blob, BlobHash};
 use sha2::{Digest, Sha256};
 
-use crate::seal::{BODY_MAX, Contents, Kind, open, seal};
+use crate::forgery::{FORGED, Read};
+use crate::seal::{BODY_MAX, Contents, Kind, seal};
 use crate::value::{Cut, Head, VALUE_MAX, chunk_slot};
 use crate::walk::{self, Found};
 use crate::{
@@ -157,8 +158,9 @@ impl Sequence {
             Found::Value(theirs) if theirs == value => Ok(self.advance(stored)),
             Found::Value(theirs) => Err(self.conflict(Some(theirs))),
             Found::Deleted | Found::HalfDeleted => Err(self.conflict(None)),
-            Found::Absent | Found::Lost | Found::Foreign => Err(RecoveryError::Misbehaved(
-                "it gives bytes that are not ours, or lost some",
+            Found::Foreign => Err(FORGED),
+            Found::Absent | Found::Lost => Err(RecoveryError::Misbehaved(
+                "it lost or changed what it said it holds",
             )),
         }
     }
@@ -194,23 +196,18 @@ impl Sequence {
     /// [`RecoveryError`]; doing it again is safe.
     pub async fn delete(&self, counter: u64) -> Result<u64, RecoveryError> {
         let slot = self.slot(counter);
-        let looked = self.provider.lookup(self.schedule.key(&slot)).await?;
-        let Looked::Found(blob) = &looked else {
-            return Ok(0);
-        };
-        let head = match open(&self.schedule, &slot, blob) {
-            Ok(Contents {
-                kind: Kind::Head,
-                body,
-                ..
-            }) => Head::decode(&body).ok(),
+        let read = self.provider.read(&self.schedule, &slot).await?;
+        let head = match &read {
+            Read::Ours(contents, _) if contents.kind == Kind::Head => {
+                Head::decode(&contents.body).ok()
+            }
             _ => None,
         };
         let mut deleted = 0;
         if let Some(head) = head {
             deleted += self.delete_chunks(head.entropy, head.cut.chunks()).await?;
         }
-        Ok(deleted + self.delete_blob(&slot, &looked).await?)
+        Ok(deleted + self.delete_blob(&slot, read).await?)
     }
 
     async fn delete_chunks(&self, entropy: [u8; 32], count: u64) -> Result<u64, RecoveryError> {
@@ -219,8 +216,8 @@ impl Sequence {
             .map(|index| async move {
                 let slot = chunk_slot(entropy, index);
                 // A look-up in front tells the hash that the signature has to cover.
-                let looked = self.provider.lookup(self.schedule.key(&slot)).await?;
-                self.delete_blob(&slot, &looked).await
+                let read = self.provider.read(&self.schedule, &slot).await?;
+                self.delete_blob(&slot, read).await
             })
             .buffer_unordered(WINDOW);
         while let Some(count) = chunks.try_next().await? {
@@ -229,12 +226,15 @@ impl Sequence {
         Ok(deleted)
     }
 
-    async fn delete_blob(&self, slot: &Slot, looked: &Looked) -> Result<u64, RecoveryError> {
-        let Looked::Found(blob) = looked else {
-            return Ok(0);
+    async fn delete_blob(&self, slot: &Slot, read: Read) -> Result<u64, RecoveryError> {
+        let hash = match read {
+            Read::Ours(_, hash) => hash,
+            Read::Absent | Read::Deleted => return Ok(0),
+            // Nothing is signed for what is not ours.
+            Read::Foreign => return Err(FORGED),
         };
         let secret = self.schedule.secret(slot);
-        match self.provider.delete(secret.keypair(), blob.hash()).await? {
+        match self.provider.delete(secret.keypair(), hash).await? {
             Removed::Now => Ok(1),
             Removed::Before => Ok(0),
             Removed::NeverThere => Err(RecoveryError::Misbehaved(

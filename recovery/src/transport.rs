@@ -37,7 +37,8 @@ pub struct Unreachable {
 
 impl fmt::Display for Unreachable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the storage node did not answer: {}", self.advice)
+        // It need not be its fault.
+        write!(f, "the storage node cannot be reached: {}", self.advice)
     }
 }
 

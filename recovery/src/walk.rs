@@ -20,7 +20,8 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use larder_protocol::BlobHash;
 
 use crate::assembly::{Assembly, Part, Trace};
-use crate::{Looked, Position, Provider, RecoveryError, Schedule, Sequence, Slot};
+use crate::forgery::{FORGED, Read};
+use crate::{Position, Provider, RecoveryError, Schedule, Sequence, Slot};
 
 /// Values that are begun at once, and so the run of absent counters that ends a walk.
 const AHEAD: usize = 16;
@@ -88,7 +89,7 @@ pub struct Progress {
 }
 
 /// A look-up under way: for which counter and part, and what came of it.
-type LookUp = BoxFuture<'static, (u64, Part, Result<Looked, RecoveryError>)>;
+type LookUp = BoxFuture<'static, (u64, Part, Result<Read, RecoveryError>)>;
 
 /// A walk along a sequence.
 pub struct Walk {
@@ -158,8 +159,8 @@ impl Walk {
                 }
                 continue;
             }
-            if let Some((counter, part, looked)) = self.in_flight.next().await {
-                self.take(counter, part, looked)?;
+            if let Some((counter, part, read)) = self.in_flight.next().await {
+                self.take(counter, part, read)?;
             }
         }
         Ok(None)
@@ -203,7 +204,7 @@ impl Walk {
                     self.sequence.schedule.clone(),
                 );
                 self.in_flight.push(Box::pin(async move {
-                    (counter, part, look_up(&provider, &schedule, &slot).await)
+                    (counter, part, provider.read(&schedule, &slot).await)
                 }));
             }
             if at > 0 {
@@ -217,7 +218,7 @@ impl Walk {
         &mut self,
         counter: u64,
         part: Part,
-        looked: Result<Looked, RecoveryError>,
+        read: Result<Read, RecoveryError>,
     ) -> Result<(), RecoveryError> {
         // A value that was handed out needs nothing more.
         let Some(value) = counter
@@ -226,10 +227,11 @@ impl Walk {
         else {
             return Ok(());
         };
-        let looked = looked.inspect_err(|_| value.failed(part))?;
+        let read = read.inspect_err(|_| value.failed(part))?;
         let known = value.blobs();
-        self.progress.bytes += value.take(&self.sequence.schedule, part, &looked) as u64;
-        if let Looked::Found(_) = looked {
+        let is_there = matches!(read, Read::Ours(..) | Read::Foreign);
+        self.progress.bytes += value.take(part, read) as u64;
+        if is_there {
             self.progress.blobs += 1;
             if part == Part::Head {
                 self.progress.blobs_known += value.blobs().max(1) - known;
@@ -270,9 +272,7 @@ impl Walk {
             _ => self.without += 1,
         }
         if self.foreign > AHEAD {
-            return Err(RecoveryError::Misbehaved(
-                "it gives bytes that are not ours",
-            ));
+            return Err(FORGED);
         }
         if self.without >= self.patience {
             let counters = std::mem::take(&mut self.without);
@@ -294,19 +294,11 @@ pub(crate) async fn read(
         while in_flight.len() < WINDOW
             && let Some((part, slot)) = value.wanted()
         {
-            in_flight.push(async move { (part, look_up(provider, schedule, &slot).await) });
+            in_flight.push(async move { (part, provider.read(schedule, &slot).await) });
         }
-        if let Some((part, looked)) = in_flight.next().await {
-            value.take(schedule, part, &looked?);
+        if let Some((part, read)) = in_flight.next().await {
+            value.take(part, read?);
         }
     }
     Ok(value.finish().map_or(Found::Absent, |(found, _)| found))
-}
-
-async fn look_up(
-    provider: &Provider,
-    schedule: &Schedule,
-    slot: &Slot,
-) -> Result<Looked, RecoveryError> {
-    provider.lookup(schedule.key(slot)).await
 }

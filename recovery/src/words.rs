@@ -8,12 +8,15 @@
 //! The number of the step is `LRDR` in ASCII. So the words may be those of a wallet that has other uses
 //! for them: no key that the wallet shows, and no child of one, leads to the root key or back.
 //!
-//! Words are those of the English list, in any case and with any white space between them. 15, 18
-//! and 21 words are taken as well, because wallets exist that give as many.
+//! Words are those of the English list, in the many ways in which people keep them ([`reading`]). 15, 18
+//! and 21 words are taken as well, because wallets exist that give as many. A passphrase is not: it would open another
+//! wallet without a word.
+
+mod reading;
 
 use std::fmt;
 
-use bip39::{Error, Language, Mnemonic};
+use bip39::Mnemonic;
 use bitcoin::Network;
 use bitcoin::bip32::{ChildNumber, Xpriv};
 use rand::CryptoRng;
@@ -21,6 +24,8 @@ use secp256k1::SECP256K1;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::RootKey;
+
+pub use reading::{count, decode};
 
 /// The one hardened step from the seed: `LRDR`.
 const STEP: u32 = u32::from_be_bytes(*b"LRDR");
@@ -56,6 +61,43 @@ pub enum InvalidWords {
         "the words are known, but not in this order: one is in another's place, or another word"
     )]
     Checksum,
+    /// Words of another list.
+    #[error(
+        "these are {0} words, and only those of the English list are taken: `larder init` shows no others, so they \
+         belong to another wallet"
+    )]
+    Language(&'static str),
+    /// More follows behind words that are complete.
+    #[error(
+        "the first {words} words are complete, and more follows. If that is a passphrase, leave it out: none is taken. \
+         If not, look at word {} again", .words + 1
+    )]
+    Passphrase {
+        /// How many are complete.
+        words: usize,
+    },
+    /// A character that no word has and that separates none, as one that only looks like a letter.
+    #[error(
+        "in or behind word {position} is a character that no word has, U+{:04X}: type that word anew",
+        u32::from(*.character)
+    )]
+    Character {
+        /// Which word, from 1; 0 before the first.
+        position: usize,
+        /// The character.
+        character: char,
+    },
+    /// The words are numbered, and not all numbers are there once.
+    #[error("the words are numbered, and number {number} is missing or another one is there twice")]
+    Numbers {
+        /// The first that is missing.
+        number: usize,
+    },
+    /// Bytes that are no text.
+    #[error(
+        "from byte {0} on it is no text, neither UTF-8 nor UTF-16: save it as plain text, or type the words"
+    )]
+    Encoding(usize),
 }
 
 /// Which word it is, and not what it is: all others may be right.
@@ -65,6 +107,11 @@ impl fmt::Debug for InvalidWords {
             InvalidWords::Count(count) => write!(f, "Count({count})"),
             InvalidWords::Unknown { position, .. } => write!(f, "Unknown({position})"),
             InvalidWords::Checksum => f.write_str("Checksum"),
+            InvalidWords::Language(language) => write!(f, "Language({language})"),
+            InvalidWords::Passphrase { words } => write!(f, "Passphrase({words})"),
+            InvalidWords::Character { position, .. } => write!(f, "Character({position})"),
+            InvalidWords::Numbers { number } => write!(f, "Numbers({number})"),
+            InvalidWords::Encoding(at) => write!(f, "Encoding({at})"),
         }
     }
 }
@@ -89,9 +136,7 @@ impl RootKey {
     /// # Errors
     /// [`InvalidWords`], with the first word that is wrong.
     pub fn from_words(words: &str) -> Result<Self, InvalidWords> {
-        let lower = Zeroizing::new(words.to_lowercase());
-        let words = Mnemonic::parse_in_normalized(Language::English, &lower);
-        let words = words.map_err(|error| invalid(&lower, &error))?;
+        let words = reading::read(words)?;
         let seed = Zeroizing::new(words.to_seed_normalized(""));
         Ok(RootKey::from_seed(seed.as_slice()))
     }
@@ -117,20 +162,5 @@ impl RootKey {
         let root = RootKey::from_bytes(bytes);
         bytes.zeroize();
         root
-    }
-}
-
-fn invalid(words: &str, error: &Error) -> InvalidWords {
-    match *error {
-        Error::BadWordCount(count) => InvalidWords::Count(count),
-        Error::UnknownWord(at) => InvalidWords::Unknown {
-            position: at + 1,
-            word: words
-                .split_whitespace()
-                .nth(at)
-                .unwrap_or_default()
-                .to_owned(),
-        },
-        _ => InvalidWords::Checksum,
     }
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::error::CliError;
 use crate::output::Output;
-use crate::wallet::{Folder, Session, Wallet};
+use crate::wallet::{Folder, Session, Wallet, shown};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -29,6 +29,6 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
     warnings.iter().for_each(|warning| output.say(warning));
     let json = json!({ "name": args.name, "version": version, "warnings": warnings });
     output.result(&bill.on(json), || {
-        format!("deleted {}{}", args.name, bill.text())
+        format!("deleted {}{}", shown(&args.name), bill.text())
     })
 }

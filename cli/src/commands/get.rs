@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::durable;
 use crate::error::CliError;
+use crate::in_the_clear;
 use crate::output::{Output, bytes, print};
 use crate::wallet::{Folder, Session, Wallet};
 
@@ -13,7 +13,7 @@ use crate::wallet::{Folder, Session, Wallet};
 pub(crate) struct Args {
     /// The name
     name: String,
-    /// Where it goes, or - for standard output
+    /// Where it goes, replacing a file that is there, or - for standard output
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
 }
@@ -39,7 +39,7 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
     if to_stdout {
         return print(&content);
     }
-    durable::replace(&args.output, &content).map_err(CliError::file("write", &args.output))?;
+    in_the_clear::write(&args.output, &content, &folder.path)?;
     let (size, file) = (content.len() as u64, args.output.display().to_string());
     let json = json!({
         "name": args.name,

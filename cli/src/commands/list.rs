@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::error::CliError;
 use crate::output::{Output, bytes};
-use crate::wallet::{Folder, Session, Wallet};
+use crate::wallet::{Folder, Session, Wallet, shown};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -30,7 +30,8 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
         let mut text = String::new();
         for value in &values {
             let (size, version) = (bytes(value.size), value.version);
-            let _ = writeln!(text, "{size:>10}  version {version:<4}  {}", value.key);
+            let name = shown(&value.key);
+            let _ = writeln!(text, "{size:>10}  version {version:<4}  {name}");
         }
         let _ = write!(text, "{} value(s)", values.len());
         text

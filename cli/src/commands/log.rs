@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::error::CliError;
 use crate::output::{Output, bytes};
-use crate::wallet::{Folder, Session, Wallet, is_provider_list};
+use crate::wallet::{Folder, Session, Wallet, is_provider_list, shown};
 
 pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError> {
     let mut wallet = Wallet::open_known(folder)?;
@@ -68,8 +68,7 @@ fn line(change: &Changed) -> String {
     if is_provider_list(&change.key) {
         return "storage nodes set".to_owned();
     }
-    // Other programs' keys may hold what a terminal would obey.
-    let name = change.key.escape_debug();
+    let name = shown(&change.key);
     match change.size {
         Some(size) => format!("put {name}, {}", bytes(size)),
         None => format!("deleted {name}"),

@@ -21,6 +21,9 @@ use crate::wallet::{
     write_provider_list,
 };
 
+/// Blobs of a map that a change of the list brings over and remembers: 64 GiB of values.
+const BLOBS_MAX: u64 = 1 << 22;
+
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -166,7 +169,12 @@ async fn change(
     let lists = [before, &list];
     session.require(&lists).await?;
     output.say("bringing all of them up to date");
-    let slots = session.map.slots();
+    if session.map.blobs() > BLOBS_MAX {
+        return Err(CliError::Failed(format!(
+            "the map names more than {BLOBS_MAX} blobs, too many to bring over in one command"
+        )));
+    }
+    let slots: Vec<Slot> = session.map.slots().collect();
     let ahead: HashSet<Slot> = session.map.log().ahead().into_iter().collect();
     let Session { online, .. } = session;
     let (folder, settings) = (&wallet.folder, &wallet.settings);
@@ -185,7 +193,7 @@ async fn change(
     // What other devices wrote meanwhile.
     let over: HashSet<Slot> = slots.into_iter().collect();
     let over: HashSet<_> = over.difference(&ahead).collect();
-    let rest = session.map.slots().into_iter();
+    let rest = session.map.slots();
     let rest = session
         .quorum
         .heal(rest.filter(|slot| !over.contains(slot)))

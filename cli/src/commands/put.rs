@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::error::CliError;
 use crate::output::{Output, bytes, merged};
 use crate::progress;
-use crate::wallet::{Folder, Online, Session, Wallet, check_name};
+use crate::wallet::{Folder, Online, Session, Wallet, check_name, shown};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -61,7 +61,7 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
         "warnings": warnings,
     }));
     output.result(&merged(json, traffic), || {
-        let (name, text) = (&args.name, bill.text());
+        let (name, text) = (shown(&args.name), bill.text());
         format!("stored {name}, version {version}, {}{text}", bytes(size))
     })
 }

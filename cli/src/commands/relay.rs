@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use larder_onion::{PeerAddress, Relay, RelayConfig};
+use larder_onion::{PeerHost, Relay, RelayConfig};
 use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
 use serde_json::json;
@@ -18,9 +18,9 @@ pub(crate) struct Args {
     /// Where to listen; port 0 lets the system choose
     #[arg(long, value_name = "SOCKET", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// Another relay to stay connected to, as node_id@ip:port; may be repeated
+    /// Another relay to stay connected to, as node_id@host:port; may be repeated
     #[arg(long = "connect", value_name = "PEER")]
-    connect: Vec<PeerAddress>,
+    connect: Vec<PeerHost>,
     /// Keep the relay's identity in this file, which is made if there is none; otherwise it has
     /// a new one every time
     #[arg(long, value_name = "FILE")]

@@ -5,7 +5,7 @@
 //! has used up.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use larder_recovery::RecoveryError;
 use larder_recovery::breakglass::Extent;
@@ -14,17 +14,22 @@ use serde_json::json;
 
 use crate::durable;
 use crate::error::CliError;
+use crate::in_the_clear::{Existing, Target};
 use crate::output::{Output, bytes, count, merged};
 use crate::progress::{self, Stages};
-use crate::wallet::{Folder, Restores, Session, Start, Wallet};
+use crate::wallet::{Folder, Restores, Session, Start, Wallet, shown};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     start: Start,
-    /// Also read every value, and write it to a file of its name in this folder
+    /// Also read every value, and write it to a file of its name in this folder; a file that is there with other content
+    /// stays, and is named at the end
     #[arg(long, value_name = "FOLDER")]
     to: Option<PathBuf>,
+    /// Replace files that are there with other content
+    #[arg(long, requires = "to")]
+    replace: bool,
     /// Forget what this device knows, and believe the storage nodes even if they show less
     #[arg(long)]
     from_start: bool,
@@ -38,8 +43,14 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), CliError> {
     begin(args.start, folder)?;
     let mut wallet = Wallet::open(folder)?;
+    let existing = match args.replace {
+        true => Existing::IsReplaced,
+        false => Existing::Stays,
+    };
+    let mut target = None;
     if let Some(to) = &args.to {
-        std::fs::create_dir_all(to).map_err(CliError::file("create", to))?;
+        durable::make_folder(to).map_err(CliError::file("create", to))?;
+        target = Some(Target::open(to, &folder.path)?);
     }
     // What was left behind by sessions that were killed nobody else could tell.
     let forgotten = wallet.known.take_if(|_| args.from_start);
@@ -49,9 +60,11 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
     stages.end();
     let values = session.values("");
     let mut export = Export::default();
-    if let Some(to) = &args.to {
-        let exported = export.write_all(&session, &values, to, output).await;
+    if let Some(mut target) = target {
+        let exported = export.write_all(&session, &values, &mut target, existing, output);
+        let exported = exported.await;
         exported.map_err(|error| restores.in_all(error, Some(&session.map)))?;
+        target.end()?;
     }
     let without: Vec<String> = restores.failed().map(ToString::to_string).collect();
     // What they found is known before what they have read is forgotten.
@@ -114,10 +127,10 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
         )
     };
     for (name, reason) in &damaged {
-        output.say(&format!("{name} could not be read: {reason}"));
+        output.say(&format!("{} could not be read: {reason}", shown(name)));
     }
     for (name, reason) in &unwritten {
-        output.say(&format!("{name} could not be written: {reason}"));
+        output.say(&format!("{} could not be written: {reason}", shown(name)));
     }
     if damaged.is_empty() && unwritten.is_empty() {
         return output.result(&json, text);
@@ -159,7 +172,8 @@ impl Export {
         &mut self,
         session: &Session,
         values: &[Listed],
-        to: &Path,
+        target: &mut Target,
+        existing: Existing,
         output: &Output,
     ) -> Result<(), CliError> {
         let total = values.iter().map(|value| value.size).sum();
@@ -168,11 +182,11 @@ impl Export {
             key: name, size, ..
         } in values
         {
-            bar.set_message(format!("bytes, {name}"));
+            bar.set_message(format!("bytes, {}", shown(name)));
             match session.map.get(name).await {
                 Ok(current) => {
                     let content = current.value.unwrap_or_default();
-                    if let Err(error) = durable::replace(&to.join(name), &content) {
+                    if let Err(error) = target.place(name, &content, existing) {
                         self.unwritten.insert(name.clone(), error.to_string());
                     }
                 }

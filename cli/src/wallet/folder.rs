@@ -9,6 +9,7 @@
 //! | `purse/` | per storage node that takes any, the tokens: the journal of [`larder_recovery::purse`] |
 //! | `restoring/` | per storage node, what a restore that is not over has paid for |
 //! | `receipts/` | per storage node, what it signed |
+//! | `in-the-clear.json` | while `get -o` or `restore --to` writes: what may be left if it is killed, for the next command to remove |
 //! | `lock` | keeps a second `larder` out |
 //!
 //! Every file but the journals is replaced whole, so whoever only reads needs no lock.
@@ -25,14 +26,17 @@ use zeroize::Zeroizing;
 use super::{Known, Settings};
 use crate::error::CliError;
 use crate::evidence::Receipts;
+use crate::output::Once;
 use crate::payer::Payer;
-use crate::{durable, secret_file};
+use crate::{durable, in_the_clear, secret_file};
 
 /// Where a wallet is, and how long it keeps trying to reach its storage nodes.
 #[derive(Clone)]
 pub(crate) struct Folder {
     pub(crate) path: PathBuf,
     pub(crate) patience: Duration,
+    /// What the ways to all of them have to say.
+    pub(crate) once: Once,
 }
 
 impl Folder {
@@ -115,13 +119,18 @@ impl Folder {
         })
     }
 
-    /// The same; `None` while another process has the lock.
+    /// The same; `None` while another process has the lock. What killed processes have left half-written is removed.
     pub(crate) fn lock_if_free(&self) -> Result<Option<File>, CliError> {
         self.require_wallet()?;
         let path = self.path.join("lock");
         let lock = File::create(&path).map_err(CliError::file("create", &path))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Some(lock)),
+            Ok(()) => {
+                in_the_clear::sweep(&self.path);
+                durable::sweep(&self.path);
+                durable::sweep(&self.path.join("receipts"));
+                Ok(Some(lock))
+            }
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(CliError::file("lock", &path)(error)),
         }

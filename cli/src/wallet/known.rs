@@ -130,7 +130,7 @@ impl Known {
     /// Takes in what a session has learned.
     pub(crate) fn learn(&mut self, map: &Map, online: &Online) {
         let log = map.log();
-        self.blobs = map.slots().len() as u64;
+        self.blobs = map.blobs();
         self.generation = log.generation();
         self.records = log.records();
         for connection in online.connected() {

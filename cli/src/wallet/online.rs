@@ -63,11 +63,13 @@ impl Online {
                 let payer = pays.then(|| folder.payer(server)).transpose()?;
                 let receipts = folder.receipts(server)?;
                 let (config, address) = (settings.circuits(folder.patience), address.clone());
+                let once = folder.once.clone();
                 let begun = Instant::now();
                 tasks.spawn(async move {
                     let ledger = Some(receipts.ledger.clone());
                     let connected =
-                        Connection::open(config, address.clone(), payer.as_ref(), ledger).await;
+                        Connection::open(config, address.clone(), payer.as_ref(), ledger, &once)
+                            .await;
                     let member = Member {
                         address,
                         receipts,
@@ -99,7 +101,7 @@ impl Online {
                     address: address.clone(),
                     receipts: folder.receipts(address.server_key())?,
                     connected: Err(RecoveryError::Unreachable(Unreachable {
-                        advice: "the others did long before: see whether it is up".to_owned(),
+                        advice: "the others answered long before: see whether it is up".to_owned(),
                     })
                     .into()),
                     took: Duration::ZERO,

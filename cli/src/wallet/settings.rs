@@ -1,9 +1,11 @@
 //! `wallet.toml`: where the storage nodes are and how to reach them. No secrets.
 
+use std::fmt::Display;
 use std::path::Path;
+use std::str::FromStr;
 use std::time::Duration;
 
-use larder_onion::{CircuitsConfig, NodeId, PeerAddress};
+use larder_onion::{CircuitsConfig, NodeId, PeerHost};
 use larder_protocol::Address;
 use serde::Deserialize;
 
@@ -15,7 +17,7 @@ use crate::error::CliError;
 pub(crate) struct Settings {
     /// In the order that all devices have them in.
     pub(crate) providers: Vec<Address>,
-    pub(crate) lsps: Vec<PeerAddress>,
+    pub(crate) lsps: Vec<PeerHost>,
     pub(crate) relays: Vec<NodeId>,
 }
 
@@ -33,7 +35,6 @@ impl Settings {
         let text = std::fs::read_to_string(path).map_err(CliError::file("read", path))?;
         let wrong = |problem: String| CliError::Usage(format!("{}: {problem}", path.display()));
         let written: Written = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-        let parse = |text: &String| wrong(format!("`{text}` is no address"));
         let providers = written.providers.iter();
         let providers: Vec<Address> = providers
             .map(|text| text.parse().map_err(|error| wrong(format!("{error}"))))
@@ -41,16 +42,8 @@ impl Settings {
         check_providers(&providers)?;
         Ok(Settings {
             providers,
-            lsps: written
-                .lsps
-                .iter()
-                .map(|text| text.parse().map_err(|_| parse(text)))
-                .collect::<Result<_, _>>()?,
-            relays: written
-                .relays
-                .iter()
-                .map(|text| text.parse().map_err(|_| parse(text)))
-                .collect::<Result<_, _>>()?,
+            lsps: parsed(&written.lsps).map_err(wrong)?,
+            relays: parsed(&written.relays).map_err(wrong)?,
         })
     }
 
@@ -66,7 +59,7 @@ impl Settings {
         format!(
             "# The storage nodes. `larder providers` changes them; every device learns the list from them.\n\
              providers = [{}]\n\n\
-             # The wallet's LSPs, as node_id@ip:port.\nlsps = [{}]\n\n\
+             # The wallet's LSPs, as node_id@host:port.\nlsps = [{}]\n\n\
              # Relays behind the LSPs that requests and answers pass, if any.\nrelays = [{}]\n",
             list(self.providers.iter().map(ToString::to_string).collect()),
             list(self.lsps.iter().map(ToString::to_string).collect()),
@@ -82,6 +75,11 @@ impl Settings {
             ..CircuitsConfig::new(self.lsps.clone())
         }
     }
+}
+
+fn parsed<T: FromStr<Err: Display>>(texts: &[String]) -> Result<Vec<T>, String> {
+    let parse = |text: &String| text.parse().map_err(|error| format!("`{text}`: {error}"));
+    texts.iter().map(parse).collect()
 }
 
 /// There has to be one, and each counts once.

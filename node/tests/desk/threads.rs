@@ -58,7 +58,7 @@ async fn serve(folder: &TempDir, workers: usize) -> (Relay, Node, Client) {
     let mut config = Config::load(None, Some(folder.path()), []).unwrap();
     config.payment = Paying::Credentials(TillKind::Instant);
     config.free_space_floor = 0;
-    config.lsps = vec![relay.address()];
+    config.lsps = vec![relay.address().into()];
     config.workers = workers;
     let node = Node::start(&config).await.unwrap();
     node.wait_connected().await;

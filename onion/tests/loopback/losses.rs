@@ -315,11 +315,11 @@ async fn a_first_hop_that_is_offline_is_blamed_within_the_deadline() {
     }
     until(|| circuits.connected() == 0).await;
     let error = circuits.request(&destination, &contents(1)).await.err();
-    let expected = RequestError::Unreachable {
-        attempts: 0,
-        blame: Blame::NotConnected,
+    let Some(RequestError::Unreachable { attempts, blame }) = error else {
+        panic!("nobody is there to pass it on");
     };
-    assert_eq!(error, Some(expected));
+    assert_eq!(attempts, 0);
+    assert!(matches!(blame, Blame::NotConnected(_)), "{blame}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

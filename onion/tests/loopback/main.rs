@@ -1,6 +1,8 @@
 //! Both ends and stock LDK relays, over real TCP on loopback.
 
 #[cfg(test)]
+mod first_hops;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod losses;

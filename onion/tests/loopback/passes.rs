@@ -153,7 +153,11 @@ async fn what_follows_a_lost_connection_shows_the_pass_again() {
     intake.honour(&[pass(1)]);
     let circuits = network
         .circuits(|config| {
-            config.first_hops = network.relays.iter().map(Relay::address).collect();
+            config.first_hops = network
+                .relays
+                .iter()
+                .map(|relay| relay.address().into())
+                .collect();
             config.relays.clear();
             config.connections_per_hop = 1;
             config.first_timeout = Duration::from_secs(3_600);

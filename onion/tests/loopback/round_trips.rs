@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use larder_onion::{
-    Circuits, CircuitsConfig, Destination, RequestError, Service, ServiceConfig, Undelivered,
-    request_room,
+    Circuits, CircuitsConfig, Destination, PeerHost, RequestError, Service, ServiceConfig,
+    Undelivered, request_room,
 };
 
 use crate::support::{Network, all, contents, echo, idle, node_id, serve, to, until};
@@ -84,7 +84,7 @@ async fn a_storage_node_is_reached_at_once_over_either_of_two_lsps_that_do_not_k
     let lsps = [Network::alone(1).await, Network::alone(2).await];
     let addresses = lsps.each_ref().map(|lsp| lsp.relays[0].address());
     let mut config = ServiceConfig::new([99; 32]);
-    config.connect_to = addresses.to_vec();
+    config.connect_to = addresses.map(PeerHost::from).to_vec();
     let (service, intake) = Service::start(config).await.unwrap();
     service.wait_connected().await;
     serve(&intake, echo);

@@ -56,7 +56,11 @@ impl Network {
     pub(crate) async fn paced_intake(&self, pace: Option<Rate>) -> (Service, Intake) {
         let mut config = ServiceConfig::new([99; 32]);
         config.listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
-        config.connect_to = self.relays.iter().map(Relay::address).collect();
+        config.connect_to = self
+            .relays
+            .iter()
+            .map(|relay| relay.address().into())
+            .collect();
         config.pace = pace;
         let (service, intake) = Service::start(config).await.unwrap();
         service.wait_connected().await;

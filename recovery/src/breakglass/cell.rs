@@ -33,17 +33,20 @@
 //! contents under one sequence: the keys differ, because each follows from all that is sealed. The
 //! same contents under the same sequence are the same bytes, so that a retry is recognised. A cell
 //! opens only under the sequence it was sealed for: a storage node cannot pass an old one off for a
-//! newer one.
+//! newer one. Both keys follow from the secret, so that who has seen every cell and every signature makes none that
+//! opens; the nonce is computed again over what was opened.
 //! The provider is in the secret: a cell says nothing at another one.
 
 use chacha20poly1305::aead::AeadInPlace;
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit, Nonce, Tag};
+use hmac::{Hmac, Mac};
 use larder_credentials::CREDENTIAL_BYTES;
 use larder_protocol::{CELL_BYTES, Cell};
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::purse::Held;
-use crate::schedule::hmac_sha256;
+use crate::schedule::{hmac_keyed, hmac_sha256};
 use crate::{Lane, Purpose, Schedule, Slot};
 
 const NONCE_LEN: usize = 16;
@@ -96,11 +99,8 @@ pub(crate) fn seal(schedule: &Schedule, sequence: u64, contents: &Contents) -> C
 
     let secret = schedule.secret(&slot()).bytes();
     let sequence = sequence.to_be_bytes();
-    let nonce = hmac_sha256(
-        &secret,
-        &[b"larder/cell/nonce/1", &sequence, inside.as_slice()],
-    );
-    let nonce = &nonce[..NONCE_LEN];
+    let nonce = mac(&secret, &sequence, inside.as_slice()).finalize();
+    let nonce = &nonce.into_bytes()[..NONCE_LEN];
     #[expect(
         clippy::expect_used,
         reason = "224 bytes are far below the AEAD's limit"
@@ -130,6 +130,10 @@ pub(crate) fn open(schedule: &Schedule, sequence: u64, cell: &Cell) -> Option<Co
             Tag::from_slice(tag),
         )
         .ok()?;
+    // In constant time.
+    mac(&secret, &sequence.to_be_bytes(), inside.as_slice())
+        .verify_truncated_left(nonce)
+        .ok()?;
     if inside[0] != VERSION {
         return None;
     }
@@ -138,7 +142,7 @@ pub(crate) fn open(schedule: &Schedule, sequence: u64, cell: &Cell) -> Option<Co
         for (places, to, len) in FIELDS {
             bytes[to..][..len].copy_from_slice(&inside[places[which]..][..len]);
         }
-        Held::decode(bytes.as_slice()).ok()
+        Held::listed(bytes.as_slice())
     };
     let number = |field: &[u8]| {
         field
@@ -160,6 +164,14 @@ fn field<const N: usize>(number: u64) -> [u8; N] {
         field.copy_from_slice(last);
     }
     field
+}
+
+/// Over everything that is inside, and its sequence; its first bytes are the nonce.
+fn mac(secret: &[u8; 32], sequence: &[u8; 8], inside: &[u8]) -> Hmac<Sha256> {
+    hmac_keyed(secret)
+        .chain_update(b"larder/cell/nonce/1")
+        .chain_update(sequence)
+        .chain_update(inside)
 }
 
 fn cipher(secret: &[u8; 32], sequence: &[u8; 8], nonce: &[u8]) -> ChaCha20Poly1305 {

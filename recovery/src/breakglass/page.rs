@@ -72,9 +72,8 @@ impl Page {
         )
     }
 
-    /// The page of this number; `None` when the blob is no page of ours.
-    pub(crate) fn open(schedule: &Schedule, number: u64, blob: &Blob) -> Option<Self> {
-        let contents = seal::open(schedule, &slot(number), blob).ok()?;
+    /// What the root key wrote where a page is; `None` when that is none.
+    pub(crate) fn of(contents: &Contents) -> Option<Self> {
         (contents.kind == Kind::Whole)
             .then(|| Page::decode(&contents.body))
             .flatten()
@@ -120,7 +119,7 @@ impl Page {
         if usize::from(count) > CREDENTIALS_MAX {
             return None;
         }
-        let held = |bytes: &mut &[u8]| Held::decode(&take::<CREDENTIAL_BYTES>(bytes)?).ok();
+        let held = |bytes: &mut &[u8]| Held::listed(&take::<CREDENTIAL_BYTES>(bytes)?);
         let credentials = (0..count).map(|_| held(bytes)).collect::<Option<_>>()?;
         bytes.is_empty().then_some(Page {
             lookups,
@@ -162,7 +161,8 @@ mod tests {
         let schedule = Schedule::new(RootKey::from_bytes([1; 32]), ServerKey::from(point(1)?));
         let full = page(CREDENTIALS_MAX + 1, 99)?;
         let blob = full.seal(&schedule, 5);
-        let opened = Page::open(&schedule, 5, &blob).ok_or("our own")?;
+        let open = |number| seal::open(&schedule, &slot(number), &blob);
+        let opened = Page::of(&open(5)?).ok_or("our own")?;
         assert_eq!(
             (opened.lookups, opened.credentials.len()),
             (77, CREDENTIALS_MAX)
@@ -171,7 +171,7 @@ mod tests {
         let fitting = opened.providers.len();
         assert!((5..99).contains(&fitting));
         assert_eq!(opened.providers, full.providers[..fitting]);
-        assert!(Page::open(&schedule, 6, &blob).is_none());
+        assert!(open(6).is_err());
         Ok(())
     }
 

@@ -25,12 +25,13 @@ use rand::CryptoRng;
 use super::cell;
 use super::kept::Kept;
 use super::page::{self, Page};
+use crate::forgery::{FORGED, Read};
 use crate::log::map::Map;
 use crate::log::progress::{self, Watched};
 use crate::log::{OneProvider, Registers};
 use crate::purse::journal::Journal;
 use crate::purse::{Fate, Purse, Restoring};
-use crate::{Looked, Provider, RecoveryError, RootKey};
+use crate::{Provider, RecoveryError, RootKey};
 
 /// What a restore is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -245,21 +246,17 @@ impl Restore {
             return purse.paged(None);
         }
         let schedule = purse.schedule();
-        match self
-            .provider
-            .lookup(schedule.key(&page::slot(number)))
-            .await?
-        {
-            Looked::Found(blob) => {
-                let page = Page::open(schedule, number, &blob);
-                let page = page.ok_or(RecoveryError::Misbehaved(
-                    "it gives bytes that are not ours for a page",
+        match self.provider.read(schedule, &page::slot(number)).await? {
+            Read::Ours(contents, hash) => {
+                let page = Page::of(&contents).ok_or(RecoveryError::Misbehaved(
+                    "it gives something else of ours for a page",
                 ))?;
-                purse.page(number, blob.hash(), Fate::Stored)?;
+                purse.page(number, hash, Fate::Stored)?;
                 purse.paged(Some(page))
             }
             // Another device has gone on, or the storage node lost it: the data is worth more.
-            Looked::Absent | Looked::Deleted => purse.paged(None),
+            Read::Absent | Read::Deleted => purse.paged(None),
+            Read::Foreign => Err(FORGED),
         }
     }
 

@@ -42,7 +42,7 @@ impl Extent {
     /// Of a map that is stored with these providers.
     #[must_use]
     pub fn of(map: &Map, providers: Vec<Address>) -> Self {
-        let blobs = map.slots().len() as u64;
+        let blobs = map.blobs();
         Extent::of_blobs(map.log().generation(), blobs, providers)
     }
 

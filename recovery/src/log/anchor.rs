@@ -12,6 +12,7 @@
 use futures_util::future::join_all;
 
 use super::register::{Look, Registers};
+use crate::forgery::FORGED;
 use crate::seal::Contents;
 use crate::{Lane, Purpose, RecoveryError, Slot};
 
@@ -135,9 +136,7 @@ async fn probe(
 
 async fn lookup(registers: &dyn Registers, index: u64) -> Result<Look, RecoveryError> {
     match registers.lookup(anchor_slot(index)).await? {
-        Look::Foreign => Err(RecoveryError::Misbehaved(
-            "it gives bytes that are not ours for an anchor",
-        )),
+        Look::Foreign => Err(FORGED),
         look => Ok(look),
     }
 }

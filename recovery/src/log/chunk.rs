@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::entry::{Chunks, Link, Writer};
 use super::register::{Look, Put, Registers};
+use crate::forgery::FORGED;
 use crate::seal::{BODY_MAX, Contents, Kind};
 use crate::value::chunk_slot;
 use crate::{RecoveryError, Slot};
@@ -92,7 +93,7 @@ pub(crate) async fn fetch(
                     "it lost a chunk that it had acknowledged",
                 ));
             }
-            Look::Foreign => return Err(TORN),
+            Look::Foreign => return Err(FORGED),
         };
         if contents.kind != Kind::Chunk || contents.previous.0 != last.0 {
             return Err(TORN);

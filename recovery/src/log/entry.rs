@@ -178,6 +178,9 @@ impl Packed {
     }
 }
 
+/// The largest number of records, commits and versions that is read. What counts on from there has room.
+pub(crate) const NUMBER_MAX: u64 = 1 << 62;
+
 /// What a generation begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Manifest {
@@ -196,7 +199,7 @@ impl Manifest {
             records: u64::from_be_bytes(take(&mut bytes)?),
             snapshot: Chunks::read(&mut bytes)?,
         };
-        bytes.is_empty().then_some(manifest)
+        (bytes.is_empty() && manifest.records <= NUMBER_MAX).then_some(manifest)
     }
 
     /// What an anchor holds. It follows from the seal before it, so that whoever finds the seal

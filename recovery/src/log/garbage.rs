@@ -11,18 +11,26 @@
 //! | 72 | chunks |
 //! | 8 | index of an anchor |
 
+use std::ops::Range;
+
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 
 use super::anchor::anchor_slot;
-use super::chunk;
 use super::entry::{Chunks, take};
 use crate::seal::BODY_MAX;
+use crate::value::chunk_slot;
 use crate::{Lane, Purpose, Slot};
 
 /// Bytes of the names of what is put off: a blob of a snapshot.
 const PUT_OFF_MAX: usize = BODY_MAX;
+
+/// Slots of what is due that are in memory at once. A name of 49 bytes may stand for a trillion.
+const SLOTS_AT_ONCE: u64 = 1 << 16;
+
+/// The longest segment: an entry a millisecond for 34 years.
+const SEGMENT_MAX: u64 = 1 << 40;
 
 /// Slots that are to be deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,16 +46,28 @@ pub(crate) enum Garbage {
 }
 
 impl Garbage {
-    pub(crate) fn slots(self) -> Box<dyn Iterator<Item = Slot>> {
+    pub(crate) fn slots(self) -> impl Iterator<Item = Slot> {
+        self.some(0..self.count())
+    }
+
+    /// How many there are.
+    pub(crate) fn count(self) -> u64 {
         match self {
-            Garbage::Segment {
-                generation,
-                lane,
-                len,
-            } => Box::new((0..len).map(move |index| entry_slot(generation, lane, index))),
-            Garbage::Chunks(chunks) => Box::new(chunk::slots(chunks)),
-            Garbage::Anchor(index) => Box::new(std::iter::once(anchor_slot(index))),
+            Garbage::Segment { len, .. } => len,
+            Garbage::Chunks(chunks) => chunks.count(),
+            Garbage::Anchor(_) => 1,
         }
+    }
+
+    /// Those from one place to another.
+    fn some(self, places: Range<u64>) -> impl Iterator<Item = Slot> {
+        places.map(move |place| match self {
+            Garbage::Segment {
+                generation, lane, ..
+            } => entry_slot(generation, lane, place),
+            Garbage::Chunks(chunks) => chunk_slot(chunks.entropy, place),
+            Garbage::Anchor(index) => anchor_slot(index),
+        })
     }
 
     /// Bytes that it takes.
@@ -81,7 +101,7 @@ impl Garbage {
     }
 
     pub(crate) fn read(bytes: &mut &[u8]) -> Option<Self> {
-        Some(match take(bytes)? {
+        let garbage = match take(bytes)? {
             [0] => Garbage::Segment {
                 generation: u64::from_be_bytes(take(bytes)?),
                 lane: Lane(take(bytes)?),
@@ -90,7 +110,8 @@ impl Garbage {
             [1] => Garbage::Chunks(Chunks::read(bytes)?),
             [2] => Garbage::Anchor(u64::from_be_bytes(take(bytes)?)),
             _ => return None,
-        })
+        };
+        (garbage.count() <= SEGMENT_MAX).then_some(garbage)
     }
 }
 
@@ -106,9 +127,10 @@ pub(crate) fn entry_slot(generation: u64, lane: Lane, index: u64) -> Slot {
 
 /// What is due, and the order it goes in.
 pub(crate) struct Due {
-    /// Not all of it is deleted; the first `shuffled` of them are in `slots`.
+    /// Not all of it is deleted.
     items: Vec<Garbage>,
-    shuffled: usize,
+    /// What is in `slots` or gone: so many items, and of the one behind them so many slots.
+    shuffled: (usize, u64),
     slots: Vec<Slot>,
     /// Handed out and not reported back.
     out: usize,
@@ -121,7 +143,7 @@ impl Due {
     pub(crate) fn new(seed: [u8; 32]) -> Self {
         Due {
             items: Vec::new(),
-            shuffled: 0,
+            shuffled: (0, 0),
             slots: Vec::new(),
             out: 0,
             put_off: Vec::new(),
@@ -139,7 +161,7 @@ impl Due {
     pub(crate) fn clear(&mut self) {
         self.items.clear();
         self.slots.clear();
-        self.shuffled = 0;
+        self.shuffled = (0, 0);
     }
 
     /// None of it is handed out by this session. Who may never come back is not waited for with a list without end.
@@ -163,16 +185,32 @@ impl Due {
     /// The next slots to delete.
     pub(crate) fn take(&mut self, at_most: usize) -> Vec<Slot> {
         if self.slots.is_empty() && self.out == 0 {
-            self.items.drain(..self.shuffled);
-            self.shuffled = self.items.len();
-            self.slots = self.items.iter().flat_map(|item| item.slots()).collect();
-            self.slots.shuffle(&mut self.rng);
+            self.shuffle();
         }
         let slots = self
             .slots
             .split_off(self.slots.len().saturating_sub(at_most));
         self.out += slots.len();
         slots
+    }
+
+    /// Takes as many of the slots as there is room for, from the first on.
+    fn shuffle(&mut self) {
+        let (whole, mut from) = std::mem::take(&mut self.shuffled);
+        self.items.drain(..whole);
+        let mut room = SLOTS_AT_ONCE;
+        for item in &self.items {
+            let to = item.count().min(from.saturating_add(room));
+            self.slots.extend(item.some(from..to));
+            room -= to - from;
+            if to < item.count() {
+                self.shuffled.1 = to;
+                break;
+            }
+            self.shuffled.0 += 1;
+            from = 0;
+        }
+        self.slots.shuffle(&mut self.rng);
     }
 
     /// One that was handed out is gone, or is to be handed out again.
@@ -185,7 +223,7 @@ impl Due {
 
     /// Whether anything is left, as far as this session knows.
     pub(crate) fn is_empty(&self) -> bool {
-        self.slots.is_empty() && self.out == 0 && self.shuffled == self.items.len()
+        self.slots.is_empty() && self.out == 0 && self.shuffled.0 == self.items.len()
     }
 }
 
@@ -210,6 +248,59 @@ mod tests {
         assert_eq!(kept, newest.map(segment).collect::<Vec<_>>());
         let bytes = kept.iter().map(|item| item.len()).sum::<usize>();
         assert!(bytes <= PUT_OFF_MAX && bytes + segment(0).len() > PUT_OFF_MAX);
+    }
+
+    #[test]
+    fn a_trillion_slots_are_handed_out_from_a_few_in_memory_and_named_all_the_while() {
+        let segment = |len| Garbage::Segment {
+            generation: 0,
+            lane: Lane([0; 32]),
+            len,
+        };
+        let mut due = Due::new([0; 32]);
+        let all = [Garbage::Anchor(1), segment(SEGMENT_MAX), Garbage::Anchor(2)];
+        all.into_iter().for_each(|item| due.push(item));
+        assert_eq!(due.take(10).len(), 10);
+        assert_eq!(due.slots.len() as u64, SLOTS_AT_ONCE - 10);
+        assert!(due.all() == all && !due.is_empty());
+
+        let mut due = Due::new([0; 32]);
+        let items = [segment(SLOTS_AT_ONCE + 5), Garbage::Anchor(1)];
+        items.into_iter().for_each(|item| due.push(item));
+        let mut gone = std::collections::HashSet::new();
+        while !due.is_empty() {
+            assert_eq!(due.all(), items);
+            for slot in due.take(10_000) {
+                assert!(gone.insert(slot), "handed out twice");
+                due.put_back(slot, true);
+            }
+        }
+        assert_eq!(gone.len() as u64, SLOTS_AT_ONCE + 5 + 1);
+    }
+
+    #[test]
+    fn a_segment_is_as_long_as_segments_get_or_none() {
+        for (len, is_one) in [
+            (0, true),
+            (SEGMENT_MAX, true),
+            (SEGMENT_MAX + 1, false),
+            (u64::MAX, false),
+        ] {
+            let mut bytes = Vec::new();
+            let lane = Lane([0; 32]);
+            let generation = 0;
+            Garbage::Segment {
+                generation,
+                lane,
+                len,
+            }
+            .write(&mut bytes);
+            assert_eq!(
+                Garbage::read(&mut bytes.as_slice()).is_some(),
+                is_one,
+                "{len}"
+            );
+        }
     }
 
     #[test]

@@ -5,12 +5,12 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
 
-use super::cursor::TORN;
 use super::entry::{Closing, Writer};
 use super::register::{Look, Put};
 use super::writer::{Driven, Tail};
 use super::{Fence, Log, News, Record, Role, State, Ticket};
 use crate::RecoveryError;
+use crate::forgery::FORGED;
 
 impl Log {
     /// Reads on to the end and takes the writing over: any other writer is fenced.
@@ -142,7 +142,7 @@ impl Log {
                 Look::Found(found) if Writer(found.writer) == self.writer => return Ok(()),
                 Look::Found(found) => Some(found),
                 Look::Deleted => None,
-                Look::Foreign => return Err(TORN),
+                Look::Foreign => return Err(FORGED),
             };
             let records = state.cursor.records;
             state.fenced(Fence { records, seal });

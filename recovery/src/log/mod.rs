@@ -242,9 +242,19 @@ impl Log {
     }
 
     /// The registers that a restore may read, those included that are still to be written by this
-    /// lead; not the values that only the records name.
-    #[must_use]
-    pub fn slots(&self) -> Vec<Slot> {
+    /// lead; not the values that only the records name. They are made one by one: a name of some bytes may
+    /// stand for many.
+    pub fn slots(&self) -> impl Iterator<Item = Slot> + Send + use<> {
+        self.names().into_iter().flat_map(Garbage::slots)
+    }
+
+    /// How many they are.
+    pub(super) fn blobs(&self) -> u64 {
+        let counts = self.names().into_iter().map(Garbage::count);
+        counts.fold(0, u64::saturating_add)
+    }
+
+    fn names(&self) -> Vec<Garbage> {
         let state = self.state();
         let cursor = &state.cursor;
         let here = Garbage::Segment {
@@ -254,7 +264,7 @@ impl Log {
         };
         let anchors = anchor::kept(cursor.generation).map(Garbage::Anchor);
         let all = cursor.trail.iter().copied().chain([here]).chain(anchors);
-        all.flat_map(Garbage::slots).collect()
+        all.collect()
     }
 
     /// Those of [`slots`](Log::slots) that nothing is known to be in yet: another device may fill them at any time, so

@@ -12,6 +12,7 @@ use super::entry::{Packed, take};
 use super::garbage::Garbage;
 use super::register::{Look, Put, Registers};
 use crate::RecoveryError;
+use crate::forgery::FORGED;
 
 /// Look-ups at once; the transport paces below that as it has to.
 const AHEAD: u64 = 32;
@@ -52,7 +53,7 @@ pub(crate) async fn walk(
                 Some(Ok(Look::Found(contents))) => contents,
                 Some(Ok(Look::Deleted)) => return Ok(End::Deleted),
                 Some(Ok(Look::Absent)) | None => return Ok(End::Hole),
-                Some(Ok(Look::Foreign)) => return Err(TORN),
+                Some(Ok(Look::Foreign)) => return Err(FORGED),
                 Some(Err(error)) => return Err(error),
             };
             match cursor.check(&contents)? {

@@ -16,8 +16,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::seal::{Contents, open, seal};
-use crate::{Looked, Provider, RecoveryError, Removed, RootKey, Schedule, Slot, Written};
+use crate::forgery::{FORGED, Read};
+use crate::seal::{Contents, seal};
+use crate::{Provider, RecoveryError, Removed, RootKey, Schedule, Slot, Written};
 
 /// What is to come of an operation; [`Registers`] is used as a trait object.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, RecoveryError>> + Send + 'a>>;
@@ -77,7 +78,8 @@ impl Registers for ReadOnly {
         Box::pin(async move {
             match self.0.lookup(slot).await? {
                 Look::Found(found) if found == *contents => Ok(Put::Already),
-                Look::Found(_) | Look::Foreign => Ok(Put::Occupied),
+                Look::Found(_) => Ok(Put::Occupied),
+                Look::Foreign => Err(FORGED),
                 Look::Deleted => Ok(Put::Tombstoned),
                 Look::Absent => Err(RecoveryError::Following),
             }
@@ -125,29 +127,27 @@ impl Registers for OneProvider {
 
     fn lookup(&self, slot: Slot) -> Answer<'_, Look> {
         Box::pin(async move {
-            Ok(
-                match self.provider.lookup(self.schedule.key(&slot)).await? {
-                    Looked::Found(blob) => {
-                        open(&self.schedule, &slot, &blob).map_or(Look::Foreign, Look::Found)
-                    }
-                    Looked::Absent => Look::Absent,
-                    Looked::Deleted => Look::Deleted,
-                },
-            )
+            Ok(match self.provider.read(&self.schedule, &slot).await? {
+                Read::Ours(contents, _) => Look::Found(contents),
+                Read::Absent => Look::Absent,
+                Read::Deleted => Look::Deleted,
+                Read::Foreign => Look::Foreign,
+            })
         })
     }
 
     fn delete(&self, slot: Slot) -> Answer<'_, Removed> {
         Box::pin(async move {
             // The signature covers the hash of what is there.
-            let looked = self.provider.lookup(self.schedule.key(&slot)).await?;
-            let blob = match looked {
-                Looked::Found(blob) => blob,
-                Looked::Absent => return Ok(Removed::NeverThere),
-                Looked::Deleted => return Ok(Removed::Before),
+            let hash = match self.provider.read(&self.schedule, &slot).await? {
+                Read::Ours(_, hash) => hash,
+                Read::Absent => return Ok(Removed::NeverThere),
+                Read::Deleted => return Ok(Removed::Before),
+                // Nothing is signed for what is not ours.
+                Read::Foreign => return Err(FORGED),
             };
             let secret = self.schedule.secret(&slot);
-            self.provider.delete(secret.keypair(), blob.hash()).await
+            self.provider.delete(secret.keypair(), hash).await
         })
     }
 }

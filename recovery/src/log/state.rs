@@ -22,7 +22,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::commit::{Commit, Count, Expect};
-use super::entry::{Chunks, take};
+use super::entry::{Chunks, NUMBER_MAX, take};
 
 /// Deleted keys whose version is remembered.
 pub(crate) const REMEMBERED: usize = 4_096;
@@ -195,17 +195,15 @@ impl State {
 
     pub(crate) fn read(mut bytes: &[u8]) -> Option<Self> {
         let bytes = &mut bytes;
-        let mut number = || take(bytes).map(u64::from_be_bytes);
         let mut state = State {
-            commits: number()?,
-            global: number()?,
-            floor: number()?,
-            serial: number()?,
+            commits: number(bytes)?,
+            global: number(bytes)?,
+            floor: number(bytes)?,
+            serial: number(bytes)?,
             ..State::default()
         };
         while !bytes.is_empty() {
-            let (version, serial) = (take(bytes)?, take(bytes)?);
-            let (version, serial) = (u64::from_be_bytes(version), u64::from_be_bytes(serial));
+            let (version, serial) = (number(bytes)?, number(bytes)?);
             let Change { key, count, value } = read(bytes)?;
             let last = state.items.last_key_value();
             if count != Count::On || last.is_some_and(|(last, _)| *last >= key) {
@@ -301,6 +299,12 @@ fn read(bytes: &mut &[u8]) -> Option<Change> {
         },
         value,
     })
+}
+
+/// A number that can count on.
+fn number(bytes: &mut &[u8]) -> Option<u64> {
+    let number = u64::from_be_bytes(take(bytes)?);
+    (number <= NUMBER_MAX).then_some(number)
 }
 
 fn split<'a>(bytes: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {

@@ -6,6 +6,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::chunk;
 use super::commit::{Current, Listed};
+use super::entry::Chunks;
 use super::map::Map;
 use super::state::{Item, State, Value};
 use crate::{RecoveryError, Slot};
@@ -136,20 +137,31 @@ impl Map {
         listed
     }
 
-    /// All registers that a restore may read, values included: what a provider that joins has to have.
+    /// All registers that a restore may read, values included: what a provider that joins has to have. They are
+    /// made one by one, as those of the [log](super::Log::slots).
+    pub fn slots(&self) -> impl Iterator<Item = Slot> + Send + use<> {
+        let slots = self.log().slots();
+        slots.chain(self.large().into_iter().flat_map(chunk::slots))
+    }
+
+    /// How many registers there are that a restore may read.
     #[must_use]
-    pub fn slots(&self) -> Vec<Slot> {
-        let mut slots = self.log().slots();
+    pub fn blobs(&self) -> u64 {
+        let values = self.large().into_iter().map(|chunks| chunks.count());
+        values.fold(self.log().blobs(), u64::saturating_add)
+    }
+
+    /// The values that are in chunks.
+    fn large(&self) -> Vec<Chunks> {
         let front = self.front();
         let values = front
             .durable
             .items
             .values()
-            .filter_map(|item| item.value.as_ref());
-        slots.extend(values.flat_map(|value| match value {
-            Value::InChunks(chunks) => chunk::slots(*chunks).collect(),
-            Value::Here(_) => Vec::new(),
-        }));
-        slots
+            .filter_map(|item| match &item.value {
+                Some(Value::InChunks(chunks)) => Some(*chunks),
+                _ => None,
+            });
+        values.collect()
     }
 }

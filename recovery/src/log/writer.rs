@@ -20,6 +20,7 @@ use super::entry::{Chunks, Closing, Link, Manifest, Packed, Writer};
 use super::garbage::Garbage;
 use super::register::{Look, Put, Registers};
 use super::{Fence, Record};
+use crate::forgery::FORGED;
 use crate::seal::{BODY_MAX, Contents, Kind};
 use crate::{RecoveryError, Slot};
 
@@ -266,7 +267,8 @@ async fn place(
             Look::Found(theirs) if theirs == *contents => Ok(Placed::Ours),
             Look::Found(theirs) => Ok(Placed::Theirs(theirs)),
             Look::Deleted => Ok(Placed::Gone),
-            Look::Absent | Look::Foreign => Err(RecoveryError::Misbehaved(
+            Look::Foreign => Err(FORGED),
+            Look::Absent => Err(RecoveryError::Misbehaved(
                 "it lost or changed what it said it holds",
             )),
         },

@@ -41,6 +41,9 @@ impl Mark {
     }
 }
 
+/// Tokens of one credential in a cell or a page, at most.
+const AMOUNT_MAX: u64 = 1 << 48;
+
 /// One credential that may be spent.
 #[derive(Clone)]
 pub(crate) struct Held {
@@ -74,6 +77,12 @@ impl Held {
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         Credential::decode(bytes).map(|credential| Held::new(&credential))
+    }
+
+    /// One that a cell or a page lists. What that says is bounded, so that sums of it are numbers.
+    pub(crate) fn listed(bytes: &[u8]) -> Option<Self> {
+        let held = Held::decode(bytes).ok()?;
+        (held.amount <= AMOUNT_MAX).then_some(held)
     }
 
     /// Whether showing them together ties no two keys to each other.

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::round::void;
+use crate::forgery::FORGED;
 use crate::log::{Look, Put, Registers};
 use crate::seal::Contents;
 use crate::{RecoveryError, Removed, Slot};
@@ -75,9 +76,8 @@ impl Member {
                 Look::Found(contents) => Ok(Held::This(Arc::new(contents))),
                 Look::Absent => Ok(Held::Nothing),
                 Look::Deleted => Ok(Held::Deleted),
-                Look::Foreign => Err(RecoveryError::Misbehaved(
-                    "it holds bytes that this root key never wrote there",
-                )),
+                // Like no answer: the others go on without it.
+                Look::Foreign => Err(FORGED),
             });
         self.noted(held)
     }

@@ -45,11 +45,12 @@ use larder_protocol::{Done, Key, Nonce, Receipt, ReceiptKey, Refusal, Reply, Ser
 use super::bag::{Bag, Recorder};
 use super::{Challenge, NotReached, finding};
 use crate::exchange::nonce_of;
+use crate::forgery::Read;
 use crate::log::map::Current;
 use crate::log::{Link, Registers, Replay, replay};
 use crate::quorum::{Policy, ballot};
-use crate::seal::{BODY_MAX, Contents, open, seal};
-use crate::{Evidence, Looked, Provider, RecoveryError, RootKey, Schedule, Slot};
+use crate::seal::{BODY_MAX, Contents, seal};
+use crate::{Provider, RecoveryError, RootKey, Schedule, Slot};
 
 /// What the node hands to the signer.
 #[derive(Clone, PartialEq, Eq)]
@@ -114,24 +115,22 @@ impl KeyProof {
         let held = loop {
             let place = ballot(tail, round);
             let answers = panel.ask(place).await;
-            let held = answers.receipts(|schedule, looked| {
-                *looked == Looked::Found(seal(schedule, &place, contents))
+            let held = answers.receipts(|read| match read {
+                Read::Ours(held, _) => held == contents,
+                _ => false,
             });
             if held.iter().flatten().count() >= policy.acknowledge {
                 break held;
             }
             // A next round there is only behind a blob of ours.
-            let ours = answers.receipts(|schedule, looked| match looked {
-                Looked::Found(blob) => open(schedule, &place, blob).is_ok(),
-                _ => false,
-            });
+            let ours = answers.receipts(|read| matches!(read, Read::Ours(..)));
             if ours.iter().all(Option::is_none) {
                 return answers.failed();
             }
             round += 1;
         };
         let answers = panel.ask(replay.next).await;
-        let next = answers.receipts(|_, looked| *looked == Looked::Absent);
+        let next = answers.receipts(|read| *read == Read::Absent);
         if next.iter().flatten().count() < policy.recover {
             return answers.failed();
         }
@@ -224,9 +223,9 @@ struct Panel<'a> {
 }
 
 /// What they answered, each under its own schedule.
-struct Answers(Vec<(Schedule, Answered)>);
+struct Answers(Vec<Answered>);
 
-type Answered = Result<(Looked, Evidence), RecoveryError>;
+type Answered = Result<(Read, Receipt), RecoveryError>;
 
 impl Panel<'_> {
     async fn ask(&self, place: Slot) -> Answers {
@@ -234,7 +233,9 @@ impl Panel<'_> {
             let schedule = Schedule::new(self.root.clone(), *provider.server_key());
             let key = schedule.key(&place);
             let answer = provider.challenge(key, nonce(self.challenge, &key)).await;
-            (schedule, answer)
+            let (looked, evidence) = answer?;
+            let read = provider.opened(&schedule, &place, &looked, Some(&evidence));
+            Ok((read, evidence.receipt))
         });
         Answers(join_all(asked).await)
     }
@@ -242,9 +243,9 @@ impl Panel<'_> {
 
 impl Answers {
     /// The receipts of those answers that say this.
-    fn receipts(&self, says: impl Fn(&Schedule, &Looked) -> bool) -> Vec<Option<Receipt>> {
-        let receipts = self.0.iter().map(|(schedule, answer)| match answer {
-            Ok((looked, evidence)) if says(schedule, looked) => Some(evidence.receipt.clone()),
+    fn receipts(&self, says: impl Fn(&Read) -> bool) -> Vec<Option<Receipt>> {
+        let receipts = self.0.iter().map(|answer| match answer {
+            Ok((read, receipt)) if says(read) => Some(receipt.clone()),
             _ => None,
         });
         receipts.collect()
@@ -252,7 +253,7 @@ impl Answers {
 
     /// Why there is no proof: too few answered, or somebody writes.
     fn failed(self) -> Result<Option<KeyProof>, RecoveryError> {
-        let mut errors = self.0.into_iter().filter_map(|(_, answer)| answer.err());
+        let mut errors = self.0.into_iter().filter_map(Result::err);
         errors.next().map_or(Ok(None), Err)
     }
 }

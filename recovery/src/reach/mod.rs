@@ -91,12 +91,15 @@ pub async fn reach(
     let Some(next) = following(slot) else {
         return Ok(None);
     };
-    let (looked, Evidence { receipt: held, .. }) = provider
+    let (looked, held) = provider
         .challenge(schedule.key(&slot), nonce(challenge, 0))
         .await?;
+    // One that is not ours is evidence. Whether it is, the signer sees for itself.
+    drop(provider.opened(schedule, &slot, &looked, Some(&held)));
     let Looked::Found(blob) = looked else {
         return Ok(None);
     };
+    let held = held.receipt;
     // After the first is answered, so that the value was there when the next was not.
     let (looked, Evidence { receipt: next, .. }) = provider
         .challenge(schedule.key(&next), nonce(challenge, 1))

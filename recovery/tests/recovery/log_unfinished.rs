@@ -32,7 +32,7 @@ async fn tidy(map: &Map) {
 }
 
 fn unnamed(sea: &Sea, map: &Map) -> Vec<Slot> {
-    let named = map.slots();
+    let named: Vec<Slot> = map.slots().collect();
     let mut full = sea.full();
     full.retain(|slot| !named.contains(slot));
     full

@@ -347,6 +347,19 @@ impl PaidShelf {
         self.with(|state| state.performed.iter().filter(|&&done| done == op).count())
     }
 
+    /// Has another blob from now on where it has one.
+    pub(crate) fn swaps(&self, key: &Key, blob: Blob) {
+        self.with(|state| state.blobs.get_mut(key).expect("it is there").0 = blob);
+    }
+
+    /// Has other cells from now on.
+    pub(crate) fn bends_cells(&self, bend: impl Fn(&mut u64, &mut Cell)) {
+        self.with(|state| {
+            let cells = state.cells.values_mut();
+            cells.for_each(|(sequence, cell, _)| bend(sequence, cell));
+        });
+    }
+
     pub(crate) fn has(&self, key: &Key) -> bool {
         self.with(|state| state.blobs.contains_key(key))
     }

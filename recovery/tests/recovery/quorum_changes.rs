@@ -22,7 +22,7 @@ async fn what_another_device_commits_while_a_provider_joins_reaches_it() {
     let map = Map::open(wider.clone(), &mut StdRng::seed_from_u64(2), None).await;
     let map = map.expect("all answer");
     let ahead = map.log().ahead();
-    let mut copied: HashSet<Slot> = map.slots().into_iter().collect();
+    let mut copied: HashSet<Slot> = map.slots().collect();
     let healed = wider.heal(copied.iter().copied()).await;
     assert!(healed.expect("all answer").copied[2] > 0);
 
@@ -33,7 +33,7 @@ async fn what_another_device_commits_while_a_provider_joins_reaches_it() {
 
     map.take_over().await.expect("all answer");
     ahead.iter().for_each(|slot| _ = copied.remove(slot));
-    let rest = map.slots().into_iter();
+    let rest = map.slots();
     let rest = wider.heal(rest.filter(|slot| !copied.contains(slot))).await;
     let rest = rest.expect("all answer");
     assert!(rest.copied[2] > 0 && rest.left == 0, "{rest:?}");

@@ -206,7 +206,7 @@ async fn one_provider_rolled_back_is_survived_named_proven_and_healed() {
         assert_eq!(get(&device_2.map, "b").await, Some(large()));
         // Healed, and thereby named. Proven before that.
         only_guilty(&device_1.audit().await, guilty);
-        let slots = device_2.map.slots();
+        let slots: Vec<_> = device_2.map.slots().collect();
         let healed = device_2
             .quorum
             .heal(slots.clone())

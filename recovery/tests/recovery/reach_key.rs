@@ -208,7 +208,7 @@ async fn the_end_of_the_log_held_is_no_proof_while_something_is_behind_it() {
 }
 
 /// Registers as they were.
-struct Past(HashMap<Slot, Contents>);
+pub(crate) struct Past(pub(crate) HashMap<Slot, Contents>);
 
 impl Registers for Past {
     fn insert<'a>(&'a self, _: Slot, _: &'a Contents) -> Answer<'a, Put> {

@@ -54,6 +54,8 @@ pub(crate) enum Lie {
 
 struct State {
     blobs: HashMap<Key, Blob>,
+    /// What it shows under these keys whatever else it holds there.
+    forged: HashMap<Key, Blob>,
     tombstones: HashSet<Key>,
     record: Record,
     lie: Option<Lie>,
@@ -89,6 +91,7 @@ impl Shelf {
         };
         Shelf(Arc::new(Mutex::new(State {
             blobs: HashMap::new(),
+            forged: HashMap::new(),
             tombstones: HashSet::new(),
             record,
             lie: None,
@@ -123,6 +126,11 @@ impl Shelf {
             Some(blob) => state.blobs.insert(key, blob),
             None => state.blobs.remove(&key),
         });
+    }
+
+    /// Shows these blobs under these keys from now on, signs for them, and takes no others there.
+    pub(crate) fn forges(&self, forged: HashMap<Key, Blob>) {
+        self.with(|state| state.forged = forged);
     }
 
     /// Has a blob appear after so many more inserts.
@@ -263,7 +271,8 @@ impl State {
         if let Some((_, key, blob)) = self.other_device.take_if(|(after, ..)| *after == 0) {
             self.blobs.insert(key, blob);
         }
-        let stored = self.blobs.get(&key).map(Blob::hash);
+        let shown = self.forged.get(&key).or_else(|| self.blobs.get(&key));
+        let (shown, stored) = (shown.cloned(), shown.map(Blob::hash));
         let all_deleted = self.lie == Some(Lie::AllDeleted);
         let gone = || match all_deleted || self.tombstones.contains(&key) {
             true => Refusal::Deleted,
@@ -293,9 +302,13 @@ impl State {
                 }
                 refusal => Err(refusal),
             },
-            (Call::Lookup(_), Some(_)) => Ok(Done::Found(self.blobs[&key].clone())),
+            (Call::Lookup(_), Some(_)) => Ok(Done::Found(shown.expect("it is stored"))),
             (Call::Delete(delete), Some(hash)) => {
                 if delete.permits(&self.record.server_key, hash) {
+                    assert!(
+                        !self.forged.contains_key(&key),
+                        "signed for what is not its own"
+                    );
                     self.blobs.remove(&key);
                     self.tombstones.insert(key);
                     Ok(Done::Removed)

@@ -33,7 +33,7 @@ async fn liar(
     lie: impl Fn(&Call, &mut Record) -> Outcome + Send + 'static,
 ) -> (Service, Address) {
     let mut config = ServiceConfig::new([8; 32]);
-    config.connect_to = vec![lsp];
+    config.connect_to = vec![lsp.into()];
     let (service, intake) = Service::start(config).await.expect("it does not listen");
     service.wait_connected().await;
     let node_id: NodeId = service.node_id();

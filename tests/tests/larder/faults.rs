@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
-use larder_onion::{CircuitsConfig, FaultCounts};
+use larder_onion::{CircuitsConfig, FaultCounts, PeerAddress};
 use larder_protocol::Key;
 use larder_recovery::{Looked, Removed, Written};
 
@@ -125,7 +125,7 @@ fn a_relay_that_duplicates_repeats_nothing() {
 fn a_relay_that_delays_beyond_the_least_timeout_loses_nothing() {
     let ran = through(&["--delay", "1000", "--seed", "9"], 24);
     assert!(ran.faults.delayed > 0);
-    let least = CircuitsConfig::new(Vec::new()).min_timeout;
+    let least = CircuitsConfig::new(Vec::<PeerAddress>::new()).min_timeout;
     assert!(ran.round_trip > least, "{:?}", ran.round_trip);
 }
 

@@ -41,7 +41,7 @@ impl Served {
         let engine = SledEngine::open(&folder.join("store"), options).expect("a store");
         let identity = Identity::from_seed(SEED);
         let mut onion = ServiceConfig::new(identity.onion_seed());
-        onion.connect_to = vec![lsp];
+        onion.connect_to = vec![lsp.into()];
         let runtime = runtime();
         let (service, intake) = runtime.block_on(async {
             let (service, intake) = Service::start(onion).await.expect("it does not listen");

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::connection::Connection;
 use crate::error::CliError;
+use crate::output::Once;
 use crate::payer::Payer;
 
 /// Relay and storage node, and how a wallet joins them.
@@ -33,7 +34,7 @@ impl Parties {
         let relay = Relay::start(RelayConfig::loopback(seed)).await?;
         // The defaults, whatever the environment of whoever tries the demo says.
         let mut config = Config::load(None, Some(&folder.path().join("node")), [])?;
-        config.lsps = vec![relay.address()];
+        config.lsps = vec![relay.address().into()];
         // The demo cleans up after itself and needs no reserve.
         config.free_space_floor = 0;
         let node = Node::start(&config).await?;
@@ -53,7 +54,8 @@ impl Parties {
             root,
             folder: self.wallet_folder(),
         };
-        Connection::open(circuits, self.node.address().clone(), Some(&payer), None).await
+        let (address, once) = (self.node.address().clone(), Once::default());
+        Connection::open(circuits, address, Some(&payer), None, &once).await
     }
 
     /// Total loss: everything that a wallet keeps on its disk.
