@@ -13,7 +13,7 @@ advisories:
 # All benchmark sets; writes target/benchmarks/benchmarks.md and .svg.
 bench:
     cargo build --release -p larder-bench
-    { for set in engine transport credentials paid restore anchors; do target/release/larder-bench $set --json; done; } \
+    { for set in engine transport credentials paid restore anchors privacy; do target/release/larder-bench $set --json; done; } \
         | target/release/larder-bench page
 
 # The whole life of a wallet over real sockets.

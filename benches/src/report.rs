@@ -1,6 +1,6 @@
 //! How figures are printed: a table for people, one JSON object per line for machines.
 
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use cpu_time::ProcessTime;
@@ -156,11 +156,13 @@ impl Report {
         );
     }
 
-    /// Ends the report; says how many bars were missed, if any.
-    pub(crate) fn finish(self) {
-        if self.missed > 0 {
-            self.note(&format!("{} bar(s) missed", self.missed));
+    /// Ends the report; says how many bars were missed, if any, and fails then.
+    pub(crate) fn finish(self) -> ExitCode {
+        if self.missed == 0 {
+            return ExitCode::SUCCESS;
         }
+        self.note(&format!("{} bar(s) missed", self.missed));
+        ExitCode::FAILURE
     }
 }
 

@@ -13,6 +13,7 @@ use larder_recovery::{Holdings, OnionTransport, Provider, Purse, RecoveryError, 
 use crate::error::CliError;
 use crate::output::{Once, count, merged};
 use crate::payer::{Payer, now};
+use crate::shown::Shown;
 
 /// A storage node that has answered. No two connections share a node id.
 pub(crate) struct Connection {
@@ -30,12 +31,13 @@ impl Connection {
     /// If it asks for tokens, the purse is open, and whatever was due for it is done: requests that
     /// a crash left in flight, tokens that would expire. What cannot be done keeps nobody from
     /// what he came for. A storage node that serves for free never touches the purse. What it signs
-    /// goes into the ledger.
+    /// goes into the ledger. Terms that contradict what an earlier command was shown end it, before anything is paid.
     pub(crate) async fn open(
         config: CircuitsConfig,
         address: Address,
         payer: Option<&Payer>,
         ledger: Option<Arc<Ledger>>,
+        shown: &Shown,
         once: &Once,
     ) -> Result<Self, CliError> {
         let patience = config.deadline;
@@ -52,6 +54,13 @@ impl Connection {
         {
             let purse = payer.open(provider.server_key())?;
             provider = provider.with_purse(purse)?;
+        }
+        // What an earlier command was shown, by a storage node that did not know whom it showed it.
+        if let Some(signed) = shown.newest() {
+            provider.expects(&signed).await?;
+        }
+        if provider.purse().is_some() {
+            provider.compare_terms().await?;
             // Terms that are new may have ended an epoch; what that costs was not spent here.
             held = provider.purse().map_or(0, |purse| purse.holdings().tokens);
             upkeep = match provider.tend(now()).await {

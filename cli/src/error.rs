@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use larder_node::NodeError;
 use larder_onion::OnionError;
+use larder_recovery::contradiction::Contradiction;
 use larder_recovery::{JournalError, RecoveryError};
 
 use crate::wallet::shown;
@@ -44,6 +45,23 @@ pub(crate) enum CliError {
         version: u64,
         exists: bool,
     },
+    /// A storage node has signed terms that cannot both be everybody's.
+    #[error(
+        "the storage node misbehaves: {what}; the two that it has signed are kept as proof for anyone \
+         (`larder receipts`), and it is not used any more: put another one in its place with `larder providers`, or, to \
+         go on with it all the same, `larder receipts pardon NUMBER`"
+    )]
+    Contradicted {
+        what: &'static str,
+        proof: Box<Contradiction>,
+    },
+    /// What another device was shown was signed for that one.
+    #[error(
+        "storage node {number} shows this device other terms than it showed for epoch {epoch} when something was last \
+         stored: compare what `larder status` says on your devices, and with what its operator publishes; to go on \
+         with it all the same, `larder receipts pardon {number}`"
+    )]
+    OtherTerms { number: usize, epoch: u32 },
     /// Another device fenced this one.
     #[error(
         "another device with the same root key writes at this moment: see what is there, then do it \
@@ -149,6 +167,7 @@ impl From<RecoveryError> for CliError {
         match error {
             RecoveryError::OutOfTokens { needed, held } => CliError::OutOfTokens { needed, held },
             RecoveryError::Fenced(_) => CliError::Overtaken,
+            RecoveryError::Contradicted { what, proof } => CliError::Contradicted { what, proof },
             error @ (RecoveryError::NoCell
             | RecoveryError::ReserveExpired { .. }
             | RecoveryError::ReserveTaken { .. }) => CliError::NothingTaken(error),

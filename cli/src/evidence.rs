@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::durable;
 use crate::error::CliError;
+use crate::shown::Shown;
 
 /// What is kept of one storage node.
 pub(crate) struct Receipts {
@@ -29,6 +30,7 @@ pub(crate) struct Receipts {
     terms: BTreeMap<String, String>,
     /// What it was found to lack; some of it convicts.
     convictions: Vec<WrittenConviction>,
+    pub(crate) shown: Shown,
 }
 
 /// What came of asking for all that a storage node has acknowledged.
@@ -45,6 +47,8 @@ struct Written {
     terms: BTreeMap<String, String>,
     stored: Vec<WrittenEvidence>,
     convictions: Vec<WrittenConviction>,
+    #[serde(default)]
+    shown: Shown,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -91,12 +95,14 @@ impl Receipts {
             ledger: Arc::new(ledger),
             terms: written.terms,
             convictions: written.convictions,
+            shown: written.shown,
             path,
         })
     }
 
     /// Keeps the terms by which the receipts of this session can be checked.
     pub(crate) fn note_terms(&mut self, provider: &Provider) {
+        self.shown.note(provider);
         let signed = provider.signed_terms();
         if let Some(record) = signed.verified(provider.server_key()) {
             let hash = hex::encode(record.hash().0);
@@ -189,6 +195,7 @@ impl Receipts {
                 .map(|evidence| WrittenEvidence::of(&evidence))
                 .collect(),
             convictions: self.convictions.clone(),
+            shown: self.shown.clone(),
         };
         let used: Vec<&String> = written
             .stored

@@ -5,6 +5,9 @@
 //! makes every result, errors included, exactly one JSON object. Exit codes: 0 done, 1 failed, 2 usage,
 //! 3 out of tokens, 4 conflict, 5 unreachable, 6 blobs are missing and no receipt proves it.
 
+#[cfg(feature = "bench")]
+pub mod bench;
+
 mod commands;
 mod connection;
 mod durable;
@@ -15,6 +18,7 @@ mod output;
 mod payer;
 mod progress;
 mod secret_file;
+mod shown;
 mod standing;
 mod terminal;
 mod tokens;

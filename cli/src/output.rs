@@ -96,6 +96,10 @@ impl Output {
 
 /// Writes to standard output, all the way.
 pub(crate) fn print(bytes: &[u8]) -> Result<(), CliError> {
+    #[cfg(feature = "bench")]
+    if crate::bench::hears(bytes) {
+        return Ok(());
+    }
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -107,6 +111,10 @@ pub(crate) fn print(bytes: &[u8]) -> Result<(), CliError> {
 
 /// Writes a line to standard error.
 pub(crate) fn note(text: &str) {
+    #[cfg(feature = "bench")]
+    if crate::bench::hears(text.as_bytes()) {
+        return;
+    }
     // Without standard error there is nobody to tell.
     let _ = writeln!(io::stderr(), "{text}");
 }

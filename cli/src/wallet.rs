@@ -11,6 +11,7 @@ mod session;
 mod settings;
 mod stagger;
 mod start;
+mod terms_in_map;
 
 use std::fs::File;
 
@@ -28,6 +29,7 @@ pub(crate) use restores::Restores;
 pub(crate) use session::{Session, unwritten_warning};
 pub(crate) use settings::{Settings, check_providers};
 pub(crate) use start::Start;
+pub(crate) use terms_in_map::is_at as is_terms;
 
 use crate::error::CliError;
 

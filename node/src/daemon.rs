@@ -11,6 +11,7 @@
 //! Exit codes: 0 stopped on request; 1 could not start or failed, which a new start may mend;
 //! 2 wrong usage or configuration; 3 `verify` has found damage.
 
+mod address;
 mod restore;
 mod verify;
 mod vouchers;
@@ -58,6 +59,11 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Print what clients need to find this node, and the hash of its terms for them to compare
+    ///
+    /// Works beside a running node. What `larder status` shows a wallet has to be the same hash in
+    /// the same epoch; whoever is shown another one is told other terms than everybody.
+    Address,
     /// About the configuration
     Config {
         #[command(subcommand)]
@@ -113,6 +119,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }) => load(&args)
             .and_then(|config| vouchers::create(&config, create, &SystemClock))
             .and_then(|codes| print(&codes)),
+        Some(Command::Address) => load(&args)
+            .and_then(|config| address::address(&config))
+            .and_then(|told| print(&told)),
         Some(Command::Restore) => load(&args)
             .and_then(|config| restore::restore(&config, config.clock()))
             .and_then(|told| print(&told)),
@@ -238,6 +247,7 @@ fn print_banner(node: &Node, config: &Config) -> io::Result<()> {
     }
     writeln!(out, "data     {}", config.data_dir.display())?;
     let terms = node.desk().terms();
+    writeln!(out, "terms    {}", hex::encode(terms.record_hash().0))?;
     match (&terms.teller, &node.desk().till) {
         (Some(teller), Some(till)) => {
             let tariff = teller.tariff().published();

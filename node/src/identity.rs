@@ -28,13 +28,30 @@ use crate::NodeError;
 
 /// Everything secret about a storage node.
 #[derive(Zeroize, ZeroizeOnDrop)]
-pub struct Identity([u8; 32]);
+pub struct Identity {
+    seed: [u8; 32],
+    /// Passes of another seed.
+    #[cfg(feature = "bench")]
+    passes: Option<[u8; 32]>,
+}
 
 impl Identity {
     /// Takes a seed.
     #[must_use]
     pub fn from_seed(seed: [u8; 32]) -> Self {
-        Identity(seed)
+        Identity {
+            seed,
+            #[cfg(feature = "bench")]
+            passes: None,
+        }
+    }
+
+    /// The same with the passes of another seed: what a storage node is that tells clients apart by them.
+    #[cfg(feature = "bench")]
+    #[must_use]
+    pub fn with_passes_of(mut self, seed: [u8; 32]) -> Self {
+        self.passes = Some(seed);
+        self
     }
 
     /// Reads the seed file.
@@ -53,8 +70,8 @@ impl Identity {
         }
         let (mut text, mut file) = (Zeroizing::new(String::new()), file.take(1_024));
         file.read_to_string(&mut text).map_err(fail)?;
-        let mut identity = Identity([0; 32]);
-        hex::decode_to_slice(text.trim_end(), &mut identity.0)
+        let mut identity = Identity::from_seed([0; 32]);
+        hex::decode_to_slice(text.trim_end(), &mut identity.seed)
             .map_err(|_| NodeError::BadSeed(path.to_owned()))?;
         Ok(identity)
     }
@@ -67,9 +84,9 @@ impl Identity {
             path: path.to_owned(),
             source,
         };
-        let mut identity = Identity([0; 32]);
-        getrandom::fill(&mut identity.0).map_err(|error| fail(error.into()))?;
-        let text = Zeroizing::new(format!("{}\n", *Zeroizing::new(hex::encode(identity.0))));
+        let mut identity = Identity::from_seed([0; 32]);
+        getrandom::fill(&mut identity.seed).map_err(|error| fail(error.into()))?;
+        let text = Zeroizing::new(format!("{}\n", *Zeroizing::new(hex::encode(identity.seed))));
         write_durably(path, text.as_bytes()).map_err(fail)?;
         Ok(identity)
     }
@@ -112,6 +129,8 @@ impl Identity {
     /// What is handed to those who pay in this epoch or in the one before.
     pub(crate) fn pass(&self, epoch: u32) -> Pass {
         let passes = self.derive("larder/node/passes");
+        #[cfg(feature = "bench")]
+        let passes = self.passes.map_or(passes, Zeroizing::new);
         Pass::from_bytes(*hmac(&passes, &epoch.to_be_bytes()))
     }
 
@@ -128,7 +147,7 @@ impl Identity {
     }
 
     fn derive(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
-        hmac(&self.0, purpose.as_bytes())
+        hmac(&self.seed, purpose.as_bytes())
     }
 }
 
@@ -182,8 +201,8 @@ mod tests {
             fs::metadata(&path).unwrap().permissions().mode() & 0o777,
             0o600
         );
-        assert_eq!(Identity::load(&path).unwrap().0, made.0);
-        assert_ne!(made.0, [0; 32]);
+        assert_eq!(Identity::load(&path).unwrap().seed, made.seed);
+        assert_ne!(made.seed, [0; 32]);
     }
 
     #[test]
@@ -209,7 +228,7 @@ mod tests {
         let path = folder.path().join("seed");
         fs::write(folder.path().join("seed.new"), "0123").unwrap();
         let made = Identity::create(&path).unwrap();
-        assert_eq!(Identity::load(&path).unwrap().0, made.0);
+        assert_eq!(Identity::load(&path).unwrap().seed, made.seed);
         let names: Vec<_> = fs::read_dir(folder.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name())

@@ -53,6 +53,7 @@ mod lookup;
 mod passes;
 mod perform;
 mod pipeline;
+mod published;
 mod quote;
 mod replay;
 mod seen;

@@ -23,7 +23,7 @@ use crate::seen::Seen;
 use crate::sweep::keep_sweeping;
 use crate::terms::Terms;
 use crate::till::{Giveaway, Till, Vouchers};
-use crate::{Config, NodeError};
+use crate::{Config, NodeError, published};
 
 /// How long a shutdown waits for writes under way.
 const SHUTDOWN: Duration = Duration::from_secs(30);
@@ -66,6 +66,8 @@ impl Node {
         let paid = sale.is_some();
         let breakglass = config.breakglass;
         let desk = Desk::open(engine.clone(), identity, sale, breakglass, config.clock())?;
+        let published_at = published::path(&config.data_dir);
+        published::write(&published_at, &desk.terms())?;
         let limits = Limits {
             queue: config.writes_in_flight,
             ..Limits::default()
@@ -88,6 +90,10 @@ impl Node {
         let crew = Crew::hire(config.workers, paid, &pipeline, &intake, outcomes)?;
         // These end with the desk.
         tokio::spawn(keep_sweeping(Arc::downgrade(&pipeline.desk)));
+        tokio::spawn(published::keep_published(
+            pipeline.desk.watch_terms(),
+            published_at,
+        ));
         if paid {
             tokio::spawn(keep_epochs(Arc::downgrade(&pipeline.desk)));
             tokio::spawn(keep_passes(pipeline.desk.watch_terms(), intake));

@@ -100,6 +100,11 @@ impl Terms {
         })
     }
 
+    /// What clients compare.
+    pub(crate) fn record_hash(&self) -> RecordHash {
+        self.record_hash
+    }
+
     /// Seconds until the next epoch is due; it never is on an unpaid node.
     pub(crate) fn left(&self, now: u64) -> Option<u64> {
         let end = self.since?.saturating_add(self.epoch_seconds.into());
@@ -224,7 +229,11 @@ pub(crate) fn record_for(
     floor: Floor,
 ) -> SignedRecord {
     let unpaid = unpaid_record(identity);
-    let promised = previous.map_or_else(Vec::new, |epochs| refunds_of(epochs, &unpaid.server_key));
+    let before = previous.and_then(|epochs| published(epochs, &unpaid.server_key));
+    let before_tariff = before.as_ref().and_then(|record| record.tariff.as_ref());
+    let promised = before_tariff.map_or_else(Vec::new, |tariff| tariff.refunds.clone());
+    let named = before.as_ref().zip(before_tariff);
+    let earlier = named.map(|(record, tariff)| tariff.earlier_with(record.epoch, record.hash()));
     let service = unpaid.service();
     let issuer = issuer(identity, service, floor);
     let next = Epoch(floor.current.0.saturating_add(1));
@@ -236,6 +245,7 @@ pub(crate) fn record_for(
             issuers: issuer.record().live().map(|live| live.encode()).collect(),
             next_issuer: issuer_commitment(&next.parameters().encode()),
             passes: Some(Passes::around(identity, floor.current.0).commitments()),
+            earlier: earlier.unwrap_or_default(),
             prices: offer.prices,
             refunds: offer.refunds_after(&promised),
             denominations: offer.denominations.clone(),
@@ -249,15 +259,11 @@ pub(crate) fn record_for(
     signed
 }
 
-/// The refunds that were published for an epoch. One of which that cannot be said any more has
-/// promised none.
-fn refunds_of(epochs: &Epochs, server_key: &ServerKey) -> Vec<u64> {
-    let signed = SignedRecord::decode(&epochs.terms).ok();
-    let record = signed
-        .as_ref()
-        .and_then(|signed| signed.verified(server_key));
-    let tariff = record.and_then(|record| record.tariff.as_ref());
-    tariff.map_or_else(Vec::new, |tariff| tariff.refunds.clone())
+/// The record that was published for an epoch. One of which that cannot be said any more has promised no refunds,
+/// and is not named by those after it.
+fn published(epochs: &Epochs, server_key: &ServerKey) -> Option<Record> {
+    let signed = SignedRecord::decode(&epochs.terms).ok()?;
+    signed.verified(server_key).cloned()
 }
 
 /// Who the node is, and no more.

@@ -21,7 +21,7 @@ use std::time::Duration;
 use lightning::onion_message::messenger;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use self::circuit::Circuit;
 use self::progress::Progress;
@@ -120,6 +120,8 @@ pub struct Circuits {
     runtime: Handle,
     links: usize,
     tasks: Tasks,
+    #[cfg(feature = "bench")]
+    shortcut: Option<crate::shortcut::Shortcut>,
 }
 
 /// What every request needs.
@@ -159,11 +161,19 @@ impl Circuits {
         };
         let desk = Arc::new(Desk::new(hops.iter().map(|hop| hop.node_id), limits));
         let mut tasks = Tasks::default();
-        tasks.spawn(Arc::clone(&desk).keep_clock());
+        #[cfg(feature = "bench")]
+        let shortcut = crate::shortcut::Shortcut::of(&config);
+        #[cfg(feature = "bench")]
+        let through_sockets = shortcut.is_none();
+        #[cfg(not(feature = "bench"))]
+        let through_sockets = true;
         // Every message in flight may be answered, and answered twice.
         let inbox = 2 * usize::from(window_max) + 16;
-        for (index, hop) in hops.iter().cloned().enumerate() {
-            tasks.spawn(link::keep(Arc::clone(&desk), index, hop, inbox));
+        if through_sockets {
+            tasks.spawn(Arc::clone(&desk).keep_clock());
+            for (index, hop) in hops.iter().cloned().enumerate() {
+                tasks.spawn(link::keep(Arc::clone(&desk), index, hop, inbox));
+            }
         }
         Ok(Circuits {
             links: hops.len(),
@@ -177,20 +187,8 @@ impl Circuits {
             }),
             runtime: Handle::current(),
             tasks,
-        })
-    }
-
-    /// Another presence that begins and passes the same, with one connection to each first hop and node ids that
-    /// nobody has seen: neither a relay nor a storage node that listens can tell what is sent along the two to be of
-    /// one client's.
-    ///
-    /// # Errors
-    /// As [`Circuits::start`].
-    pub fn apart(&self) -> Result<Circuits, OnionError> {
-        let _in_the_runtime = self.runtime.enter();
-        Circuits::start(CircuitsConfig {
-            connections_per_hop: 1,
-            ..self.config.clone()
+            #[cfg(feature = "bench")]
+            shortcut,
         })
     }
 
@@ -238,6 +236,10 @@ impl Circuits {
     /// # Errors
     /// [`RequestError`], which says how often it was sent and where it got stuck.
     pub async fn request(&self, to: &Destination, contents: &[u8]) -> Result<Reply, RequestError> {
+        #[cfg(feature = "bench")]
+        if let Some(shortcut) = &self.shortcut {
+            return shortcut.request(to, contents).await;
+        }
         let (shared, to, contents) = (Arc::clone(&self.shared), to.clone(), contents.to_vec());
         // A set, because it gives its task up when it is dropped.
         let mut task = JoinSet::new();
@@ -245,18 +247,55 @@ impl Circuits {
             async move { shared.request(&to, &contents).await },
             &self.runtime,
         );
-        match task.join_next().await {
-            Some(Ok(result)) => result,
-            Some(Err(error)) if error.is_panic() => resume_unwind(error.into_panic()),
-            // The runtime is shutting down.
-            Some(Err(_)) | None => Err(RequestError::ShutDown),
-        }
+        joined(task).await
+    }
+
+    /// The same, so much later, by a presence that is made for it: it begins where this one does and passes the same, with
+    /// one connection to each first hop and node ids that nobody has seen. Neither a relay nor a storage node that
+    /// listens can tell it to be of one client with anything else.
+    ///
+    /// # Errors
+    /// As [`Circuits::request`].
+    pub async fn request_apart(
+        &self,
+        to: &Destination,
+        contents: &[u8],
+        after: Duration,
+    ) -> Result<Reply, RequestError> {
+        let (to, contents) = (to.clone(), contents.to_vec());
+        let config = CircuitsConfig {
+            connections_per_hop: 1,
+            ..self.config.clone()
+        };
+        let mut task = JoinSet::new();
+        task.spawn_on(
+            async move {
+                sleep(after).await;
+                // There is a first hop, or this one would not have begun.
+                let apart = Circuits::start(config).map_err(|_| RequestError::ShutDown)?;
+                let reply = apart.request(&to, &contents).await;
+                apart.shutdown().await;
+                reply
+            },
+            &self.runtime,
+        );
+        joined(task).await
     }
 
     /// Ends all connections; requests still waiting fail.
     pub async fn shutdown(mut self) {
         self.shared.desk.close();
         std::mem::take(&mut self.tasks).end().await;
+    }
+}
+
+/// What the only task of a set came to.
+async fn joined(mut task: JoinSet<Result<Reply, RequestError>>) -> Result<Reply, RequestError> {
+    match task.join_next().await {
+        Some(Ok(result)) => result,
+        Some(Err(error)) if error.is_panic() => resume_unwind(error.into_panic()),
+        // The runtime is shutting down.
+        Some(Err(_)) | None => Err(RequestError::ShutDown),
     }
 }
 

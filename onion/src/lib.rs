@@ -50,6 +50,8 @@ mod peer_host;
 mod relay;
 mod routes;
 mod service;
+#[cfg(feature = "bench")]
+mod shortcut;
 mod trouble;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -70,6 +72,8 @@ pub use routes::Destination;
 pub use service::{
     Incoming, Intake, MAX_REPLY_HOPS, Responder, Service, ServiceConfig, ServiceCounters, node_id,
 };
+#[cfg(feature = "bench")]
+pub use shortcut::{Network, Way, go_through};
 pub use trouble::Trouble;
 
 /// Locks, also after a panic elsewhere: every state behind a mutex here is consistent

@@ -58,7 +58,7 @@ pub use key::{Key, NodeId, ReceiptKey, ServerKey};
 pub use pass::Pass;
 pub use quote::{Quote, Quoted};
 pub use receipt::Receipt;
-pub use record::{Record, RecordHash, SignedRecord, issuer_commitment};
+pub use record::{Earlier, Record, RecordHash, SignedRecord, issuer_commitment};
 pub use refusal::Refusal;
 pub use reply::{Done, Reply};
 pub use request::{Nonce, Payment, Request, Subject};

@@ -8,7 +8,7 @@
 //! | 33 | node id |
 //! | 4 | current epoch |
 //! | 4 | seconds from one epoch to the next; 0 when epochs do not change |
-//! | 1 | payment: 0 none, 1 credentials, 2 credentials and passes |
+//! | 1 | payment: 0 none, 1 credentials, 2 with passes, 3 with earlier records, 4 with both |
 //! | by payment | [`Tariff`], when credentials pay |
 //!
 //! The tariff:
@@ -18,10 +18,15 @@
 //! | 1 + 68 n | issuer parameters of the `n` live epochs, oldest first, the current one last |
 //! | 32 | [commitment](issuer_commitment) to the next epoch's issuer parameters |
 //! | 2 x 32 | with passes: [commitments](crate::Pass::commitment) to those of this epoch and of the next one |
+//! | 1 + 36 n | with earlier records: the last 1 to 16, oldest first: epoch 4, [hash](Record::hash) 32 |
 //! | 5 x 8 | prices in tokens: insert, lookup, delete, breakglass put, transfer |
 //! | 1 + 8 n | refund in tokens for a delete `0, 1, …, n-1` epochs after the insert |
 //! | 1 + 8 n | denominations in tokens that can be bought |
 //! | 4 | breakglass timer, seconds |
+//!
+//! The hashes of earlier records make all records of a storage node one chain: one that gave two clients different
+//! records at any time never gives them one record again, as long as either remembers one that is listed. What was
+//! signed for an epoch is in every record of the next 16.
 //!
 //! A signed record is `record ‖ signature 64`: BIP 340 by the server key over
 //! `tagged_hash("larder/record", SHA-256(record))`. The record's hash is
@@ -64,6 +69,15 @@ pub struct Record {
     pub tariff: Option<Tariff>,
 }
 
+/// A record of an epoch that is over, as later ones name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Earlier {
+    /// Its epoch.
+    pub epoch: u32,
+    /// Its hash.
+    pub hash: RecordHash,
+}
+
 /// What a storage node's work costs, and the keys of the credentials that pay for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tariff {
@@ -75,6 +89,8 @@ pub struct Tariff {
     /// [Commitments](crate::Pass::commitment) to the passes of this epoch and of the next one.
     /// There are none in records from before there were passes.
     pub passes: Option<[[u8; 32]; 2]>,
+    /// The records before this one, oldest first: the last [`Tariff::EARLIER`], and none in the first one of a store.
+    pub earlier: Vec<Earlier>,
     /// Prices in tokens.
     pub prices: Prices,
     /// Tokens returned for a delete `0, 1, …` epochs after the insert; none after the last.
@@ -152,7 +168,8 @@ impl Record {
         match &self.tariff {
             None => to.push(0),
             Some(tariff) => {
-                to.push(if tariff.passes.is_some() { 2 } else { 1 });
+                let (passes, earlier) = (tariff.passes.is_some(), !tariff.earlier.is_empty());
+                to.push(1 + u8::from(passes) + 2 * u8::from(earlier));
                 tariff.encode(&mut to);
             }
         }
@@ -173,8 +190,10 @@ impl Record {
             epoch_seconds: reader.u32("the epoch")?,
             tariff: match reader.u8("the payment")? {
                 0 => None,
-                1 => Some(Tariff::decode(&mut reader, false)?),
-                2 => Some(Tariff::decode(&mut reader, true)?),
+                code @ 1..=4 => {
+                    let (passes, earlier) = (code % 2 == 0, code > 2);
+                    Some(Tariff::decode(&mut reader, passes, earlier)?)
+                }
                 code => {
                     return Err(DecodeError::UnknownCode {
                         what: "the payment",
@@ -185,6 +204,12 @@ impl Record {
         };
         // A record is hashed as it was sent, so what this version cannot keep it must refuse.
         reader.finish()?;
+        let last = record.tariff.as_ref().and_then(|it| it.earlier.last());
+        if last.is_some_and(|last| last.epoch >= record.epoch) {
+            return Err(DecodeError::Inconsistent(
+                "earlier records are of earlier epochs",
+            ));
+        }
         Ok(record)
     }
 }
@@ -198,6 +223,18 @@ pub fn issuer_commitment(parameters: &[u8; PARAMETERS_BYTES]) -> [u8; 32] {
 }
 
 impl Tariff {
+    /// Earlier records that a record names, at most.
+    pub const EARLIER: usize = 16;
+
+    /// What the record behind this one names.
+    #[must_use]
+    pub fn earlier_with(&self, epoch: u32, hash: RecordHash) -> Vec<Earlier> {
+        let mut earlier = self.earlier.clone();
+        earlier.push(Earlier { epoch, hash });
+        let forgotten = earlier.len().saturating_sub(Tariff::EARLIER);
+        earlier.split_off(forgotten)
+    }
+
     /// The issuer parameters of the live epochs, in the one order they may have.
     fn live(&self) -> Result<Vec<Parameters>, DecodeError> {
         let live = self
@@ -221,6 +258,13 @@ impl Tariff {
         to.extend(self.issuers.iter().flatten());
         to.extend_from_slice(&self.next_issuer);
         to.extend(self.passes.iter().flatten().flatten());
+        if !self.earlier.is_empty() {
+            count(to, self.earlier.len());
+        }
+        for Earlier { epoch, hash } in &self.earlier {
+            to.extend_from_slice(&epoch.to_be_bytes());
+            to.extend_from_slice(&hash.0);
+        }
         let Prices {
             insert,
             lookup,
@@ -238,7 +282,11 @@ impl Tariff {
         to.extend_from_slice(&self.breakglass_seconds.to_be_bytes());
     }
 
-    fn decode(reader: &mut Reader<'_>, with_passes: bool) -> Result<Self, DecodeError> {
+    fn decode(
+        reader: &mut Reader<'_>,
+        with_passes: bool,
+        with_earlier: bool,
+    ) -> Result<Self, DecodeError> {
         let issuers = (0..reader.u8("the issuer parameters")?)
             .map(|_| reader.array("the issuer parameters"))
             .collect::<Result<_, _>>()?;
@@ -247,6 +295,10 @@ impl Tariff {
         let passes = match with_passes {
             true => Some([pass()?, pass()?]),
             false => None,
+        };
+        let earlier = match with_earlier {
+            true => earlier(reader)?,
+            false => Vec::new(),
         };
         let mut price = || reader.u64("the prices");
         let prices = Prices {
@@ -265,12 +317,38 @@ impl Tariff {
             issuers,
             next_issuer,
             passes,
+            earlier,
             prices,
             refunds: list("the refunds")?,
             denominations: list("the denominations")?,
             breakglass_seconds: reader.u32("the breakglass timer")?,
         })
     }
+}
+
+/// As many as there may be, and at least one: none is said by the payment.
+fn earlier(reader: &mut Reader<'_>) -> Result<Vec<Earlier>, DecodeError> {
+    let what = "the earlier records";
+    let count = usize::from(reader.u8(what)?);
+    if !(1..=Tariff::EARLIER).contains(&count) {
+        return Err(DecodeError::Inconsistent(
+            "a record names 1 to 16 earlier ones",
+        ));
+    }
+    let earlier: Vec<Earlier> = (0..count)
+        .map(|_| {
+            Ok(Earlier {
+                epoch: reader.u32(what)?,
+                hash: RecordHash(reader.array(what)?),
+            })
+        })
+        .collect::<Result<_, DecodeError>>()?;
+    if !earlier.is_sorted_by(|one, next| one.epoch < next.epoch) {
+        return Err(DecodeError::Inconsistent(
+            "the oldest earlier record is first",
+        ));
+    }
+    Ok(earlier)
 }
 
 /// A record and the server's signature under it.

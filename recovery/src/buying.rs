@@ -72,6 +72,7 @@ impl Provider {
     /// after `Refused(NotOffered)` too: what is not sold today may have been paid for yesterday.
     pub async fn buy(&self, tokens: u64, means: Means) -> Result<Purchase, RecoveryError> {
         let purse = self.purse.as_ref().ok_or(RecoveryError::NoPurse)?;
+        self.compare_terms().await?;
         let voucher = match &means {
             Means::Voucher(voucher) if voucher.tokens != tokens => {
                 return Err(RecoveryError::Refused(Refusal::BadVoucher));
@@ -116,6 +117,7 @@ impl Provider {
     /// of any operation.
     pub async fn collect(&self, purchase: &Purchase) -> Result<Purchase, RecoveryError> {
         let purse = self.purse.as_ref().ok_or(RecoveryError::NoPurse)?;
+        self.compare_terms().await?;
         self.go_on(purse, purchase.clone()).await
     }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use larder_protocol::Refusal;
 
 use crate::Unreachable;
+use crate::contradiction::Contradiction;
 use crate::log::Fence;
 use crate::purse::journal::JournalError;
 
@@ -22,6 +23,18 @@ pub enum RecoveryError {
     /// The storage node answered what no honest one answers. Keep the evidence, use another.
     #[error("the storage node misbehaves: {0}")]
     Misbehaved(&'static str),
+    /// The storage node has signed terms that cannot both be everybody's. It is paid nothing more: use another one, or
+    /// see [`Purse::pardon`](crate::Purse::pardon).
+    #[error(
+        "the storage node misbehaves: {what}; the two that it has signed are proof for anyone, and it is paid nothing \
+         more"
+    )]
+    Contradicted {
+        /// What contradicts.
+        what: &'static str,
+        /// The two.
+        proof: Box<Contradiction>,
+    },
     /// All tokens in the purse do not pay for the operation. Nothing was sent; buy more and do it
     /// again.
     #[error("{needed} tokens are needed and {held} are there: buy more, then do it again")]

@@ -43,6 +43,7 @@
 
 pub mod breakglass;
 pub mod buying;
+pub mod contradiction;
 pub mod conviction;
 pub mod forgery;
 pub mod log;

@@ -36,6 +36,7 @@ impl Provider {
         stored: Option<BlobHash>,
         nonce: Option<Nonce>,
     ) -> Result<Outcome, RecoveryError> {
+        self.compare_terms().await?;
         let digest = call.digest();
         if let Some(key) = call.key() {
             while let Some(mut lease) = purse.before(key, &digest) {
@@ -233,7 +234,10 @@ impl Provider {
             return Ok(false);
         };
         for _ in 0..PATIENCE {
-            self.refresh().await?;
+            // Somebody else may have learnt them meanwhile.
+            if purse.current() <= Some(epoch) {
+                self.refresh().await?;
+            }
             if purse.current() > Some(epoch) {
                 // It may have been of an epoch that is over altogether.
                 return Ok(purse.is_in_flight(lease));

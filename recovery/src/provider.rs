@@ -23,7 +23,7 @@ use crate::exchange::{Shown, exchange, nonce, terms_in};
 use crate::forgery::Accuse;
 use crate::purse::journal::JournalError;
 use crate::purse::{Purse, is_stale};
-use crate::terms::{Terms, may_follow};
+use crate::terms::Terms;
 use crate::{RecoveryError, Transport};
 
 /// A storage node whose terms are known and verified.
@@ -127,16 +127,18 @@ impl Provider {
     ///
     /// # Errors
     /// [`RecoveryError::Journal`], with [`JournalError::Foreign`] for the purse of another storage
-    /// node, which stays as it is; [`RecoveryError::Misbehaved`] when its terms contradict
-    /// those that the purse remembers.
+    /// node, which stays as it is; [`RecoveryError::Contradicted`] when its terms contradict
+    /// those that the purse remembers, or did before, and [`RecoveryError::Misbehaved`] when they are of an earlier
+    /// epoch.
     pub fn with_purse(self, purse: Purse) -> Result<Self, RecoveryError> {
         if !purse.is_for(&self.server_key) {
             return Err(JournalError::Foreign.into());
         }
+        purse.is_paying()?;
         if let Some(known) = purse.terms() {
-            may_follow(&known, &self.record())?;
+            let mut terms = self.terms.write().unwrap_or_else(PoisonError::into_inner);
+            terms.follow(known, &purse)?;
         }
-        purse.learn(&self.signed_terms(), &self.record())?;
         Ok(Provider {
             purse: Some(purse),
             ..self
@@ -313,7 +315,7 @@ impl Provider {
     }
 
     /// Sends a request that nothing is paid for and waits for its answer.
-    async fn send(&self, request: &Request) -> Result<Reply, RecoveryError> {
+    pub(crate) async fn send(&self, request: &Request) -> Result<Reply, RecoveryError> {
         let shown = match request.call {
             Call::Info => Shown::Apart,
             _ => Shown::With(self.pass(&request.call)),
@@ -340,18 +342,6 @@ impl Provider {
     /// Draws from the provider's randomness; never across an await.
     fn with_rng<T>(&self, draw: impl FnOnce(&mut StdRng) -> T) -> T {
         draw(&mut self.rng.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Fetches the terms again, which may change from one epoch to the next but not within one.
-    pub(crate) async fn refresh(&self) -> Result<(), RecoveryError> {
-        let request = Request::unpaid(self.nonce(), Call::Info);
-        let (signed, record) = terms_in(self.send(&request).await?, &self.server_key)?;
-        let mut terms = self.terms.write().unwrap_or_else(PoisonError::into_inner);
-        terms.take(signed.clone(), record.clone())?;
-        match &self.purse {
-            Some(purse) => purse.learn(&signed, &record),
-            None => Ok(()),
-        }
     }
 }
 

@@ -2,12 +2,18 @@
 
 use std::fmt;
 use std::future::Future;
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use larder_onion::{Circuits, Destination, Reply, RequestError};
 use larder_protocol::{Address, Pass};
+use rand::random_range;
+
+/// Milliseconds that a question waits that goes apart.
+const LINGER: RangeInclusive<u64> = 200..=2_000;
 
 /// A future that may move between threads; `Transport` is used as a trait object.
 pub type Exchange<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, Unreachable>> + Send + 'a>>;
@@ -21,8 +27,8 @@ pub trait Transport: Send + Sync {
     fn exchange(&self, contents: Vec<u8>, pass: Option<Pass>) -> Exchange<'_>;
 
     /// The same for a question that is not to be known as one of the client that has asked or paid before: from
-    /// a node id of its own, along circuits that nothing else of this client's was sent along. A way that tells nobody
-    /// apart needs no other one.
+    /// a node id of its own, along circuits that nothing else of this client's was sent along, and a drawn time later. A
+    /// way that tells nobody apart needs no other one.
     fn exchange_apart(&self, contents: Vec<u8>) -> Exchange<'_> {
         self.exchange(contents, None)
     }
@@ -50,6 +56,8 @@ impl std::error::Error for Unreachable {}
 pub struct OnionTransport {
     circuits: Arc<Circuits>,
     destination: Destination,
+    /// Draws how long a question that goes apart waits.
+    linger: Box<dyn Fn() -> Duration + Send + Sync>,
     requests: AtomicU64,
     attempts: AtomicU64,
 }
@@ -70,8 +78,19 @@ impl OnionTransport {
         OnionTransport {
             circuits,
             destination: destination(address),
+            linger: Box::new(|| Duration::from_millis(random_range(LINGER))),
             requests: AtomicU64::new(0),
             attempts: AtomicU64::new(0),
+        }
+    }
+
+    /// With other waits in front of what goes apart: by default 0.2 to 2 seconds, drawn anew each time. Longer ones hide
+    /// better whose question it is. Once in an epoch a payment waits behind one or two of them.
+    #[must_use]
+    pub fn lingering(self, draw: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        OnionTransport {
+            linger: Box::new(draw),
+            ..self
         }
     }
 
@@ -118,15 +137,14 @@ impl Transport for OnionTransport {
         })
     }
 
-    /// Over a connection that is made for it, and ends with it.
+    /// Over connections that are made for it, and end with it.
     fn exchange_apart(&self, contents: Vec<u8>) -> Exchange<'_> {
+        let after = (self.linger)();
         Box::pin(async move {
-            let apart = self.circuits.apart().map_err(|error| Unreachable {
-                advice: error.to_string(),
-            })?;
-            let reply = apart.request(&self.destination, &contents).await;
-            apart.shutdown().await;
-            self.count(reply)
+            let apart = self
+                .circuits
+                .request_apart(&self.destination, &contents, after);
+            self.count(apart.await)
         })
     }
 }

@@ -36,12 +36,13 @@ impl Provider {
     }
 
     /// The same under the terms as of the last answer, for whoever has just connected: when
-    /// nothing is due, nothing is sent.
+    /// nothing is due and the terms are known, nothing is sent.
     ///
     /// # Errors
     /// As [`Provider::upkeep`].
     pub async fn tend(&self, now: u64) -> Result<Upkeep, RecoveryError> {
         let purse = self.purse.as_ref().ok_or(RecoveryError::NoPurse)?;
+        self.compare_terms().await?;
         let mut done = Upkeep::default();
         // One that cannot be settled must not keep the others from being moved in time.
         let mut failed = None;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::error::CliError;
 use crate::output::{Output, bytes};
-use crate::wallet::{Folder, Session, Wallet, is_provider_list, shown};
+use crate::wallet::{Folder, Session, Wallet, is_provider_list, is_terms, shown};
 
 pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError> {
     let mut wallet = Wallet::open_known(folder)?;
@@ -36,7 +36,7 @@ pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError
     output.result(&bill.on(json), || {
         let mut text = String::new();
         for commit in &history.commits {
-            for change in &commit.changes {
+            for change in commit.changes.iter().filter(|it| !is_terms(&it.key)) {
                 let _ = writeln!(text, "{:>8}  {}", commit.number, line(change));
             }
         }
@@ -51,10 +51,10 @@ pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError
 }
 
 fn json(commit: &Committed) -> Value {
-    // The list of storage nodes is no value of the user's.
-    let (list, values): (Vec<_>, Vec<_>) = commit
-        .changes
-        .iter()
+    // The list of storage nodes is no value of the user's, and what their terms were is none either.
+    let changes = commit.changes.iter();
+    let (list, values): (Vec<_>, Vec<_>) = changes
+        .filter(|change| !is_terms(&change.key))
         .partition(|change| is_provider_list(&change.key));
     let change = |change: &Changed| json!({ "name": change.key, "bytes": change.size, "deleted": change.size.is_none() });
     json!({

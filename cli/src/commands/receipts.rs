@@ -21,12 +21,18 @@ pub(crate) struct Args {
 enum What {
     /// Check every signature, and ask for every blob: a look-up each
     Verify,
+    /// Go on with a storage node that was convicted of terms for this wallet alone: it may know the wallet by all it does
+    Pardon {
+        /// Its number in `larder status`
+        number: usize,
+    },
 }
 
 pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), CliError> {
     match args.what {
         None => kept(folder, output),
         Some(What::Verify) => verify(folder, output).await,
+        Some(What::Pardon { number }) => pardon(number, folder, output),
     }
 }
 
@@ -41,11 +47,31 @@ fn kept(folder: &Folder, output: &Output) -> Result<(), CliError> {
             proven: receipts.proven(server),
             convictions: receipts.convictions(server),
             missing: receipts.missing(server),
+            contradictions: receipts.shown.contradictions(server),
             audited: None,
             problem: None,
         });
     }
     told(&rows, &json!({}), "", output)
+}
+
+fn pardon(number: usize, folder: &Folder, output: &Output) -> Result<(), CliError> {
+    let wallet = Wallet::open(folder)?;
+    let at = wallet.numbered(Some(number))?;
+    let server = *wallet.settings.providers[at].server_key();
+    let mut receipts = folder.receipts(&server)?;
+    receipts.shown.pardon();
+    let payer = folder.payer(&server)?;
+    if payer.folder.exists() {
+        payer.open(&server)?.pardon()?;
+    }
+    receipts.save()?;
+    output.result(&json!({ "number": number, "pardoned": true }), || {
+        format!(
+            "storage node {number} is used by whatever terms it shows, until its next ones contradict them; what it \
+             has signed is kept"
+        )
+    })
 }
 
 async fn verify(folder: &Folder, output: &Output) -> Result<(), CliError> {
@@ -67,6 +93,8 @@ struct Row {
     convictions: usize,
     /// Blobs that it lacks without a proof of it.
     missing: usize,
+    /// Terms that contradict one another.
+    contradictions: usize,
     /// When it was asked just now.
     audited: Option<Audited>,
     problem: Option<String>,
@@ -90,6 +118,7 @@ impl Row {
             proven,
             convictions: member.receipts.convictions(server),
             missing: member.receipts.missing(server),
+            contradictions: member.receipts.shown.contradictions(server),
             audited,
             problem,
         }
@@ -104,6 +133,7 @@ impl Row {
             "deleted": self.audited.map(|audited| audited.deleted),
             "convictions": self.convictions,
             "missing": self.missing,
+            "contradictions": self.contradictions,
             "problem": self.problem,
         })
     }
@@ -120,10 +150,17 @@ impl Row {
                 text += &format!("; it says that {} were deleted", count(deleted as u64));
             }
         }
-        text += &match self.convictions {
-            0 => "; nothing convicts it".to_owned(),
-            lost => format!("; CONVICTED: it lost {lost} blob(s) that it had signed for"),
+        text += &match (self.convictions, self.contradictions) {
+            (0, 0) => "; nothing convicts it".to_owned(),
+            (0, _) => String::new(),
+            (lost, _) => format!("; CONVICTED: it lost {lost} blob(s) that it had signed for"),
         };
+        if self.contradictions > 0 {
+            text += &format!(
+                "; CONVICTED: it has signed terms that contradict one another, {} time(s)",
+                self.contradictions
+            );
+        }
         if self.missing > 0 {
             text += &format!(
                 "; {} blob(s) are missing and no receipt proves it",
@@ -149,7 +186,7 @@ fn told(rows: &[Row], more: &Value, bill: &str, output: &Output) -> Result<(), C
     };
     let convicted: Vec<String> = rows
         .iter()
-        .filter(|row| row.convictions > 0)
+        .filter(|row| row.convictions + row.contradictions > 0)
         .map(|row| row.number.to_string())
         .collect();
     let missing = rows.iter().map(|row| row.missing).sum();

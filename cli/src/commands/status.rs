@@ -1,5 +1,6 @@
 //! `larder status`: how the wallet and its storage nodes are. It does not read the map, which costs tokens.
 
+use larder_protocol::{Record, RecordHash};
 use larder_recovery::RecoveryError;
 use larder_recovery::breakglass::Extent;
 use serde_json::{Value, json};
@@ -80,6 +81,8 @@ pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError
 struct Row {
     /// How long it took to connect, and the epoch.
     answer: Option<(u64, u32)>,
+    /// The hash of its terms, for comparison.
+    terms: Option<RecordHash>,
     paid: Option<bool>,
     in_use: bool,
     tokens: Option<Tokens>,
@@ -94,7 +97,10 @@ impl Row {
         let record = there.ok().map(|connection| connection.provider.record());
         let paid = record.as_ref().map(|record| record.tariff.is_some());
         Row {
-            answer: record.map(|record| (member.took.as_millis() as u64, record.epoch)),
+            answer: record
+                .as_ref()
+                .map(|record| (member.took.as_millis() as u64, record.epoch)),
+            terms: record.as_ref().map(Record::hash),
             paid,
             in_use: in_use && paid == Some(true),
             tokens: there.ok().and_then(Tokens::of),
@@ -117,6 +123,7 @@ impl Row {
             "reachable": self.answer.is_some() || self.purse_failed,
             "connected_in_ms": self.answer.map(|(milliseconds, _)| milliseconds),
             "epoch": self.answer.map(|(_, epoch)| epoch),
+            "terms": self.terms.map(|hash| hex::encode(hash.0)),
             "paid": self.paid,
             "problem": self.problem,
             "restorable": self.standing.map(Standing::json),
@@ -141,9 +148,12 @@ impl Row {
         let standing = self.standing.map_or(String::new(), |standing| {
             format!("\nrestorable    {}", standing.text())
         });
+        let terms = self.terms.map_or(String::new(), |hash| {
+            format!("\nterms         {}", hex::encode(hash.0))
+        });
         match several {
-            true => format!("storage node {number}: {node}{purse}{standing}"),
-            false => format!("storage node  {node}{purse}{standing}"),
+            true => format!("storage node {number}: {node}{terms}{purse}{standing}"),
+            false => format!("storage node  {node}{terms}{purse}{standing}"),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! | `root.words` | the words behind it, if `larder init` drew them; readable by its owner only |
 //! | `wallet.toml` | the storage nodes' addresses and the LSPs to reach them through |
 //! | `known.json` | how far the map had come; `larder restore` makes it anew |
+//! | `cache/` | what was read of it, sealed: what is not there is looked up again |
 //! | `purse/` | per storage node that takes any, the tokens: the journal of [`larder_recovery::purse`] |
 //! | `restoring/` | per storage node, what a restore that is not over has paid for |
 //! | `receipts/` | per storage node, what it signed |
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use larder_protocol::ServerKey;
 use larder_recovery::RootKey;
+use larder_recovery::log::cache::FolderStorage;
 use zeroize::Zeroizing;
 
 use super::{Known, Settings};
@@ -99,6 +101,12 @@ impl Folder {
             root: self.root()?,
             folder: self.path.join("purse").join(provider.to_string()),
         })
+    }
+
+    /// What this device knows of the registers.
+    pub(crate) fn cache(&self, settings: &Settings) -> FolderStorage {
+        let bytes = u64::from(settings.cache_mib) << 20;
+        FolderStorage::new(self.path.join("cache"), bytes)
     }
 
     /// What a restore keeps that it has paid this storage node for; there until that is over.

@@ -62,4 +62,8 @@ impl Registers for Guarded {
     fn delete(&self, slot: Slot) -> Answer<'_, Removed> {
         Box::pin(async move { self.noted(self.registers()?.delete(slot).await) })
     }
+
+    fn erase<'a>(&'a self, slot: Slot, contents: &'a Contents) -> Answer<'a, Option<Removed>> {
+        Box::pin(async move { self.noted(self.registers()?.erase(slot, contents).await) })
+    }
 }

@@ -107,9 +107,15 @@ impl Known {
             let then = self
                 .epochs
                 .get(&connection.provider.server_key().to_string());
+            // It remembers a delete for as long as the tokens of that epoch pay.
+            let issuers = record.tariff.as_ref().map_or(0, |t| t.issuers.len());
+            let remembers = |then: &u32| {
+                let age = record.epoch.checked_sub(*then);
+                age.is_some_and(|age| age == 0 || (age as usize) < issuers)
+            };
             match self.epochs.is_empty() {
                 true => self.is_new(now(), record.epoch_seconds),
-                false => then == Some(&record.epoch),
+                false => then.is_some_and(remembers),
             }
         };
         there.all(fresh).then_some(self.generation)
@@ -138,6 +144,11 @@ impl Known {
             self.epochs
                 .insert(server, connection.provider.record().epoch);
         }
+    }
+
+    /// Whether the last session was in this generation.
+    pub(crate) fn is_at(&self, generation: u64) -> bool {
+        self.generation == generation
     }
 
     pub(crate) fn is_tidy(&self, generation: u64) -> bool {

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use larder_onion::CircuitsConfig;
 use larder_protocol::Address;
 use larder_recovery::log::{OneProvider, Registers};
 use larder_recovery::quorum::{Policy, Quorum};
@@ -20,6 +21,8 @@ use super::{Folder, Settings};
 use crate::connection::{Bill, Connection};
 use crate::error::CliError;
 use crate::evidence::Receipts;
+use crate::output::Once;
+use crate::payer::Payer;
 
 /// What those that are not needed get at least, once the others have answered.
 const GRACE: Duration = Duration::from_secs(1);
@@ -61,15 +64,13 @@ impl Online {
             members.push(there.map(|there| before.swap_remove(there)));
             if members[at].is_none() {
                 let payer = pays.then(|| folder.payer(server)).transpose()?;
-                let receipts = folder.receipts(server)?;
+                let mut receipts = folder.receipts(server)?;
                 let (config, address) = (settings.circuits(folder.patience), address.clone());
                 let once = folder.once.clone();
                 let begun = Instant::now();
                 tasks.spawn(async move {
-                    let ledger = Some(receipts.ledger.clone());
                     let connected =
-                        Connection::open(config, address.clone(), payer.as_ref(), ledger, &once)
-                            .await;
+                        connect(config, &address, payer.as_ref(), &mut receipts, &once).await;
                     let member = Member {
                         address,
                         receipts,
@@ -252,6 +253,36 @@ impl Member {
     }
 }
 
+/// Connects, unless the storage node is not used any more; and writes down why it will not be.
+async fn connect(
+    config: CircuitsConfig,
+    address: &Address,
+    payer: Option<&Payer>,
+    receipts: &mut Receipts,
+    once: &Once,
+) -> Result<Connection, CliError> {
+    if let Some(objection) = receipts.shown.objection(address.server_key()) {
+        return Err(objection);
+    }
+    let ledger = Some(receipts.ledger.clone());
+    let opened = Connection::open(
+        config,
+        address.clone(),
+        payer,
+        ledger,
+        &receipts.shown,
+        once,
+    )
+    .await;
+    if let Err(CliError::Contradicted { proof, .. }) = &opened {
+        receipts.shown.object(proof);
+        if payer.is_some() {
+            receipts.save()?;
+        }
+    }
+    opened
+}
+
 /// Waits for the answers that are needed, and a little longer for the rest.
 async fn gather(members: &mut [Option<Member>], tasks: &mut JoinSet<(usize, Member)>) {
     let needed = Policy::majority(members.len()).recover;
@@ -280,6 +311,10 @@ async fn gather(members: &mut [Option<Member>], tasks: &mut JoinSet<(usize, Memb
 fn as_recovery(error: &CliError) -> RecoveryError {
     match error {
         CliError::Recovery(error) => error.clone(),
+        CliError::Contradicted { what, proof } => RecoveryError::Contradicted {
+            what,
+            proof: proof.clone(),
+        },
         CliError::OutOfTokens { needed, held } => RecoveryError::OutOfTokens {
             needed: *needed,
             held: *held,

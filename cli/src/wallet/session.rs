@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 use larder_protocol::Address;
 use larder_recovery::RecoveryError;
+use larder_recovery::log::Registers;
+use larder_recovery::log::cache::{Cached, FolderStorage, Storage};
 use larder_recovery::log::history::History;
 use larder_recovery::log::map::{self, Commit, CommitError, Expect, Listed, Map, Write};
 use larder_recovery::log::unfinished::Unfinished;
@@ -23,7 +25,7 @@ use super::known::Owed;
 use super::name::is_name;
 use super::online::Online;
 use super::restores::Restores;
-use super::{Wallet, provider_list};
+use super::{Wallet, provider_list, terms_in_map};
 use crate::error::CliError;
 
 /// How often another device may be in the way before this one gives up; and how often the storage nodes
@@ -34,6 +36,8 @@ const ROUNDS: u32 = 8;
 pub(crate) struct Session {
     pub(crate) online: Online,
     pub(crate) quorum: Arc<Quorum>,
+    /// The same behind what this device knows, for a session that goes by it.
+    cached: Option<Arc<Cached>>,
     pub(crate) map: Map,
     /// How the map came to be what it was when the session began.
     pub(crate) history: History,
@@ -43,6 +47,15 @@ pub(crate) struct Session {
     owed: Owed,
     /// Blobs of values that were replaced or deleted.
     freed: u64,
+}
+
+/// What a session reads with.
+#[derive(Default)]
+struct With {
+    /// What this device knows.
+    storage: Option<Arc<FolderStorage>>,
+    /// The generation that was found just now.
+    generation: Option<u64>,
 }
 
 impl Session {
@@ -69,8 +82,20 @@ impl Session {
         // Where the same storage nodes have answered, while they are tried at newer addresses.
         let mut answered: Option<Vec<Address>> = None;
         let mut stays = false;
+        // A restore asks for everything, and keeps it from then on.
+        let storage = Arc::new(wallet.folder.cache(&wallet.settings));
+        if restores.is_some() {
+            storage.retain(&|_| false);
+        }
+        // What one list has shown another one need not be searched for.
+        let mut generation = None;
         for _ in 0..ROUNDS {
-            let read = Session::read(wallet, &list, online.take(), restores.as_deref_mut()).await;
+            let with = With {
+                storage: Some(storage.clone()),
+                generation,
+            };
+            let restores = restores.as_deref_mut();
+            let read = Session::read(wallet, &list, online.take(), restores, with).await;
             let mut session = match (read, answered.take()) {
                 (Err(_), Some(old)) => {
                     list = old;
@@ -79,6 +104,7 @@ impl Session {
                 }
                 (read, _) => read?,
             };
+            generation = Some(session.map.log().generation());
             if let Some(named) = provider_list::read(&session.map).await? {
                 let reached = named.reached(&session.online, wallet.known.as_ref());
                 let moved = provider_list::is_same(&reached, &list);
@@ -92,6 +118,7 @@ impl Session {
                 }
             }
             session.shows_all(wallet)?;
+            terms_in_map::compare(&session.map, &session.online).await?;
             wallet.change_providers(list)?;
             return Ok(session);
         }
@@ -101,13 +128,14 @@ impl Session {
         ))
     }
 
-    /// The same with these storage nodes, whatever the log says.
+    /// The same with these storage nodes, whatever the log says. They have to show everything, whatever this device
+    /// knows.
     pub(crate) async fn over(
         wallet: &Wallet,
         list: &[Address],
         before: Option<Online>,
     ) -> Result<Self, CliError> {
-        let session = Session::read(wallet, list, before, None).await?;
+        let session = Session::read(wallet, list, before, None, With::default()).await?;
         session.shows_all(wallet)?;
         Ok(session)
     }
@@ -123,11 +151,14 @@ impl Session {
         list: &[Address],
         before: Option<Online>,
         restores: Option<&mut Restores>,
+        with: With,
     ) -> Result<Self, CliError> {
         let mut online =
             Online::connect(&wallet.folder, &wallet.settings, list, before, true).await?;
         online.require_enough()?;
-        let mut hint = wallet.known.as_ref().and_then(|known| known.hint(&online));
+        let known = wallet.known.as_ref();
+        let mut hint = with.generation;
+        hint = hint.or_else(|| known.and_then(|known| known.hint(&online)));
         let quorum = match restores {
             None => online.quorum(&wallet.root)?,
             Some(restores) => {
@@ -140,7 +171,14 @@ impl Session {
         };
         let quorum = Arc::new(quorum);
         let rng = &mut StdRng::from_os_rng();
-        let (map, history) = Map::open_with_history(quorum.clone(), rng, hint).await?;
+        let cached = with
+            .storage
+            .map(|storage| Arc::new(Cached::new(&wallet.root, quorum.clone(), storage)));
+        let registers: Arc<dyn Registers> = match &cached {
+            Some(cached) => cached.clone(),
+            None => quorum.clone(),
+        };
+        let (map, history) = Map::open_with_history(registers, rng, hint).await?;
         let mut owed = Owed::Nobody;
         if let Some(known) = &wallet.known
             && known.is_tidy(map.log().generation())
@@ -155,6 +193,7 @@ impl Session {
         Ok(Session {
             online,
             quorum,
+            cached,
             map,
             history,
             list: wallet.known.as_ref().map_or(0, |known| known.list),
@@ -219,6 +258,7 @@ impl Session {
                 }
                 Some(_) => {}
             }
+            writes.extend(terms_in_map::update(&self.map, &self.online).await?);
             match self.map.commit(Commit::of(writes)).await {
                 Ok(_) => {}
                 Err(CommitError::Conflict { .. }) => return self.conflict(name, before),

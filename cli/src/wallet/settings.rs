@@ -19,7 +19,12 @@ pub(crate) struct Settings {
     pub(crate) providers: Vec<Address>,
     pub(crate) lsps: Vec<PeerHost>,
     pub(crate) relays: Vec<NodeId>,
+    /// Room for what this device knows of the registers, in MiB.
+    pub(crate) cache_mib: u32,
 }
+
+/// Room for a log and a few large values.
+pub(crate) const CACHE_MIB: u32 = 256;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,6 +33,12 @@ struct Written {
     lsps: Vec<String>,
     #[serde(default)]
     relays: Vec<String>,
+    #[serde(default = "cache_mib")]
+    cache_mib: u32,
+}
+
+fn cache_mib() -> u32 {
+    CACHE_MIB
 }
 
 impl Settings {
@@ -44,6 +55,7 @@ impl Settings {
             providers,
             lsps: parsed(&written.lsps).map_err(wrong)?,
             relays: parsed(&written.relays).map_err(wrong)?,
+            cache_mib: written.cache_mib,
         })
     }
 
@@ -60,10 +72,13 @@ impl Settings {
             "# The storage nodes. `larder providers` changes them; every device learns the list from them.\n\
              providers = [{}]\n\n\
              # The wallet's LSPs, as node_id@host:port.\nlsps = [{}]\n\n\
-             # Relays behind the LSPs that requests and answers pass, if any.\nrelays = [{}]\n",
+             # Relays behind the LSPs that requests and answers pass, if any.\nrelays = [{}]\n\n\
+             # Room for what is known of what is stored, in MiB; what is not kept is looked up again, for the storage nodes to see.\n\
+             cache_mib = {}\n",
             list(self.providers.iter().map(ToString::to_string).collect()),
             list(self.lsps.iter().map(ToString::to_string).collect()),
             list(self.relays.iter().map(ToString::to_string).collect()),
+            self.cache_mib,
         )
     }
 

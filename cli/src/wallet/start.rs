@@ -9,6 +9,7 @@ use larder_protocol::Address;
 use larder_recovery::{RootKey, words};
 use zeroize::Zeroizing;
 
+use super::settings::CACHE_MIB;
 use super::{Settings, check_providers};
 use crate::error::CliError;
 use crate::terminal::{self, LONGEST, Next};
@@ -78,6 +79,7 @@ impl Start {
             providers: self.providers,
             lsps: self.lsps,
             relays: self.relays,
+            cache_mib: CACHE_MIB,
         })
     }
 }

@@ -53,6 +53,38 @@ fn each_epoch_keeps_the_commitment_of_the_one_before_and_publishes_the_live_keys
 }
 
 #[test]
+fn each_record_names_those_before_it_by_their_hashes_and_no_more_than_sixteen() {
+    let scene = scene();
+    let mut before = scene.record();
+    assert_eq!(before.tariff.as_ref().unwrap().earlier, []);
+    for number in 1..20 {
+        if number % 3 == 0 {
+            scene.next_epoch();
+            let between = scene.record();
+            assert_eq!(named(&between).last(), Some(&(before.epoch, before.hash())));
+            before = between;
+        }
+        scene.next_epoch();
+        let record = scene.record();
+        assert_eq!(named(&record).last(), Some(&(before.epoch, before.hash())));
+        let older: Vec<_> = named(&before).into_iter().rev().take(15).collect();
+        let named = named(&record);
+        assert!(named.len() <= 16);
+        assert!(named.iter().rev().skip(1).eq(&older));
+        before = record;
+    }
+    assert_eq!(named(&before).len(), 16);
+}
+
+fn named(record: &larder_protocol::Record) -> Vec<(u32, larder_protocol::RecordHash)> {
+    let tariff = record.tariff.as_ref().unwrap();
+    let earlier = tariff.earlier.iter();
+    earlier
+        .map(|earlier| (earlier.epoch, earlier.hash))
+        .collect()
+}
+
+#[test]
 fn a_restart_within_an_epoch_publishes_the_very_same_record_whatever_is_configured_now() {
     let (scene, mut wallet) = (scene(), Wallet::new(2));
     let pair = wallet.buy(&scene, 100);

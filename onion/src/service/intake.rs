@@ -121,6 +121,18 @@ pub struct Responder {
 }
 
 impl Responder {
+    /// The way back as the storage node has it, all bytes of it, and how many hops it has. For benchmarks of what a
+    /// storage node can tell.
+    #[cfg(feature = "bench")]
+    #[must_use]
+    pub fn way_back(&self) -> (Vec<u8>, usize) {
+        use lightning::util::ser::Writeable;
+        (
+            self.reply_path.encode(),
+            self.reply_path.blinded_hops().len(),
+        )
+    }
+
     /// Builds the answer on the calling thread and queues it for the first hop of the reply
     /// path. `Ok` means queued: only the client knows whether it arrived.
     ///

@@ -42,8 +42,10 @@ async fn what_is_sent_apart_comes_from_a_node_id_that_has_sent_nothing_else() {
     circuits.request(&to(&service), &contents(1)).await.unwrap();
     let relay = &network.relays[0];
     let before = relay.received();
-    let apart = circuits.apart().unwrap();
-    let reply = apart.request(&to(&service), &contents(2)).await.unwrap();
+    let to = to(&service);
+    let asked = contents(2);
+    let reply = circuits.request_apart(&to, &asked, Duration::ZERO).await;
+    let reply = reply.unwrap();
     assert!(reply.contents == contents(2));
     let storage_node = service.node_id();
     let (answers, sent): (Vec<_>, Vec<_>) = relay
@@ -55,9 +57,8 @@ async fn what_is_sent_apart_comes_from_a_node_id_that_has_sent_nothing_else() {
     assert_eq!((answers.len(), sent.len()), (1, 1));
     assert!(before.iter().all(|(peer, _)| *peer != sent[0].0));
     assert_eq!(sent[0].1, 1);
-    apart.shutdown().await;
     // The first presence is none the worse for it.
-    circuits.request(&to(&service), &contents(3)).await.unwrap();
+    circuits.request(&to, &contents(3)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,11 +1,12 @@
 //! Every decoder against what it wrote itself, what somebody changed, and noise.
 
-use crate::messages;
+use crate::messages::{self, keypair, record};
 use larder_credentials::ClaimTag;
 use larder_protocol::envelope::{self, BIG_LEN, MAX_LEN, SMALL_MAX_LEN};
+use larder_protocol::record::{Prices, Tariff};
 use larder_protocol::{
-    Address, Call, DecodeError, Done, Key, NodeId, Nonce, Payment, Quote, Quoted, Reply, Request,
-    SignedRecord, SizeClass, VERSION, Voucher,
+    Address, Call, DecodeError, Done, Earlier, Key, NodeId, Nonce, Payment, Quote, Quoted,
+    RecordHash, Reply, Request, SignedRecord, SizeClass, VERSION, Voucher,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -337,6 +338,60 @@ fn a_quote_is_for_one_to_sixteen_claims_and_takes_a_voucher_of_64_bytes_at_most(
     let most = reads_quote(16, 64).expect("the most");
     assert_eq!(most.tags.len(), 16);
     assert_eq!(most.voucher, Some(vec![7; 64]));
+}
+
+#[test]
+fn a_record_names_1_to_16_earlier_ones_in_order_or_says_that_it_names_none() {
+    let earlier = |epoch: u32| Earlier {
+        epoch,
+        hash: RecordHash([7; 32]),
+    };
+    let decoded = |epochs: &[u32]| {
+        let mut tariff = tariff_without_lists();
+        tariff.earlier = epochs.iter().copied().map(earlier).collect();
+        let mut named = record(0, None);
+        (named.epoch, named.tariff) = (50, Some(tariff));
+        SignedRecord::decode(&named.sign(&keypair(1)).encode())
+    };
+    let sixteen: Vec<u32> = (1..=16).collect();
+    let seventeen: Vec<u32> = (1..=17).collect();
+    for epochs in [&[][..], &[49], &[0, 7, 49], &sixteen] {
+        assert!(decoded(epochs).is_ok(), "{epochs:?}");
+    }
+    for epochs in [&[50][..], &[51], &[7, 7], &[8, 7], &seventeen] {
+        let refused = decoded(epochs);
+        assert!(
+            matches!(refused, Err(DecodeError::Inconsistent(_))),
+            "{epochs:?}"
+        );
+    }
+    // With none, and behind a length of none all the same.
+    let without = decoded(&[]).expect("read above").encode();
+    let mut with = without.clone();
+    // The payment stands behind 1 + 3 x 33 + 2 x 4 bytes, and these behind the issuers' and a commitment.
+    with[108] += 2;
+    with.insert(108 + 1 + 1 + 32, 0);
+    assert!(SignedRecord::decode(&with).is_err());
+}
+
+/// Of no issuers, refunds, or denominations.
+fn tariff_without_lists() -> Tariff {
+    Tariff {
+        issuers: vec![],
+        next_issuer: [0; 32],
+        passes: None,
+        earlier: vec![],
+        prices: Prices {
+            insert: 1,
+            lookup: 1,
+            delete: 1,
+            breakglass: 1,
+            transfer: 1,
+        },
+        refunds: vec![],
+        denominations: vec![],
+        breakglass_seconds: 1,
+    }
 }
 
 #[test]

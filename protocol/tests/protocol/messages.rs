@@ -7,8 +7,8 @@ use larder_protocol::insert::Insert;
 use larder_protocol::lookup::Lookup;
 use larder_protocol::record::{Prices, Tariff};
 use larder_protocol::{
-    BLOB_LEN, Blob, BlobHash, BreakglassOpen, BreakglassPut, CELL_BYTES, Call, Cell, Done, Key,
-    NodeId, Nonce, OpenedCell, Pass, Payment, Quote, Quoted, Receipt, ReceiptKey, Record,
+    BLOB_LEN, Blob, BlobHash, BreakglassOpen, BreakglassPut, CELL_BYTES, Call, Cell, Done, Earlier,
+    Key, NodeId, Nonce, OpenedCell, Pass, Payment, Quote, Quoted, Receipt, ReceiptKey, Record,
     RecordHash, Refusal, Reply, Request, ServerKey,
 };
 use proptest::collection::{btree_set, vec};
@@ -45,7 +45,10 @@ pub(crate) fn cell(seed: u8) -> Cell {
     Cell(std::array::from_fn(|at| at as u8 ^ seed))
 }
 
-pub(crate) fn record(epoch: u32, tariff: Option<Tariff>) -> Record {
+pub(crate) fn record(epoch: u32, mut tariff: Option<Tariff>) -> Record {
+    if let Some(tariff) = &mut tariff {
+        tariff.earlier.retain(|earlier| earlier.epoch < epoch);
+    }
     Record {
         server_key: server_key(1),
         receipt_key: ReceiptKey::from(keypair(2).public_key()),
@@ -146,18 +149,33 @@ pub(crate) fn tariff() -> impl Strategy<Value = Tariff> {
     (
         vec(issuer, 0..9),
         any::<[u8; 32]>(),
-        option::of(any::<[[u8; 32]; 2]>()),
+        (
+            option::of(any::<[[u8; 32]; 2]>()),
+            vec(any::<[u8; 32]>(), 0..=Tariff::EARLIER),
+        ),
         any::<[u64; 5]>(),
         vec(any::<u64>(), 0..255),
         vec(any::<u64>(), 0..255),
         any::<u32>(),
     )
         .prop_map(
-            |(issuers, next_issuer, passes, p, refunds, denominations, breakglass_seconds)| {
+            |(
+                issuers,
+                next_issuer,
+                (passes, earlier),
+                p,
+                refunds,
+                denominations,
+                breakglass_seconds,
+            )| {
+                let earlier = (1..).zip(earlier.into_iter().map(RecordHash));
                 Tariff {
                     issuers,
                     next_issuer,
                     passes,
+                    earlier: earlier
+                        .map(|(epoch, hash)| Earlier { epoch, hash })
+                        .collect(),
                     prices: Prices {
                         insert: p[0],
                         lookup: p[1],

@@ -40,6 +40,7 @@ fn paid(issuers: Vec<[u8; PARAMETERS_BYTES]>) -> Record {
         issuers,
         next_issuer: issuer_commitment(&issuer(1, 8)),
         passes: None,
+        earlier: vec![],
         prices,
         refunds: vec![],
         denominations: vec![],

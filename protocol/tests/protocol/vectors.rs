@@ -13,8 +13,9 @@ use larder_protocol::insert::Insert;
 use larder_protocol::lookup::Lookup;
 use larder_protocol::record::{Prices, Tariff};
 use larder_protocol::{
-    Address, BreakglassOpen, BreakglassPut, Call, Done, NodeId, Nonce, OpenedCell, Pass, Payment,
-    Quote, Quoted, Receipt, Record, Reply, Request, SizeClass, Voucher, issuer_commitment,
+    Address, BreakglassOpen, BreakglassPut, Call, Done, Earlier, NodeId, Nonce, OpenedCell, Pass,
+    Payment, Quote, Quoted, Receipt, Record, RecordHash, Reply, Request, SizeClass, Voucher,
+    issuer_commitment,
 };
 use serde_json::{Value, json};
 
@@ -54,6 +55,7 @@ fn tariff() -> Tariff {
         issuers: vec![issuer(6), issuer(7)],
         next_issuer: issuer_commitment(&issuer(8)),
         passes: Some(passes().map(|pass| pass.commitment())),
+        earlier: vec![],
         prices: Prices {
             insert: 8,
             lookup: 1,
@@ -277,10 +279,25 @@ fn build() -> Value {
         passes: None,
         ..tariff()
     };
+    let chained = |passes| Tariff {
+        passes,
+        earlier: [(3, RecordHash([0x33; 32])), (6, free.hash())]
+            .map(|(epoch, hash)| Earlier { epoch, hash })
+            .to_vec(),
+        ..tariff()
+    };
     let records = [
         signed("free", &free),
         signed("paid", &paid),
         signed("paid, without passes", &record(7, Some(without_passes))),
+        signed(
+            "paid, without passes, with earlier records",
+            &record(7, Some(chained(None))),
+        ),
+        signed(
+            "paid, with earlier records",
+            &record(7, Some(chained(tariff().passes))),
+        ),
     ];
     let bindings: Vec<Value> = requests()
         .iter()

@@ -119,6 +119,7 @@ impl Restore {
             return Ok(());
         }
         let purse = self.purse()?;
+        self.provider.compare_terms().await?;
         for mut lease in purse.orphans() {
             drop(self.provider.drive(purse, &mut lease).await?);
         }
@@ -162,14 +163,14 @@ impl Restore {
         Arc::new(watched)
     }
 
-    /// The newest anchor as of the cell. One that is older than any token can be is none: the storage node
+    /// The newest anchor as of the cell, or 0 when there was none. One that is older than any token can be is none: the storage node
     /// may have forgotten what was deleted since.
     #[must_use]
     pub fn hint(&self) -> Option<u64> {
         let purse = self.provider.purse()?;
         let (epoch, anchor) = purse.with_cells(|cells| cells.hint)?;
         let (_, oldest) = purse.epochs()?;
-        (anchor > 0 && epoch >= oldest).then_some(anchor)
+        (epoch >= oldest).then_some(anchor)
     }
 
     /// Where the data is besides, as of the page.

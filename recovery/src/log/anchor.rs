@@ -19,9 +19,6 @@ use crate::{Lane, Purpose, RecoveryError, Slot};
 /// Bits of an anchor's index: a roll-up every second for 34,000 years.
 const BITS: u32 = 40;
 
-/// Look-ups that a hint may cost.
-const HINTED: u64 = 4;
-
 /// Where an anchor is.
 #[must_use]
 pub fn anchor_slot(index: u64) -> Slot {
@@ -47,9 +44,10 @@ pub fn retired(newest: u64) -> impl Iterator<Item = u64> {
 
 /// The newest anchor and what it holds, or `None` when there never was one.
 ///
-/// `hint` is the newest anchor that was known once, from a cache or a breakglass cell: fresh, it
-/// costs 4 look-ups instead of up to 63, and one where it says that there was none yet, with 0. It must not be older than the storage node's memory of deleted
-/// keys, which is at least one epoch; without one the search needs no such memory.
+/// `hint` is an anchor that was the newest once, from a cache or a breakglass cell, or 0 when there was none yet. It
+/// must not be older than the storage node's memory of deleted keys, which is at least one epoch: then whatever was put there
+/// since is there or deleted, and an index is absent only if it was never reached. So a fresh hint costs two look-ups, and
+/// one that is `d` roll-ups old some `2 log2 d` more. Without one the search needs no such memory, and up to 63.
 ///
 /// # Errors
 /// [`RecoveryError`]; `Misbehaved` when the answers contradict each other.
@@ -57,21 +55,15 @@ pub async fn newest(
     registers: &dyn Registers,
     hint: Option<u64>,
 ) -> Result<Option<(u64, Contents)>, RecoveryError> {
-    match hint {
-        // The first one is there, or was deleted, if any ever was.
-        Some(0) if lookup(registers, 1).await? == Look::Absent => return Ok(None),
-        None | Some(0) => {}
-        Some(hint) => {
-            if let Some(found) = near(registers, hint).await? {
-                return Ok(Some(found));
-            }
-        }
-    }
     // Another device may roll up while this one looks; it will not do so every time. One that was deleted is passed by
     // from then on, as there is a newer one with a higher bit where it has none.
     let mut overtaken = Vec::new();
     while overtaken.len() < 16 {
-        match search(registers).await? {
+        let found = match hint {
+            Some(hint) => climb(registers, hint).await?,
+            None => search(registers).await?,
+        };
+        match found {
             Search::Done(found) => return Ok(found),
             Search::Overtaken(at) if overtaken.contains(&at) => break,
             Search::Overtaken(at) => overtaken.push(at),
@@ -110,20 +102,42 @@ async fn search(registers: &dyn Registers) -> Result<Search, RecoveryError> {
     Ok(Search::Done(Some((index, contents))))
 }
 
-/// The newest anchor if it is the hint or one of the next ones.
-async fn near(
-    registers: &dyn Registers,
-    hint: u64,
-) -> Result<Option<(u64, Contents)>, RecoveryError> {
-    let mut last = None;
-    for (index, look) in probe(registers, hint..hint.saturating_add(HINTED)).await? {
-        match look {
-            Look::Found(contents) => last = Some((index, contents)),
-            Look::Absent => return Ok(last),
-            _ => last = None,
+/// From an anchor that was there once to the last one that ever was: in steps that double, then by halves.
+async fn climb(registers: &dyn Registers, hint: u64) -> Result<Search, RecoveryError> {
+    let mut newest = (hint, None);
+    if hint > 0 {
+        match lookup(registers, hint).await? {
+            // It never was, as far as this storage node knows.
+            Look::Absent => return search(registers).await,
+            look => newest.1 = Some(look),
         }
     }
-    Ok(None)
+    let (mut step, mut never) = (1, None);
+    loop {
+        let next = match never {
+            None => newest.0.saturating_add(step),
+            Some(never) => newest.0 + (never - newest.0) / 2,
+        };
+        if next == newest.0 {
+            break;
+        }
+        let look = match next >> BITS {
+            0 => lookup(registers, next).await?,
+            _ => Look::Absent,
+        };
+        match look {
+            Look::Absent => never = Some(next),
+            look => {
+                newest = (next, Some(look));
+                step *= 2;
+            }
+        }
+    }
+    Ok(match newest {
+        (index, Some(Look::Found(contents))) => Search::Done(Some((index, contents))),
+        (0, _) => Search::Done(None),
+        (index, _) => Search::Overtaken(index),
+    })
 }
 
 async fn probe(

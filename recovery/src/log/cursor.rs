@@ -11,8 +11,8 @@ use super::garbage::{Garbage, entry_slot};
 use crate::seal::{Contents, Kind};
 use crate::{Lane, RecoveryError, Slot};
 
-/// Entries that one writer keeps in flight. It is part of the format: so many slots behind a seal may
-/// hold entries that do not count.
+/// Entries that one writer keeps in flight: so many slots, less the one of the seal, may hold entries behind a seal
+/// that do not count.
 pub(crate) const WINDOW: usize = 16;
 
 /// Everything up to here is read, or written and acknowledged.
@@ -21,14 +21,20 @@ pub(crate) struct Cursor {
     pub(crate) generation: u64,
     pub(crate) lane: Lane,
     pub(crate) index: u64,
-    /// Of the register before this place.
+    /// Of the register before this place, and where that is; nowhere at the very beginning.
     pub(crate) last: Link,
+    pub(crate) last_slot: Option<Slot>,
+    /// Whether the storage node has shown or acknowledged that register in this session. Otherwise this device has it from
+    /// its cache.
+    pub(crate) is_proven: bool,
     /// Who may put an entry here; nobody at the very beginning.
     pub(crate) writer: Option<Writer>,
     /// Records before this place, from the very beginning.
     pub(crate) records: u64,
     /// What is to be deleted when this generation is over.
     pub(crate) trail: Vec<Garbage>,
+    /// Segments of this generation that another device's take-over has ended: whose they were, and where its seal is.
+    pub(crate) ended: Vec<(Writer, Lane, u64)>,
 }
 
 /// What a register means in its place.
@@ -46,9 +52,12 @@ impl Cursor {
             lane: Lane::default(),
             index: 0,
             last: Link::default(),
+            last_slot: None,
+            is_proven: true,
             writer: None,
             records: 0,
             trail: Vec::new(),
+            ended: Vec::new(),
         }
     }
 
@@ -60,9 +69,12 @@ impl Cursor {
             lane: Lane::default(),
             index: 0,
             last: Link::of(&anchor_slot(index), anchor),
+            last_slot: Some(anchor_slot(index)),
+            is_proven: true,
             writer: Some(Writer(anchor.writer)),
             records: manifest.records,
             trail: vec![Garbage::Chunks(manifest.snapshot)],
+            ended: Vec::new(),
         };
         Ok((cursor, manifest))
     }
@@ -90,7 +102,7 @@ impl Cursor {
 
     /// Goes on behind an entry.
     pub(crate) fn pass_entry(&mut self, contents: &Contents, records: &[Packed]) {
-        self.last = Link::of(&self.slot(0), contents);
+        self.pass(contents);
         self.index += 1;
         self.records += records.len() as u64;
         let chunks = records.iter().filter_map(|record| match record {
@@ -102,9 +114,12 @@ impl Cursor {
 
     /// Goes on behind the seal of a device that took over.
     pub(crate) fn pass_take_over(&mut self, seal: &Contents) {
-        self.last = Link::of(&self.slot(0), seal);
-        // Behind the seal there may be what its writer had in flight.
-        self.end_segment(1 + WINDOW as u64);
+        self.pass(seal);
+        // What its writer had in flight behind the seal, that writer deletes, or whoever knows that it was killed.
+        self.end_segment(1);
+        if let Some(writer) = self.writer {
+            self.ended.push((writer, self.lane, self.index));
+        }
         self.lane = Lane(self.last.0);
         self.index = 0;
         self.writer = Some(Writer(seal.writer));
@@ -131,6 +146,12 @@ impl Cursor {
         ended.end_segment(1);
         let anchors = retired(self.generation + 1).map(Garbage::Anchor);
         ended.trail.into_iter().chain(anchors).collect()
+    }
+
+    fn pass(&mut self, contents: &Contents) {
+        let slot = self.slot(0);
+        self.last = Link::of(&slot, contents);
+        (self.last_slot, self.is_proven) = (Some(slot), true);
     }
 
     fn end_segment(&mut self, behind: u64) {

@@ -6,10 +6,11 @@
 //!
 //! | bytes | field |
 //! | --- | --- |
-//! | 1 | 0: a segment; 1: chunks; 2: an anchor |
+//! | 1 | 0: a segment; 1: chunks; 2: an anchor; 3: what is behind the seal of a segment |
 //! | 8 + 32 + 8 | generation, lane and length of a segment |
 //! | 72 | chunks |
 //! | 8 | index of an anchor |
+//! | 8 + 32 + 8 + 8 | generation, lane, first index behind the seal, and how many |
 
 use std::ops::Range;
 
@@ -18,6 +19,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 
 use super::anchor::anchor_slot;
+use super::cursor::WINDOW;
 use super::entry::{Chunks, take};
 use crate::seal::BODY_MAX;
 use crate::value::chunk_slot;
@@ -35,7 +37,7 @@ const SEGMENT_MAX: u64 = 1 << 40;
 /// Slots that are to be deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Garbage {
-    /// The first so many slots of a segment. Some may be empty.
+    /// The first so many slots of a segment.
     Segment {
         generation: u64,
         lane: Lane,
@@ -43,6 +45,13 @@ pub(crate) enum Garbage {
     },
     Chunks(Chunks),
     Anchor(u64),
+    /// What a writer had in flight when another device took over. Some may be empty.
+    Behind {
+        generation: u64,
+        lane: Lane,
+        from: u64,
+        len: u64,
+    },
 }
 
 impl Garbage {
@@ -53,7 +62,7 @@ impl Garbage {
     /// How many there are.
     pub(crate) fn count(self) -> u64 {
         match self {
-            Garbage::Segment { len, .. } => len,
+            Garbage::Segment { len, .. } | Garbage::Behind { len, .. } => len,
             Garbage::Chunks(chunks) => chunks.count(),
             Garbage::Anchor(_) => 1,
         }
@@ -67,6 +76,12 @@ impl Garbage {
             } => entry_slot(generation, lane, place),
             Garbage::Chunks(chunks) => chunk_slot(chunks.entropy, place),
             Garbage::Anchor(index) => anchor_slot(index),
+            Garbage::Behind {
+                generation,
+                lane,
+                from,
+                ..
+            } => entry_slot(generation, lane, from.saturating_add(place)),
         })
     }
 
@@ -97,6 +112,18 @@ impl Garbage {
                 out.push(2);
                 out.extend_from_slice(&index.to_be_bytes());
             }
+            Garbage::Behind {
+                generation,
+                lane,
+                from,
+                len,
+            } => {
+                out.push(3);
+                out.extend_from_slice(&generation.to_be_bytes());
+                out.extend_from_slice(&lane.0);
+                out.extend_from_slice(&from.to_be_bytes());
+                out.extend_from_slice(&len.to_be_bytes());
+            }
         }
     }
 
@@ -109,6 +136,17 @@ impl Garbage {
             },
             [1] => Garbage::Chunks(Chunks::read(bytes)?),
             [2] => Garbage::Anchor(u64::from_be_bytes(take(bytes)?)),
+            [3] => {
+                let behind = Garbage::Behind {
+                    generation: u64::from_be_bytes(take(bytes)?),
+                    lane: Lane(take(bytes)?),
+                    from: u64::from_be_bytes(take(bytes)?),
+                    len: u64::from_be_bytes(take(bytes)?),
+                };
+                // No writer has more in flight.
+                matches!(behind, Garbage::Behind { len, .. } if len <= WINDOW as u64)
+                    .then_some(behind)?
+            }
             _ => return None,
         };
         (garbage.count() <= SEGMENT_MAX).then_some(garbage)
@@ -180,6 +218,18 @@ impl Due {
     /// What the next snapshot has to name.
     pub(crate) fn all(&self) -> Vec<Garbage> {
         [self.put_off.as_slice(), &self.items].concat()
+    }
+
+    /// What is not known to be gone.
+    pub(crate) fn left(&self) -> impl Iterator<Item = Slot> {
+        let (whole, some) = self.shuffled;
+        let rest = self.items.iter().skip(whole).enumerate();
+        let rest = rest.flat_map(move |(at, item)| {
+            let from = if at == 0 { some } else { 0 };
+            item.some(from..item.count())
+        });
+        let put_off = self.put_off.iter().flat_map(|item| item.slots());
+        self.slots.iter().copied().chain(put_off).chain(rest)
     }
 
     /// The next slots to delete.

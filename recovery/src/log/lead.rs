@@ -20,7 +20,13 @@ impl Log {
     pub async fn take_over(&self) -> Result<News, RecoveryError> {
         let mut taken = None;
         loop {
-            self.read_on().await?;
+            // Where it just ended one need not look again: if anything came since, the seal finds it there.
+            if !self.state().at_end {
+                self.read_on().await?;
+            }
+            if !self.prove().await? {
+                continue;
+            }
             let (slot, seal) = {
                 let mut state = self.state();
                 if let Role::Leading { .. } = state.role {
@@ -35,6 +41,7 @@ impl Log {
                     "it says of one place in turn that it is taken and that it is empty",
                 ));
             }
+            self.state().at_end = false;
             let put = self.registers.insert(slot, &seal).await?;
             if matches!(put, Put::Occupied | Put::Tombstoned) {
                 taken = Some(slot);

@@ -145,8 +145,10 @@ impl Map {
             front.torn = true;
             return Err(TORN);
         };
-        if let Some(snapshot) = snapshot.flatten() {
-            front.durable = snapshot;
+        match snapshot.flatten() {
+            Some(snapshot) => front.durable = snapshot,
+            None if news.anew => front.durable = State::default(),
+            None => {}
         }
         for changes in records {
             let dead = front.durable.apply(&changes);

@@ -3,6 +3,7 @@
 //! | file | concept |
 //! | --- | --- |
 //! | [`register`] | write-once registers at secret addresses |
+//! | [`cache`] | what this device knows of them without asking |
 //! | `entry` | what they hold, byte by byte |
 //! | `cursor` | how one gets from each register to the next |
 //! | `reader` | reading on; restoring from the newest anchor |
@@ -53,6 +54,7 @@
 //! opened anew before it is used: a generation that was rolled up and deleted meanwhile looks as if it went on.
 
 pub mod anchor;
+pub mod cache;
 pub mod history;
 pub mod map;
 pub mod progress;
@@ -82,17 +84,41 @@ use crate::seal::Contents;
 use crate::value::VALUE_MAX;
 use crate::{RecoveryError, Slot};
 use crowd::Crowd;
-use cursor::Cursor;
+use cursor::{Cursor, TORN};
 use entry::{Packed, RECORD_HERE_MAX};
 use garbage::{Due, Garbage};
-use reader::{End, Restored, restore, walk};
+use reader::{End, From, Restored, restore, walk};
 use writer::Tail;
 
 pub(crate) use entry::take;
 pub use entry::{Chunks, Link, Writer};
 pub use reader::News;
+use register::Asking;
 pub use register::{Look, OneProvider, Put, ReadOnly, Registers};
 pub(crate) use replay::{Replay, replay};
+
+/// Registers that [`Log::due`] lists: those of fifteen of the longest values.
+const DUE_MAX: usize = 1 << 20;
+
+const OLDER: RecoveryError =
+    RecoveryError::Misbehaved("it gives an older state than it has acknowledged");
+
+/// Reads from the newest anchor to the end.
+async fn read_all(registers: &dyn Registers) -> Result<Restored, RecoveryError> {
+    let mut restored = restore(registers, From::Anywhere).await?;
+    loop {
+        let Restored { cursor, news, due } = &mut restored;
+        let generation = cursor.generation;
+        if let End::Hole = walk(registers, cursor, news, due).await? {
+            restored.news.anew = true;
+            return Ok(restored);
+        }
+        restored = restore(registers, From::Above(generation)).await?;
+        if restored.cursor.generation <= generation {
+            return Err(TORN);
+        }
+    }
+}
 
 /// What tells a writer that another one has taken over.
 #[derive(Clone, PartialEq, Eq)]
@@ -143,6 +169,8 @@ pub struct Log {
 struct State {
     cursor: Cursor,
     role: Role,
+    /// Whether the cursor was at the end when this device last read on.
+    at_end: bool,
     /// Records read and not handed out.
     news: News,
     due: Due,
@@ -160,7 +188,8 @@ enum Role {
 
 impl Log {
     /// Opens the log as a reader at the newest anchor. `rng` names this session and must never
-    /// repeat; `hint` is explained at [`anchor::newest`].
+    /// repeat. `hint` is the newest anchor that was known once, as [`anchor::newest`] explains, or 0 when there was
+    /// none yet: the log begins there, and says itself if there is a newer one.
     ///
     /// # Errors
     /// [`RecoveryError`].
@@ -172,7 +201,14 @@ impl Log {
         let (mut writer, mut seed) = (Writer([0; 16]), [0; 32]);
         rng.fill_bytes(&mut writer.0);
         rng.fill_bytes(&mut seed);
-        let restored = restore(registers.as_ref(), hint).await?;
+        let from = hint.map_or(From::Anywhere, From::Known);
+        let restored = match restore(registers.as_ref(), from).await {
+            // What is kept here may be of a history that this wallet was told to forget.
+            Err(RecoveryError::Misbehaved(_)) if registers.distrust() => {
+                restore(registers.as_ref(), From::Anywhere).await?
+            }
+            restored => restored?,
+        };
         let mut due = Due::new(seed);
         restored.due.into_iter().for_each(|item| due.push(item));
         Ok(Log {
@@ -181,6 +217,7 @@ impl Log {
             state: Mutex::new(State {
                 cursor: restored.cursor,
                 role: Role::Following,
+                at_end: false,
                 news: restored.news,
                 due,
                 drawn: 0,
@@ -233,12 +270,10 @@ impl Log {
     /// # Errors
     /// [`RecoveryError::Misbehaved`] when acknowledged records are missing.
     pub fn reaches(&self, records: u64) -> Result<(), RecoveryError> {
-        if self.records() < records {
-            return Err(RecoveryError::Misbehaved(
-                "it gives an older state than it has acknowledged",
-            ));
+        match self.records() < records {
+            true => Err(OLDER),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// The registers that a restore may read, those included that are still to be written by this
@@ -277,6 +312,12 @@ impl Log {
             .collect()
     }
 
+    /// Registers that are still to be deleted, as far as this session knows; of very many, the first.
+    #[must_use]
+    pub fn due(&self) -> Vec<Slot> {
+        self.state().due.left().take(DUE_MAX).collect()
+    }
+
     /// Reads on, as a device that does not write. A device that writes learns nothing new here.
     ///
     /// # Errors
@@ -298,40 +339,96 @@ impl Log {
             let (mut news, mut due) = (News::default(), Vec::new());
             let registers = self.registers.as_ref();
             let end = walk(registers, &mut cursor, &mut news, &mut due).await;
-            let end = match end {
-                Ok(End::Deleted) => {
-                    // Everything so far is in a newer snapshot.
-                    let generation = cursor.generation;
-                    match restore(registers, None).await {
-                        Ok(Restored { cursor, .. }) if cursor.generation <= generation => {
-                            return Err(RecoveryError::Misbehaved(
-                                "it deleted entries that no newer anchor covers",
-                            ));
-                        }
-                        Ok(restored) => {
-                            (cursor, news, due) = (restored.cursor, restored.news, restored.due);
-                            Ok(End::Deleted)
-                        }
-                        Err(error) => Err(error),
-                    }
+            let anew = match &end {
+                // Everything so far is in a newer snapshot.
+                Ok(End::Deleted) => Some(self.newer(cursor.generation).await?),
+                // What is kept here may be of a history that this wallet was told to forget.
+                Err(RecoveryError::Misbehaved(_)) if !cursor.is_proven && registers.distrust() => {
+                    let mut restored = restore(registers, From::Anywhere).await?;
+                    restored.news.anew = true;
+                    Some(restored)
                 }
-                end => end,
+                _ => None,
             };
+            if let Some(anew) = anew {
+                self.begin_at(anew, from);
+                continue;
+            }
             let mut state = self.state();
             // Another call may have been faster.
             if state.cursor.slot(0) == from && matches!(state.role, Role::Following) {
                 state.cursor = cursor;
-                if news.snapshot.is_some() {
-                    state.news = news;
-                } else {
-                    state.news.records.extend(news.records);
-                }
+                state.news.records.extend(news.records);
                 due.into_iter().for_each(|item| state.due.push(item));
             }
             if let End::Hole = end? {
+                state.at_end = true;
                 return Ok(());
             }
         }
+    }
+
+    /// What a generation was replaced by whose entries are deleted.
+    async fn newer(&self, generation: u64) -> Result<Restored, RecoveryError> {
+        let restored = restore(self.registers.as_ref(), From::Above(generation)).await?;
+        match restored.cursor.generation <= generation {
+            true => Err(RecoveryError::Misbehaved(
+                "it deleted entries that no newer anchor covers",
+            )),
+            false => Ok(restored),
+        }
+    }
+
+    /// Goes on from there, unless another call has left `from` meanwhile.
+    fn begin_at(&self, restored: Restored, from: Slot) {
+        let mut state = self.state();
+        if state.cursor.slot(0) == from && matches!(state.role, Role::Following) {
+            (state.cursor, state.news) = (restored.cursor, restored.news);
+            state.at_end = false;
+            let due = restored.due.into_iter();
+            due.for_each(|item| state.due.push(item));
+        }
+    }
+
+    /// Has the storage node show the last register that this device has only from its cache; returns whether there is
+    /// nothing more to read. Whoever writes behind something that the storage node has lost, or never had, writes what
+    /// no restore finds.
+    async fn prove(&self) -> Result<bool, RecoveryError> {
+        let (slot, last, from, generation, records) = {
+            let cursor = &self.state().cursor;
+            match cursor.last_slot {
+                Some(slot) if !cursor.is_proven => {
+                    let Cursor {
+                        last,
+                        generation,
+                        records,
+                        ..
+                    } = *cursor;
+                    (slot, last, cursor.slot(0), generation, records)
+                }
+                _ => return Ok(true),
+            }
+        };
+        match self.registers.ask(slot).await? {
+            Look::Found(contents) if Link::of(&slot, &contents) == last => {
+                let mut state = self.state();
+                state.cursor.is_proven |= state.cursor.last == last;
+                return Ok(true);
+            }
+            Look::Deleted => self.begin_at(self.newer(generation).await?, from),
+            _ => {
+                let asking = Asking(self.registers.clone());
+                let shown = read_all(&asking).await?;
+                if shown.cursor.records < records {
+                    return Err(OLDER);
+                }
+                // It is another history, which the storage node has all of: this wallet was told to forget the one that is
+                // kept here.
+                self.registers.distrust();
+                self.begin_at(shown, from);
+            }
+        }
+        Ok(false)
     }
 
     /// Makes bytes a record; what does not fit an entry is stored in chunks first. `names` are chunks

@@ -111,4 +111,8 @@ impl Registers for Watched {
     fn delete(&self, slot: Slot) -> Answer<'_, Removed> {
         self.registers.delete(slot)
     }
+
+    fn erase<'a>(&'a self, slot: Slot, contents: &'a Contents) -> Answer<'a, Option<Removed>> {
+        self.registers.erase(slot, contents)
+    }
 }

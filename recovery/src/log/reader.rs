@@ -5,7 +5,7 @@
 
 use futures_util::stream::{FuturesOrdered, StreamExt};
 
-use super::anchor;
+use super::anchor::{self, anchor_slot};
 use super::chunk;
 use super::cursor::{Cursor, Step, TORN};
 use super::entry::{Packed, take};
@@ -17,12 +17,18 @@ use crate::forgery::FORGED;
 /// Look-ups at once; the transport paces below that as it has to.
 const AHEAD: u64 = 32;
 
+/// Entries of a segment that the storage node has to give before one looks ahead. What is looked for behind the end of the log
+/// is looked for in vain, and again the next time.
+const BEFORE_AHEAD: u64 = 4;
+
 /// What a device learns when it reads on.
 #[derive(Default, Clone, PartialEq, Eq)]
 pub struct News {
     /// Begin anew with this state, as [`Log::roll_up`](super::Log::roll_up) was given it;
     /// `None`: go on from what you have.
     pub snapshot: Option<Vec<u8>>,
+    /// What you have does not fit what the storage node shows: begin with nothing if there is no snapshot.
+    pub anew: bool,
     /// Then these records, in order.
     pub records: Vec<Vec<u8>>,
 }
@@ -44,17 +50,25 @@ pub(crate) async fn walk(
 ) -> Result<End, RecoveryError> {
     'segment: loop {
         let mut ahead = FuturesOrdered::new();
-        let mut window = 1;
+        let (mut window, mut shown) = (1, 0);
         loop {
-            while (ahead.len() as u64) < window {
-                ahead.push_back(registers.lookup(cursor.slot(ahead.len() as u64)));
-            }
-            let contents = match ahead.next().await {
-                Some(Ok(Look::Found(contents))) => contents,
-                Some(Ok(Look::Deleted)) => return Ok(End::Deleted),
-                Some(Ok(Look::Absent)) | None => return Ok(End::Hole),
-                Some(Ok(Look::Foreign)) => return Err(FORGED),
-                Some(Err(error)) => return Err(error),
+            let here = cursor.slot(0);
+            let kept = registers.kept(&here).filter(|_| ahead.is_empty());
+            let is_shown = kept.is_none();
+            let contents = match kept {
+                Some(contents) => contents,
+                None => {
+                    while (ahead.len() as u64) < window {
+                        ahead.push_back(registers.ask(cursor.slot(ahead.len() as u64)));
+                    }
+                    match ahead.next().await {
+                        Some(Ok(Look::Found(contents))) => contents,
+                        Some(Ok(Look::Deleted)) => return Ok(End::Deleted),
+                        Some(Ok(Look::Absent)) | None => return Ok(End::Hole),
+                        Some(Ok(Look::Foreign)) => return Err(FORGED),
+                        Some(Err(error)) => return Err(error),
+                    }
+                }
             };
             match cursor.check(&contents)? {
                 Step::Records(records) => {
@@ -62,18 +76,27 @@ pub(crate) async fn walk(
                         return Ok(End::Deleted);
                     };
                     cursor.pass_entry(&contents, &records);
+                    cursor.is_proven = is_shown;
                     news.records.extend(bytes);
-                    window = AHEAD.min(2 * window);
+                    shown += u64::from(is_shown);
+                    if shown >= BEFORE_AHEAD {
+                        window = AHEAD.min(2 * window);
+                    }
                 }
                 Step::TakeOver => {
                     cursor.pass_take_over(&contents);
+                    cursor.is_proven = is_shown;
                     continue 'segment;
                 }
                 Step::RollUp(manifest) => {
                     // Whoever sealed may be gone: the anchor follows from the seal.
                     let (slot, anchor) = cursor.anchor(&contents, &manifest);
+                    let is_kept = registers.kept(&slot).is_some();
                     match registers.insert(slot, &anchor).await? {
-                        Put::New | Put::Already => due.extend(cursor.pass_anchor(&anchor)?),
+                        Put::New | Put::Already => {
+                            due.extend(cursor.pass_anchor(&anchor)?);
+                            cursor.is_proven = !is_kept;
+                        }
                         Put::Tombstoned => return Ok(End::Deleted),
                         Put::Occupied => return Err(TORN),
                     }
@@ -108,26 +131,56 @@ pub(crate) struct Restored {
     pub(crate) due: Vec<Garbage>,
 }
 
+/// Where to begin.
+#[derive(Clone, Copy)]
+pub(crate) enum From {
+    /// Nothing is known.
+    Anywhere,
+    /// At this anchor, or the very beginning with 0, unless it is gone: then there is a newer one. No look is taken whether
+    /// there is, as the log itself says so where it ends.
+    Known(u64),
+    /// At one that is newer than this.
+    Above(u64),
+}
+
 /// Begins at the newest anchor, or at the very beginning when there never was one.
 pub(crate) async fn restore(
     registers: &dyn Registers,
-    mut hint: Option<u64>,
+    mut from: From,
 ) -> Result<Restored, RecoveryError> {
     let mut tried = None;
     loop {
-        let Some((index, contents)) = anchor::newest(registers, hint.take()).await? else {
+        let found = match from {
+            From::Known(0) => None,
+            From::Known(index) => match registers.lookup(anchor_slot(index)).await? {
+                Look::Found(contents) => Some((index, contents)),
+                Look::Deleted => {
+                    from = From::Above(index);
+                    continue;
+                }
+                Look::Absent => {
+                    from = From::Anywhere;
+                    continue;
+                }
+                Look::Foreign => return Err(FORGED),
+            },
+            From::Above(index) => anchor::newest(registers, Some(index)).await?,
+            From::Anywhere => anchor::newest(registers, None).await?,
+        };
+        let Some((index, contents)) = found else {
             return Ok(Restored {
                 cursor: Cursor::genesis(),
                 news: News::default(),
                 due: Vec::new(),
             });
         };
-        let (cursor, manifest) = Cursor::behind(index, &contents)?;
+        let (mut cursor, manifest) = Cursor::behind(index, &contents)?;
+        cursor.is_proven = registers.kept(&anchor_slot(index)).is_none();
         if let Some(snapshot) = chunk::fetch(registers, &manifest.snapshot).await? {
             let (due, state) = read_snapshot(&snapshot).ok_or(TORN)?;
             let news = News {
                 snapshot: Some(state),
-                records: Vec::new(),
+                ..News::default()
             };
             return Ok(Restored { cursor, news, due });
         }
@@ -138,6 +191,7 @@ pub(crate) async fn restore(
             ));
         }
         tried = Some(index);
+        from = From::Above(index);
     }
 }
 

@@ -8,6 +8,7 @@
 //! | insert | `New` | `Already` | `Occupied` | `Tombstoned` |
 //! | lookup | `Absent` | `Found` | `Found` | `Deleted` |
 //! | delete | `NeverThere` | `Now` | `Now` | `Before` |
+//! | erase | `NeverThere` | `Now` | none | `Before` |
 //!
 //! That a deleted register stays deleted is what the log's fences stand on. A storage node remembers it for
 //! as long as an insert that was paid before the delete could still arrive.
@@ -15,6 +16,8 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+
+use larder_protocol::Refusal;
 
 use crate::forgery::{FORGED, Read};
 use crate::seal::{Contents, seal};
@@ -33,6 +36,30 @@ pub trait Registers: Send + Sync {
 
     /// Empties a register for good.
     fn delete(&self, slot: Slot) -> Answer<'_, Removed>;
+
+    /// The same where these contents are known to be there: a storage node that is asked for no look-up first sees one
+    /// request of the two. `None` when it holds others.
+    fn erase<'a>(&'a self, slot: Slot, contents: &'a Contents) -> Answer<'a, Option<Removed>> {
+        let _ = contents;
+        Box::pin(async move { self.delete(slot).await.map(Some) })
+    }
+
+    /// What a register holds as this device knows without asking; see [`Cached`](super::cache::Cached).
+    fn kept(&self, slot: &Slot) -> Option<Contents> {
+        let _ = slot;
+        None
+    }
+
+    /// Reads a register at the storage node, whatever this device knows of it.
+    fn ask(&self, slot: Slot) -> Answer<'_, Look> {
+        self.lookup(slot)
+    }
+
+    /// Forgets all that this device knows: it does not fit what the storage node shows. Returns whether there is
+    /// anything to forget it in.
+    fn distrust(&self) -> bool {
+        false
+    }
 }
 
 /// What an insert came to.
@@ -59,6 +86,23 @@ pub enum Look {
     Deleted,
     /// It holds bytes that this root key never wrote there: the storage node's doing.
     Foreign,
+}
+
+/// The same registers without what this device knows of them: every look-up is one at the storage node.
+pub(crate) struct Asking(pub(crate) Arc<dyn Registers>);
+
+impl Registers for Asking {
+    fn insert<'a>(&'a self, slot: Slot, contents: &'a Contents) -> Answer<'a, Put> {
+        self.0.insert(slot, contents)
+    }
+
+    fn lookup(&self, slot: Slot) -> Answer<'_, Look> {
+        self.0.ask(slot)
+    }
+
+    fn delete(&self, slot: Slot) -> Answer<'_, Removed> {
+        self.0.delete(slot)
+    }
 }
 
 /// Registers that are looked at and never changed: for who must leave no mark. What would change one ends with
@@ -133,6 +177,18 @@ impl Registers for OneProvider {
                 Read::Deleted => Look::Deleted,
                 Read::Foreign => Look::Foreign,
             })
+        })
+    }
+
+    fn erase<'a>(&'a self, slot: Slot, contents: &'a Contents) -> Answer<'a, Option<Removed>> {
+        Box::pin(async move {
+            // The same contents are the same blob, and the signature covers its hash.
+            let hash = seal(&self.schedule, &slot, contents).hash();
+            let secret = self.schedule.secret(&slot);
+            match self.provider.delete(secret.keypair(), hash).await {
+                Err(RecoveryError::Refused(Refusal::BadSignature { .. })) => Ok(None),
+                removed => removed.map(Some),
+            }
         })
     }
 

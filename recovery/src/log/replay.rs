@@ -5,7 +5,7 @@ use super::chunk;
 use super::commit::Current;
 use super::cursor::TORN;
 use super::entry::Link;
-use super::reader::{End, News, Restored, restore, walk};
+use super::reader::{End, From, News, Restored, restore, walk};
 use super::register::Registers;
 use super::state::{Changes, State, Value};
 
@@ -24,7 +24,7 @@ pub(crate) struct Replay {
 pub(crate) async fn replay(registers: &dyn Registers) -> Result<Replay, RecoveryError> {
     let mut least = 0;
     loop {
-        let restored = restore(registers, None).await?;
+        let restored = restore(registers, From::Anywhere).await?;
         let Restored {
             mut cursor,
             mut news,

@@ -1,4 +1,5 @@
-//! What a session leaves behind when it ends between the chunks of a value and the record that names them.
+//! What a session leaves behind when it ends between the chunks of a value and the record that names them; and entries that it
+//! had in flight behind the place where the next one took over.
 //!
 //! Nobody finds such chunks by reading the log, and nobody else may judge them: a session that was fenced can lead
 //! again and name what it stored before. Only who knows that it is over, as it was a process of the same
@@ -18,6 +19,7 @@
 
 use std::fmt;
 
+use super::cursor::WINDOW;
 use super::entry::{Chunks, Link, Writer, take};
 use super::garbage::Garbage;
 use super::{Log, chunk};
@@ -100,8 +102,9 @@ impl Log {
         }
     }
 
-    /// Has the chunks deleted of a session that is over, but for those that the log names, or `named`. Only for who
-    /// writes: then nothing of that session is still to come.
+    /// Has the chunks deleted of a session that is over, but for those that the log names, or `named`, and what it may
+    /// have had in flight behind a take-over of this generation. Only for who writes: then nothing of that session is
+    /// still to come.
     pub(super) fn abandon(&self, unfinished: Unfinished, named: &[Chunks]) {
         let mut state = self.state();
         let trail = state.cursor.trail.iter().filter_map(|item| match item {
@@ -110,6 +113,18 @@ impl Log {
         });
         let named = named.iter().map(|chunks| chunks.entropy);
         let named: Vec<_> = named.chain(trail).collect();
+        let session = unfinished.session;
+        let ended = state.cursor.ended.iter();
+        let behind = ended.filter(|(writer, ..)| *writer == session);
+        let behind: Vec<_> = behind
+            .map(|(_, lane, seal)| Garbage::Behind {
+                generation: state.cursor.generation,
+                lane: *lane,
+                from: seal + 1,
+                len: WINDOW as u64 - 1,
+            })
+            .collect();
+        behind.into_iter().for_each(|item| state.due.push(item));
         let dead = unfinished.chunks();
         for chunks in dead.filter(|chunks| !named.contains(&chunks.entropy)) {
             state.due.push(Garbage::Chunks(chunks));

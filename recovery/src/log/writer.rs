@@ -203,6 +203,7 @@ impl Tail {
                     self.held = false;
                 }
                 (Some(Placed::Theirs(seal)), _) => {
+                    due.extend(self.behind(cursor));
                     due.extend(kind.garbage());
                     due.extend(self.open.drain(..).flat_map(|open| open.kind.garbage()));
                     due.extend(self.queue.drain(..).flat_map(|record| record.garbage()));
@@ -214,6 +215,7 @@ impl Tail {
                 }
                 // Ours may have been there and rolled up: what it names is not ours to delete.
                 (Some(Placed::Gone) | None, _) => {
+                    due.extend(self.behind(cursor));
                     let fence = Fence {
                         records: cursor.records,
                         seal: None,
@@ -223,6 +225,20 @@ impl Tail {
             }
         }
         Ok(Driven::On(due))
+    }
+}
+
+impl Tail {
+    /// Entries that were sent behind the place where this writer was stopped: they are there, or will be, and nobody
+    /// reads them.
+    fn behind(&self, cursor: &Cursor) -> Option<Garbage> {
+        let sent = self.open.iter().filter(|open| open.sent).count() as u64;
+        (sent > 0).then_some(Garbage::Behind {
+            generation: cursor.generation,
+            lane: cursor.lane,
+            from: cursor.index + 1,
+            len: sent,
+        })
     }
 }
 
@@ -263,7 +279,7 @@ async fn place(
     match registers.insert(slot, contents).await? {
         Put::New | Put::Already => Ok(Placed::Ours),
         Put::Tombstoned => Ok(Placed::Gone),
-        Put::Occupied => match registers.lookup(slot).await? {
+        Put::Occupied => match registers.ask(slot).await? {
             Look::Found(theirs) if theirs == *contents => Ok(Placed::Ours),
             Look::Found(theirs) => Ok(Placed::Theirs(theirs)),
             Look::Deleted => Ok(Placed::Gone),

@@ -12,6 +12,7 @@ use super::orders::{Order, bit};
 use super::passes::Passes;
 use super::sent::{Asked, Sent};
 use super::terms::Terms;
+use crate::contradiction::Contradiction;
 
 pub(crate) struct Book {
     pub(super) server: ServerKey,
@@ -34,6 +35,10 @@ pub(crate) struct Book {
     pub(crate) expired: u64,
     /// What a restore would find, and what one has found.
     pub(crate) cells: Cells,
+    /// Why nothing is paid any more.
+    pub(crate) contradiction: Option<Box<Contradiction>>,
+    /// Whether whatever terms it learns next hold, in spite of those it knows.
+    pub(crate) begins_anew: bool,
 }
 
 impl Book {
@@ -52,6 +57,8 @@ impl Book {
             next_claim: 0,
             expired: 0,
             cells: Cells::default(),
+            contradiction: None,
+            begins_anew: false,
         }
     }
 
@@ -88,7 +95,9 @@ impl Book {
             Event::Quoted { order, .. } | Event::Closed { order } => {
                 self.orders.contains_key(order)
             }
+            Event::Contradicted(proof) => proof.convicts(&self.server).is_some(),
             Event::Counters { .. }
+            | Event::Pardoned
             | Event::Seen { .. }
             | Event::Held(_)
             | Event::Shown { .. }
@@ -113,6 +122,9 @@ impl Book {
             }
             Event::Terms(signed) => {
                 let terms = Terms::new(*signed, &self.server)?;
+                if std::mem::take(&mut self.begins_anew) {
+                    self.terms.retain(|epoch, _| *epoch < terms.record.epoch);
+                }
                 self.terms.insert(terms.record.epoch, terms);
                 self.expire();
             }
@@ -211,6 +223,11 @@ impl Book {
                 }
             }
             Event::Passes(passes) => self.passes = Some(passes),
+            Event::Contradicted(proof) => self.contradiction = Some(proof),
+            Event::Pardoned => {
+                self.contradiction = None;
+                self.begins_anew = true;
+            }
         }
         Some(())
     }

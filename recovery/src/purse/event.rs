@@ -22,6 +22,8 @@
 //! | 16 | `Shown` | digest of the refused call it was shown for 32, credential 108 |
 //! | 17 | `Breakglass` | a change of what a restore would find: see `change` |
 //! | 18 | `Passes` | epoch 4, passes of it and of the next one 2 × 32 |
+//! | 19 | `Contradicted` | length of the first of two signed records 4, both of them |
+//! | 20 | `Pardoned` | –: what the storage node says from now on holds |
 //!
 //! Inputs are `0 ‖ pair 216`, or `1 ‖ first claim 8 ‖ which 1` for a purchase. A request is the body of its
 //! envelope, with which a retry is the same bytes; what is needed to judge the answer is built
@@ -36,6 +38,7 @@ use super::fields::{Fields, put, put_ids};
 use super::held::Held;
 use super::journal::Entry;
 use super::passes::Passes;
+use crate::contradiction::Contradiction;
 
 /// What a request consumes.
 #[derive(Debug, Clone)]
@@ -110,6 +113,8 @@ pub(crate) enum Event {
     },
     Breakglass(Change),
     Passes(Passes),
+    Contradicted(Box<Contradiction>),
+    Pardoned,
 }
 
 impl Event {
@@ -216,6 +221,12 @@ impl Event {
                 let [now, next] = both.each_ref().map(Pass::as_bytes);
                 put(&mut to, 18, &[&epoch.to_be_bytes(), now, next]);
             }
+            Event::Contradicted(proof) => {
+                let (one, other) = (proof.one.encode(), proof.other.encode());
+                let len = (one.len() as u32).to_be_bytes();
+                put(&mut to, 19, &[&len, &one, &other]);
+            }
+            Event::Pardoned => put(&mut to, 20, &[]),
         }
         to
     }
@@ -300,6 +311,15 @@ impl Event {
                 epoch: fields.u32()?,
                 both: [fields.array()?, fields.array()?].map(Pass::from_bytes),
             }),
+            19 => {
+                let len = usize::try_from(fields.u32()?).ok()?;
+                let (one, other) = fields.rest().split_at_checked(len)?;
+                Event::Contradicted(Box::new(Contradiction {
+                    one: SignedRecord::decode(one).ok()?,
+                    other: SignedRecord::decode(other).ok()?,
+                }))
+            }
+            20 => Event::Pardoned,
             _ => return None,
         };
         fields.is_empty().then_some(event)
@@ -315,7 +335,7 @@ mod tests {
     proptest! {
         #[test]
         fn bytes_are_an_event_in_one_form_only_or_none(
-            code in 0..20_u8,
+            code in 0..22_u8,
             rest in proptest::collection::vec(0..3_u8, 0..80),
         ) {
             let entry = [&[code], &rest[..]].concat();

@@ -10,6 +10,8 @@ impl Book {
         let mut events = vec![Event::Owner(self.owner)];
         let terms = self.terms.values();
         events.extend(terms.map(|terms| Event::Terms(Box::new(terms.signed.clone()))));
+        events.extend(self.begins_anew.then_some(Event::Pardoned));
+        events.extend(self.contradiction.clone().map(Event::Contradicted));
         events.extend(self.passes.map(Event::Passes));
         let known = self.idle.iter().chain(self.in_flight());
         let changes = self.cells.snapshot(known);

@@ -7,6 +7,7 @@ use larder_protocol::{Record, ServerKey, SignedRecord};
 use super::Purse;
 use super::event::Event;
 use crate::RecoveryError;
+use crate::contradiction::Contradiction;
 
 /// The terms of one epoch.
 #[derive(Debug, Clone)]
@@ -38,9 +39,52 @@ impl Terms {
 }
 
 impl Purse {
-    /// The newest terms it knows, for a provider to be compared with.
-    pub(crate) fn terms(&self) -> Option<Record> {
-        self.lock().book.now().map(|terms| terms.record.clone())
+    /// The newest terms it knows, for a provider to be compared with; none when it was told to begin anew.
+    pub(crate) fn terms(&self) -> Option<SignedRecord> {
+        let inner = self.lock();
+        let known = inner.book.now().filter(|_| !inner.book.begins_anew);
+        known.map(|terms| terms.signed.clone())
+    }
+
+    /// The proof that the storage node has signed two terms of which one cannot be everybody's. Nothing is paid then.
+    #[must_use]
+    pub fn contradiction(&self) -> Option<Contradiction> {
+        self.lock().book.contradiction.as_deref().cloned()
+    }
+
+    /// Pays the storage node again in spite of a [contradiction](Purse::contradiction), which is forgotten, by whatever
+    /// terms it shows from now on. For whoever has nowhere else to go: it may know him by all that he does.
+    ///
+    /// # Errors
+    /// [`RecoveryError::Journal`].
+    pub fn pardon(&self) -> Result<(), RecoveryError> {
+        let mut inner = self.lock();
+        if inner.book.contradiction.is_some() {
+            inner.record(Event::Pardoned)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses to go on when nothing is paid any more.
+    pub(crate) fn is_paying(&self) -> Result<(), RecoveryError> {
+        let inner = self.lock();
+        let proof = inner.book.contradiction.clone();
+        let what = proof
+            .as_ref()
+            .and_then(|proof| proof.convicts(&inner.book.server));
+        match proof.zip(what) {
+            Some((proof, what)) => Err(RecoveryError::Contradicted { what, proof }),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes down that nothing is paid any more, and why.
+    pub(crate) fn object(&self, proof: &Contradiction) -> Result<(), RecoveryError> {
+        let mut inner = self.lock();
+        if inner.book.contradiction.is_none() {
+            inner.record(Event::Contradicted(Box::new(proof.clone())))?;
+        }
+        Ok(())
     }
 
     /// The epoch that holds.
@@ -51,7 +95,7 @@ impl Purse {
             .map(|terms| terms.credentials.current())
     }
 
-    /// Writes terms down that are newer than those it knows; credentials they do not accept any
+    /// Writes terms down that are newer than those it knows, and everybody's; credentials they do not accept any
     /// more are lost.
     pub(crate) fn learn(
         &self,
@@ -59,10 +103,9 @@ impl Purse {
         record: &Record,
     ) -> Result<(), RecoveryError> {
         let mut inner = self.lock();
-        let newer = inner
-            .book
-            .now()
-            .is_none_or(|now| now.record.epoch < record.epoch);
+        let known = inner.book.now();
+        let newer =
+            inner.book.begins_anew || known.is_none_or(|known| known.record.epoch < record.epoch);
         if newer && record.tariff.is_some() {
             inner.record(Event::Terms(Box::new(signed.clone())))?;
         }

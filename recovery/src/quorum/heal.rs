@@ -20,9 +20,10 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::answers::Answers;
 use super::member::Member;
-use super::round::{ballot, choice, void};
+use super::round::{ballot, choice, is_owned, void};
 use super::{NoOverlap, Policy, Quorum};
 use crate::log::Registers;
+use crate::seal::Contents;
 use crate::{RecoveryError, Removed, Slot};
 
 /// Registers that are healed at once.
@@ -207,13 +208,49 @@ impl Quorum {
             rounds += 1;
         }
         for round in (1..=rounds).rev() {
-            self.erase(choice(slot, round)).await?;
-            self.erase(ballot(slot, round)).await?;
+            self.erase(choice(slot, round), None).await?;
+            self.erase(ballot(slot, round), None).await?;
         }
-        self.erase(slot).await
+        let removed = self.erase(slot, None).await?;
+        Ok(removed.unwrap_or(Removed::NeverThere))
     }
 
-    async fn erase(&self, place: Slot) -> Result<Removed, RecoveryError> {
+    /// The same of a register that is known to have come to this, without a look at it: where nobody competed it is in
+    /// the places below. A provider that holds something else in one of them shows that somebody did, and still holds it when
+    /// [`remove`](Quorum::remove) looks for all that is left.
+    pub(super) async fn remove_this(
+        &self,
+        slot: Slot,
+        contents: &Contents,
+    ) -> Result<Option<Removed>, RecoveryError> {
+        let is_plain = is_owned(contents) || self.members.len() == 1;
+        let void = void();
+        let rounds = [
+            (choice(slot, 1), contents),
+            (ballot(slot, 1), contents),
+            (slot, &void),
+        ];
+        let places = match is_plain {
+            true => &[(slot, contents)][..],
+            false => &rounds[..],
+        };
+        let mut came_to = Removed::NeverThere;
+        for &(place, contents) in places {
+            match self.erase(place, Some(contents)).await? {
+                Some(removed) => came_to = removed,
+                None => return self.remove(slot).await.map(Some),
+            }
+        }
+        Ok(Some(came_to))
+    }
+
+    /// Empties one place of a register with every provider; `None` when one of them holds something else than `known`
+    /// there.
+    async fn erase(
+        &self,
+        place: Slot,
+        known: Option<&Contents>,
+    ) -> Result<Option<Removed>, RecoveryError> {
         let pauses = self.stagger.pauses(self.members.len());
         let deletes = self
             .members
@@ -221,20 +258,27 @@ impl Quorum {
             .zip(pauses)
             .map(|(member, pause)| async move {
                 pause.await;
-                member.delete(place).await
+                match known {
+                    Some(contents) => member.erase(place, contents).await,
+                    None => member.delete(place).await.map(Some),
+                }
             });
         let removed = join_all(deletes).await;
-        let reached = removed.iter().flatten();
+        let reached = removed.iter().flatten().flatten();
         let all = [Removed::Now, Removed::Before];
         let came_to = all
             .into_iter()
             .find(|&came_to| reached.clone().any(|&r| r == came_to));
-        let mut buried = 0;
+        let (mut buried, mut differs) = (0, false);
         let mut error = None;
         for (member, removed) in self.members.iter().zip(removed) {
             let removed = match removed {
+                Ok(None) => {
+                    differs = true;
+                    continue;
+                }
                 // A delete that leaves no trace fences nobody.
-                Ok(Removed::NeverThere) if came_to.is_some() => member.bury(place).await,
+                Ok(Some(Removed::NeverThere)) if came_to.is_some() => member.bury(place).await,
                 removed => removed.map(drop),
             };
             match removed {
@@ -249,8 +293,9 @@ impl Quorum {
             }
         }
         match error {
+            _ if differs => Ok(None),
             Some(error) if buried < self.policy.recover => Err(error),
-            _ => Ok(came_to.unwrap_or(Removed::NeverThere)),
+            _ => Ok(Some(came_to.unwrap_or(Removed::NeverThere))),
         }
     }
 }

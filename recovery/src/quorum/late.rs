@@ -59,4 +59,8 @@ impl Registers for LateProvider {
     fn delete(&self, slot: Slot) -> Answer<'_, Removed> {
         Box::pin(async move { self.there().await?.delete(slot).await })
     }
+
+    fn erase<'a>(&'a self, slot: Slot, contents: &'a Contents) -> Answer<'a, Option<Removed>> {
+        Box::pin(async move { self.there().await?.erase(slot, contents).await })
+    }
 }

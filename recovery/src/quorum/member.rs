@@ -87,6 +87,16 @@ impl Member {
         self.noted(removed)
     }
 
+    /// Deletes a register without looking at it; `None` when it holds something else.
+    pub(super) async fn erase(
+        &self,
+        slot: Slot,
+        contents: &Contents,
+    ) -> Result<Option<Removed>, RecoveryError> {
+        let removed = self.registers.erase(slot, contents).await;
+        self.noted(removed)
+    }
+
     /// Deletes a register that others hold or held: an empty one is filled first, so that it
     /// stays empty.
     pub(super) async fn bury(&self, slot: Slot) -> Result<(), RecoveryError> {

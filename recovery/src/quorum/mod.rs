@@ -335,4 +335,8 @@ impl Registers for Quorum {
     fn delete(&self, slot: Slot) -> Answer<'_, Removed> {
         Box::pin(self.remove(slot))
     }
+
+    fn erase<'a>(&'a self, slot: Slot, contents: &'a Contents) -> Answer<'a, Option<Removed>> {
+        Box::pin(self.remove_this(slot, contents))
+    }
 }

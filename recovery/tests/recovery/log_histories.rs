@@ -1,15 +1,18 @@
 //! Several devices, one root key, a rough sea: one history, and nothing acknowledged is lost.
 
-use std::sync::{Arc, Mutex};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures_util::future::join_all;
 use larder_recovery::RecoveryError;
+use larder_recovery::log::cache::{Cached, Name, Storage};
 use larder_recovery::log::{Log, News, Registers};
 use larder_recovery::seal::BODY_MAX;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::sea::{Sea, Task, run};
+use crate::shelf::root;
 
 /// Attempts to write, each with an id of its own, and all that any device was ever told.
 #[derive(Clone, Default)]
@@ -85,6 +88,9 @@ fn ids(bytes: &[u8]) -> impl Iterator<Item = u64> {
 
 impl Device {
     fn learn(&mut self, news: News) {
+        if news.anew {
+            self.ids.clear();
+        }
         if let Some(snapshot) = news.snapshot {
             self.ids = ids(&snapshot).collect();
         }
@@ -144,11 +150,74 @@ impl Device {
     }
 }
 
+/// A cache on a disk that forgets, and now and then comes back out of a backup.
+#[derive(Default)]
+struct Fickle(Mutex<Disk>);
+
+#[derive(Default)]
+struct Disk {
+    entries: HashMap<Name, Vec<u8>>,
+    backup: HashMap<Name, Vec<u8>>,
+    reads: usize,
+    /// Every so many reads find nothing.
+    loses: usize,
+}
+
+impl Fickle {
+    fn disk(&self) -> MutexGuard<'_, Disk> {
+        self.0.lock().expect("no test panics in here")
+    }
+
+    /// What a new session finds.
+    fn restarts(&self, rng: &mut StdRng) {
+        let disk = &mut *self.disk();
+        match rng.random_range(0..6) {
+            0 => disk.entries.clear(),
+            1 => disk.entries.clone_from(&disk.backup),
+            2 => disk.backup.clone_from(&disk.entries),
+            _ => {}
+        }
+        disk.loses = rng.random_range(2..40);
+    }
+}
+
+impl Storage for Fickle {
+    fn read(&self, name: &Name) -> Option<Vec<u8>> {
+        let disk = &mut *self.disk();
+        disk.reads += 1;
+        let is_there = !disk.reads.is_multiple_of(disk.loses.max(2));
+        disk.entries.get(name).cloned().filter(|_| is_there)
+    }
+
+    fn write(&self, name: &Name, entry: &[u8]) {
+        self.disk().entries.insert(*name, entry.to_vec());
+    }
+
+    fn remove(&self, name: &Name) {
+        self.disk().entries.remove(name);
+    }
+
+    fn retain(&self, keep: &dyn Fn(&Name) -> bool) {
+        self.disk().entries.retain(|name, _| keep(name));
+    }
+}
+
+/// Half of the devices have a cache, and begin where they know the newest generation to have been, now and then.
 pub(crate) async fn device(registers: Arc<dyn Registers>, witness: Witness, seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
+    let fickle = rng.random::<bool>().then(|| Arc::new(Fickle::default()));
+    let registers: Arc<dyn Registers> = match &fickle {
+        Some(fickle) => Arc::new(Cached::new(&root(1), registers, fickle.clone())),
+        None => registers,
+    };
+    let mut generation = None;
     let mut actions = 8;
     while actions > 0 {
-        let log = match Log::open(registers.clone(), &mut rng, None).await {
+        let hint = generation.filter(|_| rng.random());
+        if let Some(fickle) = &fickle {
+            fickle.restarts(&mut rng);
+        }
+        let log = match Log::open(registers.clone(), &mut rng, hint).await {
             Ok(log) => log,
             Err(RecoveryError::Unreachable(_)) => continue,
             Err(error) => return witness.violated("open", &error),
@@ -175,6 +244,7 @@ pub(crate) async fn device(registers: Arc<dyn Registers>, witness: Witness, seed
                 Err(error) => return witness.violated("device", &error),
             }
         }
+        generation = fickle.is_some().then(|| device.log.generation());
     }
 }
 

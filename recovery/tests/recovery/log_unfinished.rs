@@ -1,9 +1,14 @@
 //! A session is killed between the chunks of a value and the entry that names them: nothing stays behind.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use larder_recovery::log::map::{Commit, Map, Write};
+use larder_recovery::log::register::Answer;
 use larder_recovery::log::unfinished::Unfinished;
-use larder_recovery::seal::BODY_MAX;
-use larder_recovery::{RecoveryError, Slot};
+use larder_recovery::log::{Log, Look, Put, Registers, Ticket};
+use larder_recovery::seal::{BODY_MAX, Contents, Kind};
+use larder_recovery::{RecoveryError, Removed, Slot, Unreachable};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -163,4 +168,108 @@ async fn a_note_tells_of_no_more_than_a_session_can_have_stored() {
         assert!(Unfinished::from_bytes(&more).is_none(), "{at}");
     }
     assert!(Unfinished::from_bytes(&most[1..]).is_none());
+}
+
+/// Registers one of which cannot be filled with an entry.
+struct Hole {
+    registers: Arc<dyn Registers>,
+    index: u64,
+    is_open: AtomicBool,
+}
+
+impl Registers for Hole {
+    fn insert<'a>(&'a self, slot: Slot, contents: &'a Contents) -> Answer<'a, Put> {
+        let is_here = slot.index == self.index && contents.kind == Kind::Entry;
+        if is_here && self.is_open.load(Ordering::Relaxed) {
+            let advice = "there is a hole".to_owned();
+            return Box::pin(async { Err(Unreachable { advice }.into()) });
+        }
+        self.registers.insert(slot, contents)
+    }
+
+    fn lookup(&self, slot: Slot) -> Answer<'_, Look> {
+        self.registers.lookup(slot)
+    }
+
+    fn delete(&self, slot: Slot) -> Answer<'_, Removed> {
+        self.registers.delete(slot)
+    }
+}
+
+/// A writer with two durable entries, then one that cannot be stored, and three in flight behind that.
+async fn with_entries_in_flight(sea: &Sea) -> (Arc<Hole>, Log, Ticket) {
+    let hole = Arc::new(Hole {
+        registers: sea.registers(),
+        index: 2,
+        is_open: AtomicBool::new(true),
+    });
+    let log = Log::open(hole.clone(), &mut StdRng::seed_from_u64(1), Some(0)).await;
+    let log = log.expect("an honest one");
+    log.take_over().await.expect("an honest one");
+    let mut last = None;
+    for _ in 0..6 {
+        // A commit that puts one value, of which two do not fit one entry.
+        let mut commit = vec![0, 0, 0, 1, b'k', 0, 0, 0x27, 0x10];
+        commit.resize(9 + 10_000, 1);
+        let record = log.record(commit, Vec::new()).await;
+        last = Some(log.submit(record.expect("it fits")).expect("it leads"));
+    }
+    let last = last.expect("six");
+    for _ in 0..12 {
+        assert!(log.settle(last).await.is_err());
+    }
+    assert_eq!(log.records(), 2);
+    // A seal and five of the six entries.
+    assert_eq!(sea.full().len(), 6);
+    (hole, log, last)
+}
+
+/// How many are behind the place where the segment ended.
+fn behind(sea: &Sea, log: &Log) -> usize {
+    let mut full = sea.full();
+    let named: Vec<Slot> = log.slots().collect();
+    full.retain(|slot| !named.contains(slot));
+    full.len()
+}
+
+#[tokio::test]
+async fn what_a_writer_had_in_flight_when_it_was_fenced_it_deletes() {
+    let sea = Sea::calm();
+    let (hole, writer, last) = with_entries_in_flight(&sea).await;
+    let heir = next(&sea, 2).await;
+    assert_eq!(behind(&sea, heir.log()), 3);
+    // The other device knows nothing of them.
+    tidy(&heir).await;
+    assert_eq!(behind(&sea, heir.log()), 3);
+    hole.is_open.store(false, Ordering::Relaxed);
+    let fenced = writer.settle(last).await;
+    assert!(matches!(fenced, Err(RecoveryError::Fenced(_))));
+    while writer.upkeep(1).await.expect("an honest one") {}
+    assert_eq!(behind(&sea, heir.log()), 0);
+    assert_eq!(heir.log().records(), 2, "what counts is still there");
+    assert_eq!(next(&sea, 3).await.log().records(), 2);
+}
+
+#[tokio::test]
+async fn what_a_killed_writer_had_in_flight_the_next_session_deletes_and_looks_behind_no_other_seal()
+ {
+    let sea = Sea::calm();
+    let (_, writer, _) = with_entries_in_flight(&sea).await;
+    let mut note = writer.writer().0.to_vec();
+    note.extend([0; 24]);
+    let note = Unfinished::from_bytes(&note).expect("it tells of no value");
+    drop(writer);
+    // Another device is faster.
+    drop(next(&sea, 2).await);
+    let heir = next(&sea, 3).await;
+    heir.abandon(note).expect("it writes");
+    // What is known to be there, and what may be.
+    assert_eq!(heir.log().due().len(), 15);
+    tidy(&heir).await;
+    assert_eq!(behind(&sea, heir.log()), 0);
+    heir.roll_up().await.expect("an honest one");
+    // Three seals, two entries, and the seal of the roll-up: nothing is looked for that is not there.
+    assert_eq!(heir.log().due().len(), 6);
+    tidy(&heir).await;
+    assert_eq!(unnamed(&sea, &heir), []);
 }

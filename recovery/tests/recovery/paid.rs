@@ -123,8 +123,12 @@ fn issuer(record: &Record, epoch: u32) -> Issuer {
 
 /// The terms of an epoch that can be reached without closing any.
 fn publish(record: &mut Record, issuer: &Issuer) {
+    let (before, hash) = (record.epoch, record.hash());
     record.epoch = issuer.current().0;
     let tariff = record.tariff.as_mut().expect("a price list");
+    if record.epoch > before {
+        tariff.earlier = tariff.earlier_with(before, hash);
+    }
     let live = issuer.record().live();
     tariff.issuers = live.map(|parameters| parameters.encode()).collect();
     let next = IssuerKey::derive(
@@ -157,6 +161,7 @@ impl PaidShelf {
                 issuers: Vec::new(),
                 next_issuer: [0; 32],
                 passes: None,
+                earlier: Vec::new(),
                 prices: Prices {
                     insert: INSERT,
                     lookup: LOOKUP,

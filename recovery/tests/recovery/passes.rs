@@ -242,11 +242,11 @@ async fn the_terms_are_asked_for_apart_from_all_that_a_session_has_sent_and_noth
     let provider = provider.expect("its own");
     looks_up(&provider).await;
     shelf.next_epoch();
-    // Once because a request is refused, and once for an upkeep.
+    // Because a request is refused, to compare what that brought, and for an upkeep.
     looks_up(&provider).await;
     provider.upkeep(1_000).await.expect("honest");
     let apart = way.1.lock().expect("no test panics in here").clone();
-    assert_eq!(apart, [Op::Info; 2]);
+    assert_eq!(apart, [Op::Info; 3]);
 }
 
 #[tokio::test]
@@ -266,7 +266,7 @@ async fn a_restore_shows_what_its_first_payment_has_taught_it_and_opens_without(
     assert_eq!(opens, [(Op::BreakglassOpen, None); 2]);
     // What was given up of the restore's reading arrives before or behind the question for the terms, by chance.
     let (infos, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|(op, _)| *op == Op::Info);
-    assert_eq!(infos, [(Op::Info, None); 2]);
+    assert_eq!(infos, [(Op::Info, None); 3]);
     let [pass, _] = passes(FIRST_EPOCH).map(Some);
     let first = others.iter().position(|(_, shown)| shown.is_some());
     let (before, after) = others.split_at(first.expect("more than one is paid for"));

@@ -272,14 +272,14 @@ async fn what_was_kept_back_until_the_epoch_was_over_is_missed_no_more() {
             drop(provider);
             provider = open(&shelf, journal.clone(), 2).await.expect("honest");
         }
-        // The terms are asked for once more where they are not known yet.
+        // The terms are asked for where they are not known yet, and compared.
         let arrived = shelf.log().len();
         looks_up(&provider).await;
         let ops: Vec<_> = shelf.shown().split_off(arrived);
         let ops: Vec<_> = ops.into_iter().map(|(op, _)| op).collect();
         match restart {
-            true => assert_eq!(ops, [Op::Lookup]),
-            false => assert_eq!(ops, [Op::Lookup, Op::Info]),
+            true => assert_eq!(ops, [Op::Info, Op::Lookup]),
+            false => assert_eq!(ops, [Op::Lookup, Op::Info, Op::Info]),
         }
         assert_eq!(tokens(&provider), 100 - LOOKUP);
         assert_eq!(shelf.performed(Op::Lookup), 1);

@@ -57,12 +57,15 @@ enum Request {
     Insert(Contents),
     Lookup,
     Delete,
+    /// Only these.
+    Erase(Contents),
 }
 
 enum Reply {
     Put(Put),
     Look(Look),
     Removed(Removed),
+    Differs,
 }
 
 fn lost_at_sea() -> RecoveryError {
@@ -307,7 +310,10 @@ impl State {
                 Some(None) => Look::Deleted,
                 None => Look::Absent,
             }),
-            Request::Delete => Reply::Removed(match held {
+            Request::Erase(contents) if matches!(held, Some(Some(held)) if held != contents) => {
+                Reply::Differs
+            }
+            Request::Delete | Request::Erase(_) => Reply::Removed(match held {
                 Some(Some(_)) => {
                     match self.tombstones {
                         true => self.held.insert(slot, None),
@@ -348,6 +354,70 @@ impl Registers for Sea {
                 _ => panic!("a delete was asked for"),
             }
         })
+    }
+
+    fn erase<'a>(&'a self, slot: Slot, contents: &'a Contents) -> Answer<'a, Option<Removed>> {
+        Box::pin(async move {
+            match self.call(slot, Request::Erase(contents.clone())).await? {
+                Reply::Removed(removed) => Ok(Some(removed)),
+                Reply::Differs => Ok(None),
+                _ => panic!("a delete was asked for"),
+            }
+        })
+    }
+}
+
+/// What was asked of registers, in order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Asked {
+    Insert,
+    Lookup,
+    Delete,
+    Erase,
+}
+
+/// Registers that note what is asked of them.
+pub(crate) struct Noted {
+    registers: Arc<dyn Registers>,
+    asked: Mutex<Vec<(Asked, Slot)>>,
+}
+
+impl Noted {
+    pub(crate) fn new(registers: Arc<dyn Registers>) -> Arc<Self> {
+        let asked = Mutex::default();
+        Arc::new(Noted { registers, asked })
+    }
+
+    /// What was asked since the last call.
+    pub(crate) fn take(&self) -> Vec<(Asked, Slot)> {
+        std::mem::take(&mut *self.asked.lock().expect("no test panics in here"))
+    }
+
+    fn note(&self, asked: Asked, slot: Slot) {
+        let mut all = self.asked.lock().expect("no test panics in here");
+        all.push((asked, slot));
+    }
+}
+
+impl Registers for Noted {
+    fn insert<'a>(&'a self, slot: Slot, contents: &'a Contents) -> Answer<'a, Put> {
+        self.note(Asked::Insert, slot);
+        self.registers.insert(slot, contents)
+    }
+
+    fn lookup(&self, slot: Slot) -> Answer<'_, Look> {
+        self.note(Asked::Lookup, slot);
+        self.registers.lookup(slot)
+    }
+
+    fn delete(&self, slot: Slot) -> Answer<'_, Removed> {
+        self.note(Asked::Delete, slot);
+        self.registers.delete(slot)
+    }
+
+    fn erase<'a>(&'a self, slot: Slot, contents: &'a Contents) -> Answer<'a, Option<Removed>> {
+        self.note(Asked::Erase, slot);
+        self.registers.erase(slot, contents)
     }
 }
 

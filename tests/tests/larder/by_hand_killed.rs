@@ -235,10 +235,10 @@ fn a_roll_up_of_a_megabyte_that_is_killed_leaves_no_blob_that_nothing_names() {
     let commits = commit_at_once(config, &address, &root, 250);
     set.runtime.block_on(commits);
 
-    // About 180 messages read the map, and 130 store a snapshot of it, if something large is replaced.
+    // Some 20 messages take over, and 130 store a snapshot of the map, if something large is replaced.
     let large = random(300_000, 7);
     let mut kills = 0;
-    for messages in (175..=325).step_by(50) {
+    for messages in (25..=145).step_by(40) {
         succeed(&mut set.put("a", &large));
         let ended = killed_after(messages, &set.relay, &mut set.put("a", b"small"));
         kills += u32::from(!ended.success());

@@ -57,7 +57,11 @@ async fn liar(
                 _ => None,
             };
             let outcome = match request.call {
-                Call::Info => Ok(Done::Info(Box::new(record.clone().sign(&server)))),
+                Call::Info => {
+                    // What it says of that is another matter.
+                    let _ = lie(&request.call, &mut record);
+                    Ok(Done::Info(Box::new(record.clone().sign(&server))))
+                }
                 _ => lie(&request.call, &mut record),
             };
             let mut reply = Reply::bare(outcome);
@@ -164,6 +168,62 @@ fn a_storage_node_that_shows_less_than_it_acknowledged_is_not_believed() {
     assert_eq!(code, Some(1));
     let error = json["error"].as_str().expect("text");
     assert!(error.contains("an older state"), "{error}");
+}
+
+#[test]
+fn a_storage_node_with_other_terms_for_each_question_is_convicted_and_used_no_more_until_it_is_pardoned()
+ {
+    let lies = Arc::new(AtomicBool::new(false));
+    let is_lying = lies.clone();
+    let set = LiedTo::by(move |call, record| {
+        if *call == Call::Info && is_lying.load(Ordering::Relaxed) {
+            record.epoch_seconds += 1;
+        }
+        match call {
+            Call::Insert(_) => Ok(Done::Inserted),
+            _ => Err(Refusal::Absent),
+        }
+    });
+    assert_eq!(set.put().0, Some(0));
+    let status = || {
+        let status = run(larder(&set.wallet()).args(["--json", "status"]));
+        let json: Value = serde_json::from_slice(&status.stdout).expect("one object");
+        (status.status.code(), json)
+    };
+    let (code, told) = status();
+    let hash = told["providers"][0]["terms"]
+        .as_str()
+        .expect("a hash")
+        .to_owned();
+    assert_eq!((code, hash.len()), (Some(0), 64));
+
+    lies.store(true, Ordering::Relaxed);
+    let (code, told) = status();
+    assert_eq!(code, Some(1));
+    let error = told["error"].to_string();
+    assert!(
+        error.contains("changed its terms") && error.contains("pardon"),
+        "{error}"
+    );
+    // It may say what it likes now.
+    lies.store(false, Ordering::Relaxed);
+    assert_eq!(status().0, Some(1));
+    assert_eq!(set.put().0, Some(1));
+    let receipts = run(larder(&set.wallet()).args(["--json", "receipts"]));
+    assert_eq!(receipts.status.code(), Some(1));
+    let kept: Value = serde_json::from_slice(&receipts.stdout).expect("one object");
+    assert_eq!(kept["providers"][0]["contradictions"], 1, "{kept}");
+
+    json_of(&set.wallet(), &["receipts", "pardon", "1"]);
+    let (code, told) = status();
+    assert_eq!(code, Some(0), "{told}");
+    assert_ne!(told["providers"][0]["terms"], hash);
+    // The proof is kept, and a second one counts as well.
+    lies.store(true, Ordering::Relaxed);
+    assert_eq!(status().0, Some(1));
+    let receipts = run(larder(&set.wallet()).args(["--json", "receipts"]));
+    let kept: Value = serde_json::from_slice(&receipts.stdout).expect("one object");
+    assert_eq!(kept["providers"][0]["contradictions"], 2, "{kept}");
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod by_hand_lsps;
 mod by_hand_providers;
 mod by_hand_receipts;
 mod by_hand_targets;
+mod by_hand_terms;
 mod by_hand_words;
 mod cell_times;
 mod cells;

@@ -61,7 +61,8 @@ impl Client {
 
     pub(crate) async fn connect_without_tokens(config: CircuitsConfig, address: &Address) -> Self {
         let circuits = Arc::new(Circuits::start(config).expect("a first hop"));
-        let transport = Arc::new(OnionTransport::new(circuits.clone(), address));
+        let transport = OnionTransport::new(circuits.clone(), address);
+        let transport = Arc::new(transport.lingering(|| Duration::ZERO));
         let provider = Provider::connect(address.clone(), transport.clone()).await;
         Client {
             circuits,

@@ -66,4 +66,13 @@ impl Registers for Counted {
             Ok(removed)
         })
     }
+
+    fn erase<'a>(&'a self, slot: Slot, contents: &'a Contents) -> Answer<'a, Option<Removed>> {
+        Box::pin(async move {
+            let removed = self.registers.erase(slot, contents).await?;
+            self.deleted
+                .fetch_add(u64::from(removed == Some(Removed::Now)), Ordering::Relaxed);
+            Ok(removed)
+        })
+    }
 }

@@ -14,7 +14,7 @@ use crate::wallet::known::Owed;
 use crate::wallet::{Wallet, provider_list};
 
 /// Registers of a generation after which it is rolled up: what some sixteen commands write.
-const ROLL_UP_AT: u64 = 16 * 18;
+const ROLL_UP_AT: u64 = 16 * 2;
 
 /// Blobs of a value that a command replaced or deleted after which it is, too.
 const ROLL_UP_FOR: u64 = 16;
@@ -138,6 +138,13 @@ impl Session {
         let named = provider_list::read(&self.map).await.ok().flatten();
         let named = named.filter(|named| named.list == self.list());
         let known = wallet.known.get_or_insert_default();
+        if let Some(cached) = &self.cached
+            && !known.is_at(self.map.log().generation())
+        {
+            // What was deleted of older ones is not asked for again.
+            let due = self.map.log().due();
+            cached.retain(self.map.slots().chain(due));
+        }
         known.list = named.map_or(self.list, |named| named.version);
         known.learn(&self.map, &self.online);
         known.values = values.len() as u64;
@@ -146,11 +153,12 @@ impl Session {
         let Session {
             online,
             quorum,
+            cached,
             map,
             ..
         } = self;
         // They hold the providers.
-        drop((map, quorum));
+        drop((map, cached, quorum));
         let (bill, failed) = online.leave().await;
         unwritten.extend(failed);
         (bill, unwritten)

@@ -1,0 +1,59 @@
+//! The hash of the terms in force, in a file beside the store: for `larderd address`, and for whoever publishes it
+//! where clients can compare what they were shown, as on the operator's page.
+//!
+//! One line: the epoch and the hash in hexadecimal digits. It says what everybody may know, and is written anew whenever
+//! the node starts and enters an epoch; the store does not depend on it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::NodeError;
+use crate::terms::Terms;
+
+/// Where it is.
+pub(crate) fn path(data_dir: &Path) -> PathBuf {
+    data_dir.join("terms")
+}
+
+/// Writes it, whole or not at all.
+pub(crate) fn write(path: &Path, terms: &Terms) -> Result<(), NodeError> {
+    let line = format!("{} {}\n", terms.epoch, hex::encode(terms.record_hash().0));
+    let next = path.with_extension("next");
+    std::fs::write(&next, line)
+        .and_then(|()| std::fs::rename(&next, path))
+        .map_err(|source| NodeError::File {
+            doing: "write",
+            path: path.to_owned(),
+            source,
+        })
+}
+
+/// The epoch and the hash, as text; `None` before the node has run for the first time.
+pub(crate) fn read(path: &Path) -> Result<Option<(String, String)>, NodeError> {
+    match std::fs::read_to_string(path) {
+        Ok(line) => {
+            let fields = line.trim_end().split_once(' ');
+            Ok(fields.map(|(epoch, hash)| (epoch.to_owned(), hash.to_owned())))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(NodeError::File {
+            doing: "read",
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// Writes it whenever an epoch was entered, for as long as the desk is there.
+pub(crate) async fn keep_published(mut terms: watch::Receiver<Arc<Terms>>, path: PathBuf) {
+    while terms.changed().await.is_ok() {
+        let (now, path) = (terms.borrow_and_update().clone(), path.clone());
+        let written = tokio::task::spawn_blocking(move || write(&path, &now)).await;
+        if let Ok(Err(error)) = written {
+            tracing::warn!("the hash of the terms was not written down: {error}");
+        }
+    }
+}
