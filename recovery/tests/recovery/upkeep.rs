@@ -112,6 +112,31 @@ async fn a_call_in_each_epoch_loses_nothing_and_as_many_as_there_are_pairs_move_
 }
 
 #[tokio::test]
+async fn a_clock_that_was_days_off_when_an_epoch_was_first_seen_puts_nothing_off() {
+    let days = 10 * 24 * 60 * 60;
+    let now = 2 * days;
+    for (wrong, latest) in [(now + days, now + QUARTER), (now - days, now)] {
+        let shelf = PaidShelf::new();
+        let (provider, journal) = funded(&shelf, 100).await;
+        shelf.next_epoch();
+        let seen = provider.upkeep(wrong).await.expect("honest");
+        assert_eq!(
+            seen.reissued, 0,
+            "nobody moves all at the moment when an epoch is seen"
+        );
+        // The clock is put right, and the program may have ended between.
+        let reopened = open(&shelf, journal, now).await.expect("honest");
+        let mut last = now;
+        while let Some(next) = reopened.upkeep(last).await.expect("honest").next {
+            assert!(next <= latest, "{wrong}: {next}");
+            last = next;
+        }
+        let holdings = reopened.purse().expect("given").holdings();
+        assert_eq!(holdings.by_epoch, [(FIRST_EPOCH + 1, 100)].into());
+    }
+}
+
+#[tokio::test]
 async fn credentials_of_the_oldest_epoch_are_moved_at_once() {
     let shelf = PaidShelf::new();
     let (provider, _) = funded(&shelf, 100).await;
