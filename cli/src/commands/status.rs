@@ -6,10 +6,10 @@ use larder_recovery::breakglass::Extent;
 use serde_json::{Value, json};
 
 use crate::error::CliError;
-use crate::output::{Output, bytes, merged};
+use crate::output::{Output, bytes, count, merged};
 use crate::standing::Standing;
 use crate::tokens::Tokens;
-use crate::wallet::{Folder, Member, Online};
+use crate::wallet::{ALONE, Folder, Member, Online};
 
 pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError> {
     let (settings, known) = (folder.settings()?, folder.known()?);
@@ -28,6 +28,7 @@ pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError
         rows.push(row);
     }
     let policy = online.policy();
+    let alone = online.members.len() == 1;
     let problem = online.require_enough().err();
     online.close().await?;
 
@@ -38,7 +39,9 @@ pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError
     let standings = rows.iter().filter_map(|row| row.standing);
     let restorable = standings.filter(|standing| standing.is_now()).count() >= policy.recover;
     let complete = known.is_some();
+    let root = folder.root()?;
     let known = known.unwrap_or_default();
+    let checkpoint = known.checkpoint(&root);
     let mut json = json!({
         "providers": rows.iter().zip(list).zip(1..).map(|((row, address), number)| {
             merged(json!({ "number": number, "address": address.to_string() }), row.json())
@@ -48,6 +51,8 @@ pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError
         "commits": known.records,
         "values": known.values,
         "bytes": known.bytes,
+        "checkpoint": checkpoint.map(|checkpoint| checkpoint.to_string()),
+        "can_be_shown_older": alone,
     });
     if rows.iter().any(|row| row.tokens.is_some()) {
         json = merged(json, json!({ "tokens": held }));
@@ -65,13 +70,24 @@ pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError
             }
             false => "stored        not known; run `larder restore`".to_owned(),
         });
+        if let Some(checkpoint) = checkpoint {
+            let commits = count(checkpoint.records());
+            lines.push(format!(
+                "checkpoint    {checkpoint}, of {commits} commit(s)"
+            ));
+        }
+        if alone {
+            lines.push(format!("one node      {ALONE}"));
+        }
         lines.join("\n")
     };
     let warnings = rows.iter().filter_map(|row| row.tokens.as_ref());
     for warning in warnings.flat_map(Tokens::warnings) {
         output.say(&warning);
     }
-    match problem {
+    // Whoever works with the wallet right now has the purse: then nobody can tell.
+    let not_restorable = (!restorable && !in_use).then_some(CliError::NotRestorable);
+    match problem.or(not_restorable) {
         None => output.result(&json, text),
         Some(error) => output.shortfall(json, text, error),
     }

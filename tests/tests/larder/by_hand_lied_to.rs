@@ -165,7 +165,7 @@ fn a_storage_node_that_shows_less_than_it_acknowledged_is_not_believed() {
     });
     assert_eq!(set.put().0, Some(0));
     let (code, json) = set.put();
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(7));
     let error = json["error"].as_str().expect("text");
     assert!(error.contains("an older state"), "{error}");
 }
