@@ -6,6 +6,7 @@
 //! | `root.words` | the words behind it, if `larder init` drew them; readable by its owner only |
 //! | `wallet.toml` | the storage nodes' addresses and the LSPs to reach them through |
 //! | `known.json` | how far the map had come; `larder restore` makes it anew |
+//! | `at-least` | checkpoints that a restore was told of and has not reached yet |
 //! | `cache/` | what was read of it, sealed: what is not there is looked up again |
 //! | `purse/` | per storage node that takes any, the tokens: the journal of [`larder_recovery::purse`] |
 //! | `restoring/` | per storage node, what a restore that is not over has paid for |
@@ -163,6 +164,10 @@ impl Folder {
 
     pub(crate) fn known_file(&self) -> PathBuf {
         self.path.join("known.json")
+    }
+
+    pub(crate) fn at_least_file(&self) -> PathBuf {
+        self.path.join("at-least")
     }
 
     fn words_file(&self) -> PathBuf {
