@@ -76,9 +76,12 @@ impl Identity {
         Ok(identity)
     }
 
-    /// Whole before it has its name, and durable before it is used: an address must not be
-    /// handed out whose seed can get lost. One process at a time may do this.
-    pub(crate) fn create(path: &Path) -> Result<Self, NodeError> {
+    /// Draws a seed and writes it into this file: whole before it has its name, and durable before it is used, as an
+    /// address must not be handed out whose seed can get lost. One process at a time may do this.
+    ///
+    /// # Errors
+    /// [`NodeError`] when there are no random numbers, or the file cannot be written.
+    pub fn create(path: &Path) -> Result<Self, NodeError> {
         let fail = |source| NodeError::File {
             doing: "create",
             path: path.to_owned(),
