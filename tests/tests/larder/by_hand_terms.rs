@@ -72,7 +72,7 @@ fn the_hash_is_printed_on_both_sides_kept_in_the_map_and_another_one_there_stops
 
     let other = |found: &str| found.replace(&hash, &"ab".repeat(32));
     runtime.block_on(in_the_map(&set, Some(&other)));
-    for command in [&["list"][..], &["get", "a"], &["delete", "a"]] {
+    for command in [&["list"][..], &["log"], &["delete", "a"]] {
         let stopped = run(set.larder().arg("--json").args(command));
         assert_eq!(stopped.status.code(), Some(1), "{command:?}");
         let said = String::from_utf8(stopped.stdout).expect("text");
