@@ -1,5 +1,6 @@
 //! A wallet: its folder on this device, and its map at the storage nodes.
 
+mod deleting;
 mod folder;
 mod guarded;
 mod known;
@@ -19,6 +20,7 @@ use std::fs::File;
 use larder_protocol::Address;
 use larder_recovery::RootKey;
 
+pub(crate) use deleting::delete;
 pub(crate) use folder::Folder;
 pub(crate) use known::Known;
 pub(crate) use name::{check_name, shown};
@@ -29,6 +31,7 @@ pub(crate) use provider_list::{
 pub(crate) use restores::Restores;
 pub(crate) use session::{Session, unwritten_warning};
 pub(crate) use settings::{Settings, check_providers};
+pub(crate) use stagger::delete_pauses;
 pub(crate) use start::Start;
 pub(crate) use terms_in_map::is_at as is_terms;
 pub(crate) use witnesses::{ALONE, Witnesses};

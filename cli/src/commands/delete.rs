@@ -34,6 +34,8 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
     warnings.iter().for_each(|warning| output.say(warning));
     let json = json!({ "name": args.name, "version": version, "warnings": warnings });
     output.result(&bill.on(json), || {
-        format!("deleted {}{}", shown(&args.name), bill.text())
+        let name = shown(&args.name);
+        let text = bill.text();
+        format!("deleted {name}; its blobs go, and a part of their price comes back, with later commands{text}")
     })
 }

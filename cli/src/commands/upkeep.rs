@@ -1,13 +1,18 @@
-//! `larder upkeep`: what is due for the wallet to be restorable from its root key alone, tokens included.
+//! `larder upkeep`: what is due for the wallet to be restorable from its root key alone, tokens included; and deletes, of
+//! which it does a larger part than other commands.
 //!
 //! It reads nothing that is stored and writes no value, so that what it does comes together with nothing else.
 //! Made for a timer, once a day.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use larder_recovery::Provider;
 use larder_recovery::breakglass::Extent;
-use rand::Rng;
+use larder_recovery::log::cache::Cached;
+use larder_recovery::log::pace;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
 use crate::connection::Connection;
@@ -15,7 +20,7 @@ use crate::error::CliError;
 use crate::output::{Output, count};
 use crate::payer::now;
 use crate::standing::{self, Standing, Stayed};
-use crate::wallet::{Folder, Wallet};
+use crate::wallet::{Folder, Online, Wallet, delete, delete_pauses};
 
 /// All pauses together, about, and the longest one, in seconds.
 const PAUSES: u64 = 240;
@@ -27,10 +32,14 @@ pub(crate) struct Args {
     /// the cell belongs to what was stored just before
     #[arg(long)]
     at_once: bool,
+    /// Delete all that is due, and without pauses, as before a storage node is left: it sees then that those blobs
+    /// belong together
+    #[arg(long)]
+    delete_all: bool,
 }
 
 pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), CliError> {
-    let wallet = Wallet::open_known(folder)?;
+    let mut wallet = Wallet::open_known(folder)?;
     let list = &wallet.settings.providers;
     let extent = wallet.known.clone().unwrap_or_default().extent(list);
     let mut online = wallet.connect().await?;
@@ -50,20 +59,105 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
             Err(error) => failed = Some(error),
         }
     }
+    let several = list.len() > 1;
+    // A cell is to come together with nothing that is stored: then deletes wait for another day.
+    let wrote = rows.iter().any(|row| !row.wrote().is_empty());
+    let amount = match (args.delete_all, wrote) {
+        (true, _) => Amount::All,
+        (false, true) => Amount::None,
+        (false, false) => Amount::Part,
+    };
+    let deleted = delete_some(&mut wallet, &online, amount, output).await;
+    let deleted = deleted.unwrap_or_else(|error| {
+        failed = Some(error);
+        Deleted::default()
+    });
     let able = rows.iter().filter(|row| row.is_restorable()).count();
     if able < online.policy().recover {
         failed.get_or_insert(CliError::NotRestorable);
     }
     let bill = online.close().await?;
-    let json = bill.on(json!({ "providers": rows.iter().map(Row::json).collect::<Vec<_>>() }));
+    let Deleted { gone, left } = deleted;
+    let json = bill.on(json!({
+        "providers": rows.iter().map(Row::json).collect::<Vec<_>>(),
+        "deleted": gone,
+        "to_delete": left,
+    }));
     let text = || {
-        let lines: Vec<String> = rows.iter().map(|row| row.text(list.len() > 1)).collect();
+        let mut lines: Vec<String> = rows.iter().map(|row| row.text(several)).collect();
+        if gone + left > 0 {
+            let (gone, left) = (count(gone), count(left));
+            lines.push(format!(
+                "deleted {gone} blob(s), {left} to go with later commands"
+            ));
+        }
         format!("{}{}", lines.join("\n"), bill.text())
     };
     match failed {
         None => output.result(&json, text),
         Some(error) => output.shortfall(json, text, error),
     }
+}
+
+/// Registers of the log.
+#[derive(Default)]
+struct Deleted {
+    gone: u64,
+    left: u64,
+}
+
+/// How many of those that are due.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Amount {
+    None,
+    Part,
+    All,
+}
+
+/// Deletes so many of what is due, which it reads nothing for.
+async fn delete_some(
+    wallet: &mut Wallet,
+    online: &Online,
+    amount: Amount,
+    output: &Output,
+) -> Result<Deleted, CliError> {
+    let Some(known) = wallet.known.as_mut() else {
+        return Ok(Deleted::default());
+    };
+    let Some(mut due) = known.left().filter(|due| due.count() > 0) else {
+        return Ok(Deleted::default());
+    };
+    let mut gone = 0;
+    let mut result = Ok(());
+    // While one does not answer, or cannot be paid, deletes wait for it.
+    let all_answer = online.connected().count() == online.members.len();
+    if all_answer && !known.waits(online) {
+        let mut quorum = online.quorum(&wallet.root)?;
+        let part = match amount {
+            Amount::None => 0,
+            Amount::Part => pace::daily_part(due.count(), &mut StdRng::from_os_rng()),
+            Amount::All => due.count(),
+        };
+        let pauses = amount == Amount::Part;
+        if pauses {
+            quorum = quorum.deleting_apart(delete_pauses);
+        }
+        if pauses && part > 0 {
+            output.say(&format!("deleting {} blob(s), with pauses", count(part)));
+        }
+        let quorum = Arc::new(quorum);
+        let storage = Arc::new(wallet.folder.cache(&wallet.settings));
+        let registers = Cached::new(&wallet.root, quorum.clone(), storage);
+        let before = due.count();
+        result = delete(&mut due, part, pauses, &registers, &quorum).await;
+        gone = before - due.count();
+        let missed = online.missed_deletes(&quorum).collect();
+        known.leave(&due, (part > 0).then_some(missed));
+    }
+    wallet.save()?;
+    result?;
+    let left = due.count();
+    Ok(Deleted { gone, left })
 }
 
 /// Moves pairs of older epochs that are due, with a pause in front of each but the first: two that come together

@@ -11,8 +11,10 @@ use larder_protocol::{Address, ServerKey};
 use larder_recovery::breakglass::Extent;
 use larder_recovery::log::map::Map;
 use larder_recovery::log::unfinished::Unfinished;
-use larder_recovery::log::{Point, Writer};
+use larder_recovery::log::{Due, Point, Writer};
 use larder_recovery::{Checkpoint, RootKey};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 
 use super::online::Online;
@@ -38,8 +40,12 @@ pub(crate) struct Known {
     point: Option<String>,
     /// The epoch of every storage node then, by server key.
     epochs: BTreeMap<String, u32>,
-    /// The generation whose garbage this device has seen deleted.
-    tidied: Option<u64>,
+    /// What is still to be deleted: [`larder_recovery::log::Due`] in hexadecimal digits.
+    #[serde(default)]
+    left: String,
+    /// The epoch of every storage node, and when this device saw it first, in unix seconds.
+    #[serde(default)]
+    epochs_since: BTreeMap<String, (u32, u64)>,
     /// Storage nodes that have missed some of those deletes, by server key.
     #[serde(default)]
     owed: BTreeSet<String>,
@@ -48,7 +54,7 @@ pub(crate) struct Known {
     pub(crate) list: u64,
     /// What this device last signed with.
     writer: Option<String>,
-    /// What sessions may have left behind, those that were killed, those whose deletes somebody missed, and the present one:
+    /// What sessions may have left behind, those that were killed and the present one:
     /// [`larder_recovery::log::unfinished`] in hexadecimal digits.
     #[serde(default)]
     unfinished: Vec<String>,
@@ -61,15 +67,6 @@ pub(crate) struct Known {
     /// When the root key was drawn here, in unix seconds; nothing was stored with it before.
     #[serde(default)]
     drawn_at: Option<u64>,
-}
-
-/// Whom a session has to repeat deletes for that earlier ones have done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Owed {
-    Nobody,
-    /// Those that have missed some do not answer now either, or cannot be paid.
-    Away,
-    Here,
 }
 
 impl Known {
@@ -163,9 +160,30 @@ impl Known {
         self.point = Some(hex::encode(log.point().to_bytes()));
         for connection in online.connected() {
             let server = connection.provider.server_key().to_string();
-            self.epochs
-                .insert(server, connection.provider.record().epoch);
+            let epoch = connection.provider.record().epoch;
+            let since = self.epochs_since.entry(server.clone());
+            let since = since.or_insert((epoch, now()));
+            if since.0 != epoch {
+                *since = (epoch, now());
+            }
+            self.epochs.insert(server, epoch);
         }
+    }
+
+    /// How much of an epoch is over with one of these that sells, in thousandths, as far as this device can tell: refunds
+    /// fall with the next one.
+    pub(crate) fn epoch_over(&self, online: &Online) -> u64 {
+        let over = online.connected().filter_map(|there| {
+            let record = there.provider.record();
+            let (epoch, since) = self
+                .epochs_since
+                .get(&there.provider.server_key().to_string())?;
+            let is_now = *epoch == record.epoch && record.tariff.is_some();
+            let seconds = u64::from(record.epoch_seconds);
+            let age = now().saturating_sub(*since).saturating_mul(1_000);
+            is_now.then(|| age.checked_div(seconds))?
+        });
+        over.max().unwrap_or(0)
     }
 
     /// Whether the last session was in this generation.
@@ -173,43 +191,35 @@ impl Known {
         self.generation == generation
     }
 
-    pub(crate) fn is_tidy(&self, generation: u64) -> bool {
-        self.tidied == Some(generation)
+    /// What is still to be deleted, if that is known.
+    pub(crate) fn left(&self) -> Option<Due> {
+        let bytes = hex::decode(&self.left).ok()?;
+        Due::from_bytes(&bytes, &mut StdRng::from_os_rng())
     }
 
-    /// Whether one of these has missed deletes that this device has seen done.
-    pub(crate) fn owed(&self, online: &Online) -> Owed {
+    /// Whether deletes wait: one of these has missed some, and does not answer now either, or cannot be paid.
+    pub(crate) fn waits(&self, online: &Online) -> bool {
         let owed = |server: &ServerKey| self.owed.contains(&server.to_string());
         let mut members = online.members.iter();
-        let mut there = online.connected();
-        let is_able = |there: &Connection| {
-            owed(there.provider.server_key()) && there.can_pay_deletes(REPEATED)
-        };
-        match members.any(|member| owed(member.address.server_key())) {
-            true if there.any(is_able) => Owed::Here,
-            true => Owed::Away,
-            false => Owed::Nobody,
+        members.any(|member| {
+            let there = member.connected.as_ref();
+            owed(member.address.server_key())
+                && !there.is_ok_and(|there| there.can_pay_deletes(REPEATED))
+        })
+    }
+
+    /// A session has deleted a part, and leaves this; `missed` are those that did not acknowledge some of it, of those that
+    /// it asked at all.
+    pub(crate) fn leave(&mut self, left: &Due, missed: Option<Vec<ServerKey>>) {
+        self.left = hex::encode(left.to_bytes());
+        if let Some(missed) = missed {
+            self.owed = missed.iter().map(ToString::to_string).collect();
         }
     }
 
-    /// A session has deleted all that was to be deleted in this generation, but for what it has put off; these have missed
-    /// some of it. What sessions left behind stays noted until nobody has, that of the present one too: it may have
-    /// stored something in vain.
-    pub(crate) fn tidied(
-        &mut self,
-        generation: u64,
-        has_put_off: bool,
-        missed: impl IntoIterator<Item = ServerKey>,
-    ) {
-        self.tidied = Some(generation);
-        if !has_put_off {
-            self.owed.clear();
-        }
-        let missed = missed.into_iter().map(|server| server.to_string());
-        self.owed.extend(missed);
-        if self.owed.is_empty() {
-            self.unfinished.clear();
-        }
+    /// What sessions may have left behind is in what is still to be deleted.
+    pub(crate) fn found_unfinished(&mut self) {
+        self.unfinished.clear();
     }
 
     pub(crate) fn wrote_as(&mut self, writer: Writer) {
@@ -232,7 +242,8 @@ impl Known {
         left
     }
 
-    /// Nothing is known but what was left behind, and by whom deletes were missed, which nobody else could tell.
+    /// Nothing is known but what was left behind, and by whom deletes were missed, which nobody else could tell. What was
+    /// still to be deleted may count again, if the storage nodes show less than they did.
     pub(crate) fn take_unfinished(&mut self, forgotten: Known) {
         self.unfinished.extend(forgotten.unfinished);
         self.owed.extend(forgotten.owed);
@@ -272,20 +283,14 @@ mod tests {
     }
 
     #[test]
-    fn what_sessions_left_behind_stays_noted_until_nobody_has_missed_its_deletes() {
-        let generator = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
-        let server: ServerKey = generator.parse().unwrap();
-        let (killed, present, next) = (unfinished(5), unfinished(6), Writer([7; 16]));
+    fn what_sessions_left_behind_stays_noted_until_a_later_one_has_found_it() {
+        let (killed, present) = (unfinished(5), unfinished(6));
         let mut known = Known::default();
         known.begin(killed);
         known.begin(present);
         assert_eq!(known.left_by_others(present.session()), [killed]);
-        known.tidied(3, false, [server]);
-        assert_eq!(known.left_by_others(next), [killed, present]);
-        known.tidied(3, true, []);
-        assert_eq!(known.left_by_others(next), [killed, present]);
-        known.tidied(3, false, []);
-        assert_eq!(known.left_by_others(next), []);
+        known.found_unfinished();
+        assert_eq!(known.left_by_others(Writer([7; 16])), []);
     }
 
     #[test]
@@ -303,7 +308,6 @@ mod tests {
         assert_eq!(Known::load(&path).unwrap(), None);
         let mut known = Known::default();
         known.wrote_as(Writer([7; 16]));
-        known.tidied(3, false, []);
         known.begin(unfinished(5));
         known.begin(unfinished(6));
         known.save(&path).unwrap();
@@ -311,7 +315,7 @@ mod tests {
         assert_eq!(read, known);
         assert!(read.is_ours(Writer([7; 16])) && !read.is_ours(Writer([8; 16])));
         assert_eq!(read.left_by_others(Writer([6; 16])), [unfinished(5)]);
-        assert!(read.is_tidy(3) && !read.is_tidy(4));
+        assert!(read.left().is_none());
         std::fs::write(&path, "{").unwrap();
         assert!(Known::load(&path).is_err());
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use larder_onion::CircuitsConfig;
-use larder_protocol::{Address, Record};
+use larder_protocol::{Address, Record, ServerKey};
 use larder_recovery::log::{OneProvider, Registers};
 use larder_recovery::quorum::{Policy, Quorum};
 use larder_recovery::{Provider, RecoveryError, RootKey, Unreachable};
@@ -186,6 +186,13 @@ impl Online {
         let quorum = Quorum::new(registers, self.policy());
         let quorum = quorum.map_err(|error| CliError::Failed(error.to_string()))?;
         Ok(quorum.staggered(pauses))
+    }
+
+    /// Those that have missed deletes of this session.
+    pub(crate) fn missed_deletes(&self, quorum: &Quorum) -> impl Iterator<Item = ServerKey> {
+        let members = self.members.iter().zip(quorum.undeleted());
+        let missed = members.filter(|(_, undeleted)| *undeleted > 0);
+        missed.map(|(member, _)| *member.address.server_key())
     }
 
     /// Does for the purses what is due and can wait. What fails is due again.

@@ -21,11 +21,11 @@ use larder_recovery::quorum::Quorum;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use super::known::Owed;
 use super::name::is_name;
 use super::online::Online;
 use super::restores::Restores;
-use super::{Wallet, Witnesses, provider_list, terms_in_map, witnesses};
+use super::stagger::delete_pauses;
+use super::{Known, Wallet, Witnesses, provider_list, terms_in_map, witnesses};
 use crate::error::CliError;
 
 /// How often another device may be in the way before this one gives up; and how often the storage nodes
@@ -43,8 +43,8 @@ pub(crate) struct Session {
     pub(crate) history: History,
     /// The version of the list of storage nodes that this session goes by.
     list: u64,
-    /// Who is to be told again what was deleted. While they are away that is put off.
-    owed: Owed,
+    /// Whether deletes wait for a storage node that has missed some.
+    waits: bool,
     /// Commits that a witness vouches for; 0 without one.
     pub(crate) vouched: u64,
     /// Blobs of values that were replaced or deleted.
@@ -175,7 +175,7 @@ impl Session {
                 })?
             }
         };
-        let quorum = Arc::new(quorum);
+        let quorum = Arc::new(quorum.deleting_apart(delete_pauses));
         let rng = &mut StdRng::from_os_rng();
         let cached = with
             .storage
@@ -186,17 +186,10 @@ impl Session {
         };
         let opened = Map::open_with_history(registers, rng, hint).await;
         let (map, history) = opened.map_err(|error| witnesses::older(error, &online))?;
-        let mut owed = Owed::Nobody;
-        if let Some(known) = &wallet.known
-            && known.is_tidy(map.log().generation())
-        {
-            owed = known.owed(&online);
-            match owed {
-                Owed::Nobody => map.log().assume_tidy(),
-                Owed::Away => map.log().put_off(),
-                Owed::Here => {}
-            }
+        if let Some(left) = known.and_then(Known::left) {
+            map.log().resume(left);
         }
+        let waits = known.is_some_and(|known| known.waits(&online));
         Ok(Session {
             online,
             quorum,
@@ -204,7 +197,7 @@ impl Session {
             map,
             history,
             list: wallet.known.as_ref().map_or(0, |known| known.list),
-            owed,
+            waits,
             vouched: 0,
             freed: 0,
         })

@@ -11,8 +11,20 @@ use rand::random_range;
 /// The longest pause, in milliseconds.
 const LONGEST: u64 = 30;
 
+/// The same for deletes, which nobody waits for.
+const LONGEST_DELETE: u64 = 1_000;
+
 /// A pause for each of so many.
 pub(crate) fn pauses(providers: usize) -> Vec<Pause> {
+    drawn(providers, LONGEST)
+}
+
+/// A pause for a delete with each of so many.
+pub(crate) fn delete_pauses(providers: usize) -> Vec<Pause> {
+    drawn(providers, LONGEST_DELETE)
+}
+
+fn drawn(providers: usize, longest: u64) -> Vec<Pause> {
     let first = match providers {
         0 => return Vec::new(),
         _ => random_range(0..providers),
@@ -21,7 +33,7 @@ pub(crate) fn pauses(providers: usize) -> Vec<Pause> {
         match at == first {
             true => Box::pin(async {}),
             false => {
-                let milliseconds = random_range(1..=LONGEST);
+                let milliseconds = random_range(1..=longest);
                 Box::pin(tokio::time::sleep(Duration::from_millis(milliseconds)))
             }
         }

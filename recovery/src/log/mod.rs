@@ -15,6 +15,8 @@
 //! | `chunk` | what is larger than an entry |
 //! | [`point`] | a place in the history that can be recognised |
 //! | `garbage` | what a roll-up leaves behind |
+//! | `due` | what of it is still there |
+//! | [`pace`] | how fast it is deleted |
 //! | [`unfinished`] | what a session leaves behind that was killed |
 //! | [`progress`] | how far a restore has come |
 //! | [`map`] | versioned keys and values on top |
@@ -42,7 +44,7 @@
 //!
 //! A *roll-up* writes the state as chunks, seals the generation with their name, and puts the *anchor*
 //! of the next generation, which follows from the seal: whoever finds the one can complete the other. Then the
-//! old generation is deleted, slowly ([`Log::upkeep`]). A deleted register stays deleted, so that the fence
+//! old generation is deleted, slowly ([`Log::spread`]). A deleted register stays deleted, so that the fence
 //! holds for a device that slept through all of it.
 //!
 //! # How it fails
@@ -58,6 +60,7 @@ pub mod anchor;
 pub mod cache;
 pub mod history;
 pub mod map;
+pub mod pace;
 pub mod point;
 pub mod progress;
 pub mod register;
@@ -67,6 +70,7 @@ mod chunk;
 mod commit;
 mod crowd;
 mod cursor;
+mod due;
 mod entry;
 mod garbage;
 mod lead;
@@ -88,11 +92,12 @@ use crate::{RecoveryError, Slot};
 use crowd::Crowd;
 use cursor::{Cursor, TORN};
 use entry::{Packed, RECORD_HERE_MAX};
-use garbage::{Due, Garbage};
+use garbage::Garbage;
 use point::Chain;
 use reader::{End, From, Restored, restore, walk};
 use writer::Tail;
 
+pub use due::Due;
 pub(crate) use entry::take;
 pub use entry::{Chunks, Link, Writer};
 pub(crate) use point::POINT_BYTES;
@@ -352,7 +357,7 @@ impl Log {
     /// Registers that are still to be deleted, as far as this session knows; of very many, the first.
     #[must_use]
     pub fn due(&self) -> Vec<Slot> {
-        self.state().due.left().take(DUE_MAX).collect()
+        self.state().due.slots().take(DUE_MAX).collect()
     }
 
     /// Reads on, as a device that does not write. A device that writes learns nothing new here.

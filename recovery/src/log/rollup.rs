@@ -2,14 +2,16 @@
 //!
 //! In this order: nothing more leaves the queue and all that left it is durable; the snapshot is stored as
 //! chunks; the seal that names it; the anchor that follows from the seal; and then, in
-//! [`Log::upkeep`], the deletes. Before the seal is there the roll-up can be called off and only its chunks are left
+//! [`Log::spread`] or [`Log::upkeep`], the deletes. Before the seal is there the roll-up can be called off and only its chunks are left
 //! to delete; from then on whoever comes by completes it.
 
 use futures_util::stream::{self, StreamExt};
+use rand::RngCore;
 
+use super::due::Due;
 use super::entry::{Chunks, Manifest};
 use super::garbage::Garbage;
-use super::{Log, Role, State, reader};
+use super::{Log, Role, State, pace, reader};
 use crate::{RecoveryError, Slot};
 
 /// Deletes at once in [`Log::upkeep`], and in vain in [`Log::repeat`].
@@ -125,8 +127,59 @@ impl Log {
         }
     }
 
+    /// Deletes one of the registers that roll-ups left behind, if its time has come, and says when to call again, in unix
+    /// seconds: for a program that keeps running, so that a storage node sees no two deletes come together. The times are drawn,
+    /// the closer the more is due ([`pace`](super::pace)). `refunds_fall` is when less is given back than now, if
+    /// that is known: what is due is gone by then.
+    ///
+    /// # Errors
+    /// As [`Log::upkeep`].
+    pub async fn spread(&self, now: u64, refunds_fall: Option<u64>) -> Result<u64, RecoveryError> {
+        let next = |due: &mut Due| {
+            let left = refunds_fall.map(|fall| fall.saturating_sub(now));
+            let count = due.count();
+            let next_at = now.saturating_add(pace::gap(count, left, due.rng()));
+            due.next_at = Some((next_at, count));
+            next_at
+        };
+        let at = {
+            let due = &mut self.state().due;
+            let at = match due.next_at {
+                // More has come due since, and is in more haste.
+                Some((at, count)) if due.count() > count => next(due).min(at),
+                Some((at, _)) => at,
+                None => next(due),
+            };
+            due.next_at = Some((at, due.count()));
+            at.min(refunds_fall.unwrap_or(at))
+        };
+        if now < at {
+            return Ok(at);
+        }
+        self.upkeep(1).await?;
+        Ok(next(&mut self.state().due))
+    }
+
+    /// What is still to be deleted, taken out of the log: for a command, which deletes a part and keeps the rest in a
+    /// file. A roll-up before it names all of it.
+    pub fn take_due(&self) -> Due {
+        let mut state = self.state();
+        let mut seed = [0; 32];
+        state.due.rng().fill_bytes(&mut seed);
+        let generation = state.cursor.generation;
+        let mut due = std::mem::replace(&mut state.due, Due::new(seed));
+        due.generation = generation;
+        due
+    }
+
+    /// Goes on with what an earlier session of this device has left to delete.
+    pub fn resume(&self, left: Due) {
+        let mut state = self.state();
+        let generation = state.cursor.generation;
+        state.due.resume(left, generation);
+    }
+
     /// Deletes up to so many of the registers that roll-ups left behind, and returns whether any are left.
-    /// Call it now and then, so that the deletes of one roll-up are spread over time.
     ///
     /// # Errors
     /// [`RecoveryError`]; what failed is tried again another time.
@@ -150,7 +203,7 @@ impl Log {
             batch.waiting.truncate(from);
             let mut state = self.state();
             for (slot, removed) in done {
-                state.due.put_back(slot, removed.is_ok());
+                state.due.report(slot, removed.is_ok());
                 failed = failed.or(removed.err());
             }
         }
@@ -232,7 +285,7 @@ impl Drop for Batch<'_> {
     fn drop(&mut self) {
         let mut state = self.log.state();
         for slot in self.waiting.drain(..) {
-            state.due.put_back(slot, false);
+            state.due.report(slot, false);
         }
     }
 }

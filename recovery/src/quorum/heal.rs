@@ -63,9 +63,10 @@ impl Quorum {
 
     fn with(&self, members: Vec<Arc<Member>>) -> Result<Self, NoOverlap> {
         let policy = Policy::majority(members.len());
-        let stagger = self.stagger.clone();
+        let (stagger, apart) = (self.stagger.clone(), self.apart.clone());
         Ok(Quorum {
             stagger,
+            apart,
             ..Quorum::of(members, policy)?
         })
     }
@@ -99,7 +100,7 @@ impl Quorum {
     pub async fn catch_up(&self) -> Result<Healed, RecoveryError> {
         let missed = self.members.iter().flat_map(|member| member.missed());
         let missed: HashSet<Slot> = missed.collect();
-        let pauses = self.stagger.pauses(self.members.len());
+        let pauses = self.apart().pauses(self.members.len());
         let gone = self
             .members
             .iter()
@@ -251,7 +252,7 @@ impl Quorum {
         place: Slot,
         known: Option<&Contents>,
     ) -> Result<Option<Removed>, RecoveryError> {
-        let pauses = self.stagger.pauses(self.members.len());
+        let pauses = self.apart().pauses(self.members.len());
         let deletes = self
             .members
             .iter()

@@ -123,6 +123,8 @@ pub struct Quorum {
     members: Vec<Arc<Member>>,
     policy: Policy,
     stagger: Stagger,
+    /// Of deletes, if they have one of their own.
+    apart: Option<Stagger>,
     laggards: Mutex<FuturesUnordered<Reply>>,
 }
 
@@ -153,6 +155,7 @@ impl Quorum {
             members,
             policy,
             stagger: Stagger::default(),
+            apart: None,
             laggards: Mutex::default(),
         })
     }
@@ -163,6 +166,20 @@ impl Quorum {
     pub fn staggered(self, draw: impl Fn(usize) -> Vec<Pause> + Send + Sync + 'static) -> Self {
         let stagger = Stagger::new(draw);
         Quorum { stagger, ..self }
+    }
+
+    /// Has deletes reach the providers at instants that lie further apart: nobody waits for them.
+    #[must_use]
+    pub fn deleting_apart(
+        self,
+        draw: impl Fn(usize) -> Vec<Pause> + Send + Sync + 'static,
+    ) -> Self {
+        let apart = Some(Stagger::new(draw));
+        Quorum { apart, ..self }
+    }
+
+    fn apart(&self) -> &Stagger {
+        self.apart.as_ref().unwrap_or(&self.stagger)
     }
 
     /// Decides a register, beginning with a vote for `vote`; `proposal` is what is proposed from then on,

@@ -27,6 +27,7 @@ mod keys;
 mod log_anchors;
 mod log_cache;
 mod log_crashes;
+mod log_deletes;
 mod log_histories;
 mod log_map;
 mod log_progress;

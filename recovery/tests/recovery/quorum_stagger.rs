@@ -150,3 +150,29 @@ fn those_that_lack_the_same_get_it_after_their_own_pauses() {
     assert_eq!(healed.map(|healed| healed.copied), Ok(vec![0, 1, 1]));
     assert_eq!(full(), [vec![SLOT], vec![SLOT]]);
 }
+
+#[test]
+fn deletes_wait_for_pauses_of_their_own_with_each_provider() {
+    let (seas, gates, quorum) = three();
+    let deletes = Gates::default();
+    let drawn = deletes.clone();
+    let quorum =
+        quorum.deleting_apart(move |providers| (0..providers).map(|at| drawn.pause(at)).collect());
+    let entry = contents(Kind::Entry);
+    gates.let_all_pass();
+    let put = polled(&mut quorum.insert(SLOT, &entry));
+    assert_eq!(put, Some(Ok(Put::Already)));
+
+    gates.let_all_pass();
+    let before = asked(&seas);
+    let mut erase = quorum.erase(SLOT, &entry);
+    assert_eq!(polled(&mut erase), None);
+    assert_eq!(asked(&seas), before);
+    deletes.let_pass(1);
+    assert_eq!(polled(&mut erase), None);
+    assert_eq!(asked(&seas), [before[0], before[1] + 1, before[2]]);
+    deletes.let_pass(0);
+    deletes.let_pass(2);
+    assert_eq!(polled(&mut erase), Some(Ok(Some(Removed::Now))));
+    assert!(seas.iter().all(|sea| sea.full().is_empty()));
+}

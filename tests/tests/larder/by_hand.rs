@@ -99,6 +99,14 @@ pub(crate) fn random(len: usize, seed: u64) -> Vec<u8> {
     bytes
 }
 
+/// Has all that is due deleted, of which commands leave the most to later ones.
+pub(crate) fn delete_all(wallet: &Path) {
+    // Whether tokens are missing for a reserve is another matter.
+    let done = run(larder(wallet).args(["--json", "upkeep", "--delete-all"]));
+    let done: Value = serde_json::from_slice(&done.stdout).expect("one object");
+    assert_eq!(done["to_delete"], 0, "{done}");
+}
+
 /// The names in a folder, in order.
 pub(crate) fn folder_names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).expect("a folder");
@@ -193,6 +201,8 @@ fn journey(set: &Set, paid: bool) {
     if !paid {
         return;
     }
+    // Refunds come with any command that deletes something.
+    delete_all(&new);
     // What was spent and what is left is what was bought, to the token.
     let mut held = json_of(&new, &["purse"])["tokens"]
         .as_i64()

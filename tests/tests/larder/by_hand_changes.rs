@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::by_hand::{json_of, random};
+use crate::by_hand::{delete_all, json_of, random};
 use crate::by_hand_killed::{Counted, killed_after, passed, started_until};
 use crate::by_hand_providers::{Several, behind};
 use crate::processes::{field, larder, larderd, relay_beside, succeed};
@@ -37,6 +37,7 @@ fn a_change_that_is_killed_anywhere_is_done_again_and_nothing_is_left_of_what_wa
     succeed(&mut add());
     let took = passed(relay) - before;
     assert_eq!(behind(&wallet), [Some(0); 2]);
+    delete_all(&wallet);
     let blobs = [set.node, joins].map(|node| field(&node.process.terminate().1, "blobs"));
     assert!(blobs.iter().all(|blobs| *blobs < 60), "{blobs:?}, {took}");
 }

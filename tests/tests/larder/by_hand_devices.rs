@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::by_hand::{Set, json_of};
+use crate::by_hand::{Set, delete_all, json_of};
 use crate::processes::{larder, run, succeed};
 
 /// Two folders with one root key, both restored.
@@ -174,6 +174,12 @@ fn a_log_that_became_long_is_rolled_up_and_its_space_comes_back() {
     let commits = log["commits"].as_array().expect("a list").len();
     assert!(commits < 20, "{commits}");
     assert_eq!(succeed(larder(&two).args(["get", "a"])), "round 19");
+    // What the roll-up left goes bit by bit.
+    let upkeep = json_of(&one, &["upkeep"]);
+    let number = |of: &str| upkeep[of].as_u64().expect("a number");
+    assert!(number("to_delete") > 0 && number("deleted") > 0, "{upkeep}");
+    assert!(number("to_delete") + number("deleted") < 40, "{upkeep}");
+    delete_all(&one);
     // Twenty commits and as many seals, less those of the first generation.
     let (_, log) = set.node.process.terminate();
     let blobs = crate::processes::field(&log, "blobs");

@@ -7,7 +7,7 @@ use larder_onion::PeerAddress;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::by_hand::{json_of, random};
+use crate::by_hand::{delete_all, json_of, random};
 use crate::processes::{
     NodeProcess, RelayProcess, field, larder, larderd, paid_larderd, relay, run, succeed,
 };
@@ -136,7 +136,7 @@ fn what_was_deleted_while_one_was_down_is_deleted_there_when_it_is_back() {
     several.init(&wallet, &[0, 1, 2], &[]);
     several.put(&wallet, "a", &random(600_000, 1));
     several.kill(1);
-    // This rolls up, and deletes what it leaves behind. So does a later command, when that is no longer due.
+    // This rolls up, and begins to delete what it leaves behind, which then waits for the one that is away.
     several.put(&wallet, "a", b"small");
     several.put(&wallet, "b", &random(300_000, 2));
     several.put(&wallet, "b", b"small");
@@ -150,6 +150,7 @@ fn what_was_deleted_while_one_was_down_is_deleted_there_when_it_is_back() {
     let healed = json_of(&wallet, &["providers", "heal"]);
     assert_eq!(healed["left"], 0, "{healed}");
     assert_eq!(behind(&wallet), [Some(0); 3]);
+    delete_all(&wallet);
     // 600 kB are 37 blobs.
     let blobs = several.blobs(1);
     assert!(blobs < 30, "{blobs} blobs are left");

@@ -2,25 +2,23 @@
 //!
 //! What it wrote is stored by then, so [`Session::finish`] cannot fail: it warns at worst.
 
-use larder_protocol::ServerKey;
 use larder_recovery::breakglass::Extent;
+use larder_recovery::log::{Registers, pace};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 
 use super::Session;
 
 use crate::connection::Bill;
 use crate::error::CliError;
 use crate::standing::Standing;
-use crate::wallet::known::Owed;
-use crate::wallet::{Wallet, provider_list};
+use crate::wallet::{Wallet, delete, provider_list};
 
 /// Registers of a generation after which it is rolled up: what some sixteen commands write.
 const ROLL_UP_AT: u64 = 16 * 2;
 
 /// Blobs of a value that a command replaced or deleted after which it is, too.
 const ROLL_UP_FOR: u64 = 16;
-
-/// Deletes between two looks at what is left to delete.
-const DELETES: usize = 64;
 
 /// What a command says that could not write down something about what is stored.
 pub(crate) fn unwritten_warning(error: &CliError) -> String {
@@ -66,22 +64,32 @@ impl Session {
         })
     }
 
-    /// Ends a session that wrote: brings all storage nodes up to date in what it wrote, and shortens a log that has
-    /// become long. What is stored is stored, whatever comes of this; so it warns at worst.
+    /// Ends a session that wrote: shortens a log that has become long, deletes a part of what is due, and brings all storage
+    /// nodes up to date. What is stored is stored, whatever comes of this; so it warns at worst.
     pub(crate) async fn finish(mut self, wallet: &mut Wallet) -> (Bill, Vec<String>) {
         let tidied = self.tidy(wallet).await.err();
+        let known = wallet.known.get_or_insert_default();
+        let mut due = self.map.log().take_due();
+        let part = match self.waits {
+            true => 0,
+            false => pace::part(due.count(), known.epoch_over(&self.online), &mut rng()),
+        };
+        let registers = self.registers();
+        let deleted = delete(&mut due, part, true, registers, &self.quorum).await;
+        let deleted = deleted.err().map(CliError::from);
         let caught_up = match self.online.members.len() {
             1 => None,
             _ => self.quorum.catch_up().await.err().map(CliError::from),
         };
         let known = wallet.known.get_or_insert_default();
         known.wrote_as(self.map.log().writer());
-        if let (None, None) = (&tidied, &caught_up) {
-            let log = self.map.log();
-            let missed = self.missed_deletes();
-            known.tidied(log.generation(), self.owed == Owed::Away, missed);
+        let missed = (part > 0).then(|| self.online.missed_deletes(&self.quorum).collect());
+        known.leave(&due, missed);
+        if tidied.is_none() {
+            known.found_unfinished();
         }
-        let failed = [tidied, caught_up].into_iter().flatten();
+        self.map.log().resume(due);
+        let failed = [tidied, deleted, caught_up].into_iter().flatten();
         let mut warnings: Vec<String> = failed
             .map(|error| {
                 format!("it is stored; tidying up behind it failed, the next command goes on with it: {error}")
@@ -94,36 +102,29 @@ impl Session {
         (bill, warnings)
     }
 
-    /// Those that have to be told again what was deleted.
-    fn missed_deletes(&self) -> impl Iterator<Item = ServerKey> {
-        let members = self.online.members.iter().zip(self.quorum.undeleted());
-        let missed = members.filter(|(_, undeleted)| *undeleted > 0);
-        missed.map(|(member, _)| *member.address.server_key())
-    }
-
     async fn tidy(&mut self, wallet: &mut Wallet) -> Result<(), CliError> {
         let log = self.map.log();
-        if self.owed != Owed::Away {
-            let known = wallet.known.get_or_insert_default();
-            for unfinished in known.left_by_others(log.writer()) {
-                self.map.abandon(unfinished)?;
-            }
-        }
-        if self.owed == Owed::Here {
-            let is_missed = || self.missed_deletes().next().is_some();
-            // An error comes again below, behind a roll-up that nothing keeps from being done.
-            if let Ok(false) = log.repeat(is_missed).await {
-                // Who misses them again is as good as away.
-                self.owed = Owed::Away;
-            }
+        let known = wallet.known.get_or_insert_default();
+        for unfinished in known.left_by_others(log.writer()) {
+            self.map.abandon(unfinished)?;
         }
         if log.length() >= ROLL_UP_AT || self.freed >= ROLL_UP_FOR {
+            if self.waits {
+                // Who never comes back is not waited for with a list without end.
+                log.put_off();
+            }
             self.begin(wallet, self.map.unfinished(1, self.map.snapshot_len()))?;
             self.map.roll_up().await?;
         }
-        // This program ends now, so nothing is spread over time; the order is shuffled.
-        while log.upkeep(DELETES).await? {}
         Ok(())
+    }
+
+    /// What this session reads and deletes through.
+    fn registers(&self) -> &dyn Registers {
+        match &self.cached {
+            Some(cached) => cached.as_ref(),
+            None => self.quorum.as_ref(),
+        }
     }
 
     /// Ends a session, and remembers what it has learned.
@@ -164,4 +165,8 @@ impl Session {
         unwritten.extend(failed);
         (bill, unwritten)
     }
+}
+
+fn rng() -> StdRng {
+    StdRng::from_os_rng()
 }
