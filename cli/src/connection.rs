@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use larder_onion::{Circuits, CircuitsConfig};
 use larder_protocol::Address;
-use larder_recovery::conviction::Ledger;
 use larder_recovery::{Holdings, OnionTransport, Provider, Purse, RecoveryError, Upkeep};
 
 use crate::error::CliError;
+use crate::evidence::Receipts;
 use crate::output::{Once, count, merged};
 use crate::payer::{Payer, now};
-use crate::shown::Shown;
 
 /// A storage node that has answered. No two connections share a node id.
 pub(crate) struct Connection {
@@ -34,13 +33,12 @@ impl Connection {
     /// a crash left in flight, tokens that would expire. The rest is [tended to](Connection::tend) behind
     /// what the command is for. What cannot be done keeps nobody from
     /// what he came for. A storage node that serves for free never touches the purse. What it signs
-    /// goes into the ledger. Terms that contradict what an earlier command was shown end it, before anything is paid.
+    /// is kept with its receipts. Terms that contradict what an earlier command was shown end it, before anything is paid.
     pub(crate) async fn open(
         config: CircuitsConfig,
         address: Address,
         payer: Option<&Payer>,
-        ledger: Option<Arc<Ledger>>,
-        shown: &Shown,
+        receipts: Option<&Receipts>,
         once: &Once,
     ) -> Result<Self, CliError> {
         let patience = config.deadline;
@@ -48,8 +46,8 @@ impl Connection {
         let transport = Arc::new(OnionTransport::new(circuits.clone(), &address));
         let connecting = Provider::connect(address, transport.clone());
         let mut provider = telling(&circuits, patience, once, connecting).await?;
-        if let Some(ledger) = ledger {
-            provider = provider.on_evidence(move |evidence| ledger.take(evidence));
+        if let Some(receipts) = receipts {
+            provider = receipts.watch(provider);
         }
         let (mut upkeep, mut held, mut elsewhere) = (Ok(Upkeep::default()), 0, None);
         if let Some(payer) = payer
@@ -59,7 +57,8 @@ impl Connection {
             provider = provider.with_purse(purse)?;
         }
         // What an earlier command was shown, by a storage node that did not know whom it showed it.
-        if let Some(signed) = shown.newest() {
+        let known = receipts.and_then(|receipts| receipts.shown.newest());
+        if let Some(signed) = known {
             provider.expects(&signed).await?;
         }
         if provider.purse().is_some() {

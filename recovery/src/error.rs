@@ -23,6 +23,36 @@ pub enum RecoveryError {
     /// The storage node answered what no honest one answers. Keep the evidence, use another.
     #[error("the storage node misbehaves: {0}")]
     Misbehaved(&'static str),
+    /// The storage node shows less than was once seen there, by this device or by another witness. Do not go on from
+    /// here: what is missing was acknowledged, and may be shown another time or by other storage nodes.
+    #[error(
+        "the storage node misbehaves: it gives an older state than it has acknowledged, with {shown} {of} where {seen} \
+         were seen"
+    )]
+    OlderState {
+        /// What is counted.
+        of: &'static str,
+        /// How many it shows.
+        shown: u64,
+        /// How many a witness saw.
+        seen: u64,
+    },
+    /// The storage node shows another history than the one that was once seen there: somebody with the same root key
+    /// went on from an older state that it had shown them.
+    #[error(
+        "the storage node misbehaves: the history that it gives parts from the one that was seen within the first \
+         {records} commits"
+    )]
+    OtherHistory {
+        /// How many commits were seen.
+        records: u64,
+    },
+    /// A checkpoint says nothing about this wallet.
+    #[error(
+        "the checkpoint was not made with this root key: see that it belongs to these words, and compare it with \
+         the original"
+    )]
+    ForeignCheckpoint,
     /// The storage node has signed terms that cannot both be everybody's. It is paid nothing more: use another one, or
     /// see [`Purse::pardon`](crate::Purse::pardon).
     #[error(

@@ -50,6 +50,10 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
             Err(error) => failed = Some(error),
         }
     }
+    let able = rows.iter().filter(|row| row.is_restorable()).count();
+    if able < online.policy().recover {
+        failed.get_or_insert(CliError::NotRestorable);
+    }
     let bill = online.close().await?;
     let json = bill.on(json!({ "providers": rows.iter().map(Row::json).collect::<Vec<_>>() }));
     let text = || {
@@ -131,6 +135,10 @@ impl Row {
         })
     }
 
+    fn is_restorable(&self) -> bool {
+        self.standing.is_some_and(Standing::is_now)
+    }
+
     fn wrote(&self) -> Vec<&'static str> {
         let stayed = self.stayed.iter();
         stayed
@@ -158,7 +166,7 @@ impl Row {
             wrote => format!("wrote: {}", wrote.join(", ")),
         };
         let standing = self.standing.map_or("not known".to_owned(), Standing::text);
-        let waits = self.standing.is_some_and(|standing| !standing.is_now());
+        let waits = self.standing.is_some() && !self.is_restorable();
         let next = self.stayed.as_ref().map_or(String::new(), |stayed| {
             let hours = count(stayed.next.saturating_sub(now()).div_ceil(3_600));
             match waits && stayed.missing == 0 {

@@ -290,16 +290,7 @@ async fn connect(
     if let Some(objection) = receipts.shown.objection(address.server_key()) {
         return Err(objection);
     }
-    let ledger = Some(receipts.ledger.clone());
-    let opened = Connection::open(
-        config,
-        address.clone(),
-        payer,
-        ledger,
-        &receipts.shown,
-        once,
-    )
-    .await;
+    let opened = Connection::open(config, address.clone(), payer, Some(receipts), once).await;
     if let Err(CliError::Contradicted { proof, .. }) = &opened {
         receipts.shown.object(proof);
         if payer.is_some() {

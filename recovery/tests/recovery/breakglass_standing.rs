@@ -246,9 +246,8 @@ async fn a_wallet_without_tokens_for_a_reserve_is_told_how_many_are_missing() {
     let provider = open(&shelf, MemoryJournal::new(), 1).await.expect("honest");
     buy(&shelf, &provider, 1, 100).await;
     let extent = Extent {
-        anchor: 0,
         lookups: 100,
-        providers: Vec::new(),
+        ..Extent::of_blobs(0, 0, Vec::new())
     };
     let mut now = START;
     let missing = loop {

@@ -15,6 +15,7 @@ mod breakglass_crashes;
 mod breakglass_standing;
 mod breakglass_turn;
 mod breakglass_unheard;
+mod checkpoints;
 mod copies;
 mod crashes;
 mod forged_blobs;

@@ -11,7 +11,7 @@ use crate::by_hand_lost::number;
 use crate::processes::{copy, larder, run, succeed};
 
 /// Exit codes.
-const USED_ELSEWHERE: i32 = 7;
+const USED_ELSEWHERE: i32 = 9;
 const OVER_LIMIT: i32 = 8;
 
 const MEGABYTE: usize = 1_000_000;
