@@ -36,7 +36,7 @@ pub(crate) enum CliError {
     OutOfTokens { needed: u64, held: u64 },
     /// One pair of tokens after the other was spent by another copy of the purse.
     #[error(
-        "nothing was paid: this purse was also used elsewhere, and one pair of its tokens after the other turned out to \
+        "this purse was also used elsewhere, and one pair of its tokens after the other turned out to \
          be spent. If its folder was copied, use one copy only: make the other one a wallet of its own with `larder init \
          --words` in a new folder, then `larder restore`. What is left here pays on: do it again. If the other one is \
          gone for good, `larder purse --take-back` takes back what it left"
