@@ -34,9 +34,41 @@ pub(crate) enum CliError {
          `larder buy TOKENS`, then do it again", needed.saturating_sub(*held)
     )]
     OutOfTokens { needed: u64, held: u64 },
+    /// One pair of tokens after the other was spent by another copy of the purse.
+    #[error(
+        "nothing was paid: this purse was also used elsewhere, and one pair of its tokens after the other turned out to \
+         be spent. If its folder was copied, use one copy only: make the other one a wallet of its own with `larder init \
+         --words` in a new folder, then `larder restore`. What is left here pays on: do it again. If the other one is \
+         gone for good, `larder purse --take-back` takes back what it left"
+    )]
+    UsedElsewhere,
+    /// It turned out to cost more than it should.
+    #[error(
+        "it would cost more than {most} tokens: nothing more was paid. Without `--max-tokens` that is what `larder price` \
+         says and a quarter, and 128 more; another device that writes at this moment makes it dearer"
+    )]
+    OverLimit { most: u64 },
     /// What a cell named cannot be taken, so tokens have to be bought for what is stored.
     #[error("{0}; `larder buy`, then `larder restore` again{more}", more = walking(.0))]
     NothingTaken(RecoveryError),
+    /// As things are now; nothing has failed.
+    #[error(
+        "if everything were lost now, the words alone would not bring all of it back: see `restorable` for what to do"
+    )]
+    NotRestorable,
+    /// A restore of nothing, by a wallet that does not know that there is nothing.
+    #[error(
+        "nothing was ever stored with this root key at {}. It may be that\n\
+         - the words, or the root key, are those of another wallet, or two words have changed places: one wrong order in \
+         sixteen looks right;\n\
+         - everything is at other storage nodes: say --provider;\n\
+         - the storage node has lost it, or hides it.\n\
+         Nothing was changed here. If nothing was stored yet, `larder restore --new` begins", match .0 {
+            1 => "this storage node",
+            _ => "these storage nodes",
+        }
+    )]
+    NothingFound(usize),
     /// A condition on a version that was not met; nothing was written.
     #[error("{}", conflict(.name, *.version, *.exists))]
     Conflict {
@@ -44,6 +76,17 @@ pub(crate) enum CliError {
         /// The one it has, or had when it was deleted.
         version: u64,
         exists: bool,
+    },
+    /// Or another one than was seen.
+    #[error(
+        "{error}; shown by storage node {by}. Nothing was written. Try again when more storage nodes answer, or ask their \
+         operators; where receipts were kept, `larder receipts verify` proves what is kept back; `larder restore \
+         --from-start` takes what is shown instead, for good"
+    )]
+    Older {
+        error: RecoveryError,
+        /// Numbers of those that answered.
+        by: String,
     },
     /// A storage node has signed terms that cannot both be everybody's.
     #[error(
@@ -125,7 +168,8 @@ impl CliError {
         matches!(self, CliError::Recovery(RecoveryError::Unreachable(_)))
     }
 
-    /// 1 failed, 2 usage, 3 out of tokens, 4 conflict, 5 unreachable, 6 missing without a proof.
+    /// 1 failed, 2 usage, 3 out of tokens, 4 conflict, 5 unreachable, 6 missing without a proof, 7 an older state than was
+    /// seen, 8 dearer than said, 9 tokens used elsewhere, 10 nothing was found, 11 not everything could be restored now.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             CliError::Told(error) => error.exit_code(),
@@ -133,11 +177,22 @@ impl CliError {
             CliError::LeftBehind { first, .. } => {
                 first.as_ref().map_or(1, |first| first.exit_code())
             }
-            CliError::Usage(_) | CliError::Recovery(RecoveryError::NotSold { .. }) => 2,
+            CliError::Usage(_)
+            | CliError::Recovery(
+                RecoveryError::NotSold { .. } | RecoveryError::ForeignCheckpoint,
+            ) => 2,
             CliError::OutOfTokens { .. } | CliError::NothingTaken(_) => 3,
             CliError::Conflict { .. } | CliError::Overtaken | CliError::ProvidersChanged => 4,
             CliError::Recovery(RecoveryError::Unreachable(_)) => 5,
             CliError::Missing { .. } => 6,
+            CliError::Older { .. }
+            | CliError::Recovery(
+                RecoveryError::OlderState { .. } | RecoveryError::OtherHistory { .. },
+            ) => 7,
+            CliError::OverLimit { .. } => 8,
+            CliError::UsedElsewhere => 9,
+            CliError::NothingFound(_) => 10,
+            CliError::NotRestorable => 11,
             _ => 1,
         }
     }
@@ -166,6 +221,8 @@ impl From<RecoveryError> for CliError {
     fn from(error: RecoveryError) -> Self {
         match error {
             RecoveryError::OutOfTokens { needed, held } => CliError::OutOfTokens { needed, held },
+            RecoveryError::UsedElsewhere => CliError::UsedElsewhere,
+            RecoveryError::OverLimit { most } => CliError::OverLimit { most },
             RecoveryError::Fenced(_) => CliError::Overtaken,
             RecoveryError::Contradicted { what, proof } => CliError::Contradicted { what, proof },
             error @ (RecoveryError::NoCell

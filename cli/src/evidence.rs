@@ -15,17 +15,19 @@ use larder_protocol::{
     BlobHash, Key, Nonce, Op, Receipt, ReceiptKey, RecordHash, ServerKey, SignedRecord,
 };
 use larder_recovery::conviction::{Conviction, Ledger};
-use larder_recovery::{Evidence, Provider};
+use larder_recovery::{Evidence, Provider, RootKey};
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
 use crate::error::CliError;
+use crate::forgeries::{self, Forgeries};
 use crate::shown::Shown;
 
 /// What is kept of one storage node.
 pub(crate) struct Receipts {
     path: PathBuf,
-    pub(crate) ledger: Arc<Ledger>,
+    ledger: Arc<Ledger>,
+    forgeries: Forgeries,
     /// Signed terms, by their hash.
     terms: BTreeMap<String, String>,
     /// What it was found to lack; some of it convicts.
@@ -53,7 +55,7 @@ struct Written {
 
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WrittenEvidence {
+pub(crate) struct WrittenEvidence {
     op: u8,
     key: String,
     outcome: u8,
@@ -93,11 +95,25 @@ impl Receipts {
         }
         Ok(Receipts {
             ledger: Arc::new(ledger),
+            forgeries: Forgeries::new(forgeries::beside(&path)),
             terms: written.terms,
             convictions: written.convictions,
             shown: written.shown,
             path,
         })
+    }
+
+    /// Has all kept here that the storage node signs from now on.
+    pub(crate) fn watch(&self, provider: Provider) -> Provider {
+        let (ledger, forgeries) = (self.ledger.clone(), self.forgeries.clone());
+        provider
+            .on_evidence(move |evidence| ledger.take(evidence))
+            .on_forgery(move |forgery| forgeries.keep(forgery))
+    }
+
+    /// How many blobs it signed for, in places of this wallet, that the root key never wrote.
+    pub(crate) fn forged(&self, root: &RootKey, server: &ServerKey) -> Result<usize, CliError> {
+        self.forgeries.proven(root, server)
     }
 
     /// Keeps the terms by which the receipts of this session can be checked.
@@ -227,7 +243,7 @@ impl Receipts {
 }
 
 impl WrittenEvidence {
-    fn of(evidence: &Evidence) -> Self {
+    pub(crate) fn of(evidence: &Evidence) -> Self {
         let Evidence { finding, receipt } = evidence;
         WrittenEvidence {
             op: finding.op as u8,
@@ -241,7 +257,7 @@ impl WrittenEvidence {
         }
     }
 
-    fn read(&self) -> Option<Evidence> {
+    pub(crate) fn read(&self) -> Option<Evidence> {
         let ops = [Op::Insert, Op::Delete, Op::Lookup];
         let finding = Finding {
             op: ops.into_iter().find(|op| *op as u8 == self.op)?,
@@ -280,6 +296,6 @@ impl WrittenConviction {
     }
 }
 
-fn digits<const N: usize>(text: &str) -> Option<[u8; N]> {
+pub(crate) fn digits<const N: usize>(text: &str) -> Option<[u8; N]> {
     hex::decode(text).ok()?.try_into().ok()
 }

@@ -1,9 +1,12 @@
 //! The tool `larder`: store, read, delete and restore by hand, pay for it, and the demo.
 //!
 //! One file per command under `commands`; `wallet` is what they work on, `connection` the way to
-//! a storage node, `payer` the purse that pays it, `evidence` what it signed. Results go to standard output, everything else to standard error; `--json`
+//! a storage node, `payer` the purse that pays it, `evidence` what it signed, `forgeries` what of that it made up. Results go to standard output, everything else to standard error; `--json`
 //! makes every result, errors included, exactly one JSON object. Exit codes: 0 done, 1 failed, 2 usage,
-//! 3 out of tokens, 4 conflict, 5 unreachable, 6 blobs are missing and no receipt proves it.
+//! 3 out of tokens, 4 conflict, 5 unreachable, 6 blobs are missing and no receipt proves it, 7 a
+//! storage node shows an older state, or another, than was seen there, 8 it would cost more than was said, 9 another copy of
+//! the wallet spends the same tokens, 10 a restore found nothing, 11 `status` or `upkeep` says that not everything could be
+//! restored now.
 
 #[cfg(feature = "bench")]
 pub mod bench;
@@ -13,6 +16,7 @@ mod connection;
 mod durable;
 mod error;
 mod evidence;
+mod forgeries;
 mod in_the_clear;
 mod output;
 mod payer;
@@ -86,7 +90,7 @@ enum Command {
     Log,
     /// Find everything again, tokens included, from the words or the root key alone
     Restore(restore::Args),
-    /// Show the words of the root key again, to be written down
+    /// Show the words of the root key again, and a checkpoint to be written down beside them
     Words,
     /// Do what is due for everything to be restorable, tokens included; run it once a day
     Upkeep(upkeep::Args),

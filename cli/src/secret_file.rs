@@ -1,6 +1,6 @@
 //! Files with a secret in them: readable by their owner, and refused when others read them, too.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -30,20 +30,10 @@ pub(crate) fn read(path: &Path) -> Result<Option<Zeroizing<String>>, CliError> {
     Ok(Some(text))
 }
 
-/// Replaces a secret file, durably; with nothing, it is removed.
-pub(crate) fn replace(path: &Path, secret: Option<&str>) -> Result<(), CliError> {
-    match secret {
-        Some(secret) => {
-            let line = Zeroizing::new(format!("{secret}\n"));
-            durable::replace(path, line.as_bytes()).map_err(CliError::file("write", path))
-        }
-        None => match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(CliError::file("remove", path)(error))
-            }
-            _ => Ok(()),
-        },
-    }
+/// Replaces a secret file, durably.
+pub(crate) fn replace(path: &Path, secret: &str) -> Result<(), CliError> {
+    let line = Zeroizing::new(format!("{secret}\n"));
+    durable::replace(path, line.as_bytes()).map_err(CliError::file("write", path))
 }
 
 /// Makes a secret file, durably; [`io::ErrorKind::AlreadyExists`] if there is one.

@@ -3,7 +3,7 @@
 use larder_recovery::Holdings;
 use serde_json::{Value, json};
 
-use crate::connection::Connection;
+use crate::connection::{Connection, used_elsewhere};
 use crate::output::count;
 use crate::payer::now;
 
@@ -65,6 +65,7 @@ impl Tokens {
             "ending": self.ending,
             "expired": self.holdings.expired,
             "alone": self.holdings.alone,
+            "elsewhere": self.holdings.elsewhere,
             "problem": self.problem,
         })
     }
@@ -104,6 +105,9 @@ impl Tokens {
                 "{} tokens have expired, because larder had not run for too long",
                 count(self.holdings.expired)
             ));
+        }
+        if let Some(tokens) = self.holdings.elsewhere {
+            warnings.push(used_elsewhere(tokens));
         }
         if self.holdings.alone > 0 {
             warnings.push(format!(

@@ -12,6 +12,7 @@ mod settings;
 mod stagger;
 mod start;
 mod terms_in_map;
+mod witnesses;
 
 use std::fs::File;
 
@@ -30,6 +31,7 @@ pub(crate) use session::{Session, unwritten_warning};
 pub(crate) use settings::{Settings, check_providers};
 pub(crate) use start::Start;
 pub(crate) use terms_in_map::is_at as is_terms;
+pub(crate) use witnesses::{ALONE, Witnesses};
 
 use crate::error::CliError;
 
@@ -40,6 +42,8 @@ pub(crate) struct Wallet {
     pub(crate) settings: Settings,
     /// `None` until everything that the root key stored was seen.
     pub(crate) known: Option<Known>,
+    /// Checkpoints that no session may fall short of.
+    pub(crate) witnesses: Witnesses,
     _lock: File,
 }
 
@@ -51,6 +55,7 @@ impl Wallet {
             root,
             settings: folder.settings()?,
             known: folder.known()?,
+            witnesses: Witnesses::load(folder.at_least_file())?,
             folder: folder.clone(),
             _lock: lock,
         })
@@ -90,10 +95,18 @@ impl Wallet {
 
     /// Takes over another list of storage nodes, durably.
     pub(crate) fn change_providers(&mut self, list: Vec<Address>) -> Result<(), CliError> {
-        if self.settings.providers == list {
+        self.change_settings(Settings {
+            providers: list,
+            ..self.settings.clone()
+        })
+    }
+
+    /// Takes over other settings, durably.
+    pub(crate) fn change_settings(&mut self, settings: Settings) -> Result<(), CliError> {
+        if self.settings == settings {
             return Ok(());
         }
-        self.settings.providers = list;
+        self.settings = settings;
         self.settings.save(&self.folder.settings_file())
     }
 

@@ -76,9 +76,14 @@ impl Identity {
         Ok(identity)
     }
 
+    /// Makes a new seed and its file, in the place of any that is there.
+    ///
     /// Whole before it has its name, and durable before it is used: an address must not be
     /// handed out whose seed can get lost. One process at a time may do this.
-    pub(crate) fn create(path: &Path) -> Result<Self, NodeError> {
+    ///
+    /// # Errors
+    /// [`NodeError::File`].
+    pub fn create(path: &Path) -> Result<Self, NodeError> {
         let fail = |source| NodeError::File {
             doing: "create",
             path: path.to_owned(),

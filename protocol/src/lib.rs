@@ -45,7 +45,7 @@ mod bytes;
 mod key;
 mod permit;
 mod tagged;
-mod text;
+pub mod text;
 mod wire;
 
 pub use address::Address;

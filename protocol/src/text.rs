@@ -58,17 +58,19 @@ pub enum InvalidText {
 }
 
 /// Writes contents as text.
-pub(crate) fn write(f: &mut fmt::Formatter<'_>, prefix: &str, contents: &[u8]) -> fmt::Result {
+///
+/// # Errors
+/// Those of the formatter.
+pub fn write(f: &mut fmt::Formatter<'_>, prefix: &str, contents: &[u8]) -> fmt::Result {
     let hrp = Hrp::parse(prefix).map_err(|_| fmt::Error)?;
     bech32::encode_to_fmt::<Bech32m, _>(f, hrp, contents).map_err(|_| fmt::Error)
 }
 
-/// The contents of a text with this prefix. Blanks around it do not matter.
-pub(crate) fn read(
-    text: &str,
-    what: &'static str,
-    prefix: &'static str,
-) -> Result<Vec<u8>, InvalidText> {
+/// The contents of a text with this prefix; `what` is what an error calls it. Blanks around it do not matter.
+///
+/// # Errors
+/// [`InvalidText`], which says what to look at.
+pub fn read(text: &str, what: &'static str, prefix: &'static str) -> Result<Vec<u8>, InvalidText> {
     let text = text.trim();
     if text.chars().count() > MAX_CHARACTERS {
         return Err(InvalidText::TooLong { what });

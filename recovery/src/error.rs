@@ -23,6 +23,36 @@ pub enum RecoveryError {
     /// The storage node answered what no honest one answers. Keep the evidence, use another.
     #[error("the storage node misbehaves: {0}")]
     Misbehaved(&'static str),
+    /// The storage node shows less than was once seen there, by this device or by another witness. Do not go on from
+    /// here: what is missing was acknowledged, and may be shown another time or by other storage nodes.
+    #[error(
+        "the storage node misbehaves: it gives an older state than it has acknowledged, with {shown} {of} where {seen} \
+         were seen"
+    )]
+    OlderState {
+        /// What is counted.
+        of: &'static str,
+        /// How many it shows.
+        shown: u64,
+        /// How many a witness saw.
+        seen: u64,
+    },
+    /// The storage node shows another history than the one that was once seen there: somebody with the same root key
+    /// went on from an older state that it had shown them.
+    #[error(
+        "the storage node misbehaves: the history that it gives parts from the one that was seen within the first \
+         {records} commits"
+    )]
+    OtherHistory {
+        /// How many commits were seen.
+        records: u64,
+    },
+    /// A checkpoint says nothing about this wallet.
+    #[error(
+        "the checkpoint was not made with this root key: see that it belongs to these words, and compare it with \
+         the original"
+    )]
+    ForeignCheckpoint,
     /// The storage node has signed terms that cannot both be everybody's. It is paid nothing more: use another one, or
     /// see [`Purse::pardon`](crate::Purse::pardon).
     #[error(
@@ -43,6 +73,20 @@ pub enum RecoveryError {
         needed: u64,
         /// What it holds, in tokens.
         held: u64,
+    },
+    /// One pair of credentials after the other was spent by another copy of this purse: of a copied folder, of a
+    /// backup that was put back, or of a restore from the same root key. Nothing was paid. What the other one has not
+    /// spent still pays here.
+    #[error(
+        "another copy of this purse spends the same tokens: use one of the two only; what is left here pays for \
+         other requests, so do it again"
+    )]
+    UsedElsewhere,
+    /// It would cost more than the [limit](crate::Purse::limit) that was set.
+    #[error("it would cost more than {most} tokens: nothing more was paid")]
+    OverLimit {
+        /// The limit, in tokens.
+        most: u64,
     },
     /// There is no breakglass cell: this wallet never wrote one with this storage node, or it was opened
     /// and its time ran out. The data may be there all the same.

@@ -17,7 +17,7 @@
 //!
 //! A breakglass cell that does not open is none: its receipt does not cover the sequence that it opens under.
 
-use larder_protocol::{Blob, BlobHash, ReceiptKey};
+use larder_protocol::{Blob, BlobHash, ServerKey, SignedRecord};
 
 use crate::seal::{Contents, open};
 use crate::{Evidence, Looked, Provider, RecoveryError, Schedule, Slot};
@@ -38,16 +38,24 @@ pub struct Forgery {
     pub slot: Slot,
     /// What the storage node signed.
     pub evidence: Evidence,
+    /// Its terms, which name the key of its signature.
+    pub terms: SignedRecord,
     /// What it gave.
     pub blob: Blob,
 }
 
 impl Forgery {
-    /// Whether the storage node that signs receipts with this key has signed for these bytes: for anyone to check.
+    /// Whether this storage node has signed for these bytes: for anyone to check. One that is answered while an epoch
+    /// begins may lack its terms, and proves nothing.
     #[must_use]
-    pub fn is_signed(&self, receipt_key: &ReceiptKey) -> bool {
+    pub fn is_signed(&self, server: &ServerKey) -> bool {
         let Evidence { finding, receipt } = &self.evidence;
-        finding.blob == Some(self.blob.hash()) && receipt.proves(receipt_key, finding)
+        self.terms.verified(server).is_some_and(|record| {
+            record.hash() == receipt.record
+                && record.epoch == receipt.epoch
+                && finding.blob == Some(self.blob.hash())
+                && receipt.proves(&record.receipt_key, finding)
+        })
     }
 
     /// Whether the place is one of this root key's and the bytes are not: for the owner to check.
@@ -125,6 +133,7 @@ impl Provider {
             accuse(&Forgery {
                 slot: *slot,
                 evidence: evidence.clone(),
+                terms: self.signed_terms(),
                 blob: blob.clone(),
             });
         }

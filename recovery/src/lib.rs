@@ -12,6 +12,7 @@
 //! | [`sequence`] | the mission's plain layout: values by counter |
 //! | [`walk`] | restoring a sequence from the root key alone |
 //! | [`log`] | atomic commits, several devices, one history |
+//! | [`checkpoint`] | a place in the log's history, to be written down beside the root key |
 //! | [`breakglass`] | staying restorable from the root key alone, and the restore |
 //! | [`quorum`] | the log with several providers, one of which may fail |
 //! | [`conviction`] | proof that a storage node lost what it had acknowledged |
@@ -43,6 +44,7 @@
 
 pub mod breakglass;
 pub mod buying;
+pub mod checkpoint;
 pub mod contradiction;
 pub mod conviction;
 pub mod forgery;
@@ -70,6 +72,7 @@ mod price;
 mod terms;
 
 pub use buying::{Means, Purchase, PurchaseId, Stage};
+pub use checkpoint::{Checkpoint, InvalidCheckpoint, Vouched};
 pub use error::RecoveryError;
 pub use evidence::Evidence;
 pub use forgery::Forgery;

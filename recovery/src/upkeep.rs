@@ -1,5 +1,6 @@
 //! What a purse needs now and then, whether anything is stored or not.
 
+use crate::purse::{Move, Purse};
 use crate::{Provider, RecoveryError};
 
 /// What an upkeep has done.
@@ -11,21 +12,28 @@ pub struct Upkeep {
     pub reissued: u64,
     /// Times that credentials were gathered, because no two sufficed for an insert.
     pub gathered: u64,
-    /// When the next pair is to be moved, in unix seconds. A new epoch may make it sooner.
+    /// Pairs that were exchanged ahead of need, because a page lists them.
+    pub prepared: u64,
+    /// Pairs that are due to be moved and wait for their turn.
+    pub waiting: u64,
+    /// When to call again for the next pair, in unix seconds. A new epoch may make it sooner.
     pub next: Option<u64>,
 }
 
 impl Provider {
     /// Sends again what a crash left in flight, moves credentials of older epochs before they
-    /// expire, and gathers them when no two suffice for an insert. Call it at every start, and some
-    /// times an epoch while running; `now` is in unix seconds.
+    /// expire, and has credentials ready that pay as they are. Call it at every start, and when
+    /// [`next`](Upkeep::next) has come while running; `now` is in unix seconds.
     ///
     /// Each pair is moved at a random time of its own in the first quarter of an epoch, as this
-    /// client sees it, so that pairs of a client that calls this again when
-    /// [`next`](Upkeep::next) has come do not come in one burst. What is due at one call is
-    /// moved in one go: whoever calls it once an epoch shows how many pairs it has. Credentials of the
-    /// oldest epoch that is accepted are moved at once. A purse that is not
+    /// client sees it, and a call moves one at most: two that come together are one wallet's. Pairs that
+    /// are due already wait for later calls. What is of the oldest epoch that is accepted would be lost with the next
+    /// one, so all of it is moved at once. So a call in each epoch suffices to lose nothing, and as many calls in an
+    /// epoch as there are pairs suffice for none to be moved beside another. A purse that is not
     /// kept up for as many epochs as a storage node accepts loses its tokens.
+    ///
+    /// One exchange at most is made as well, when no pair was moved: credentials are gathered when no two suffice for
+    /// an insert, or [taken off a page](crate::breakglass) ahead of need.
     ///
     /// # Errors
     /// [`RecoveryError::NoPurse`], and those of any operation; calling it again is safe. All that
@@ -44,6 +52,55 @@ impl Provider {
         let purse = self.purse.as_ref().ok_or(RecoveryError::NoPurse)?;
         self.compare_terms().await?;
         let mut done = Upkeep::default();
+        let settled = self.keep_from_loss(purse, now, true, &mut done).await?;
+        if done.reissued == 0 {
+            if let Some(mut lease) = purse.tidy(self.nonce())? {
+                done.gathered += u64::from(self.prepare(purse, &mut lease).await?);
+            } else if let Some(mut lease) = purse.ahead(self.nonce())? {
+                done.prepared += u64::from(self.prepare(purse, &mut lease).await?);
+            }
+        }
+        settled.map(|()| done)
+    }
+
+    /// Only what cannot wait: what a crash left in flight, and what would be lost with the next epoch. For whoever has
+    /// come to do something else, and [tends](Provider::tend) to the rest when that is done.
+    ///
+    /// # Errors
+    /// As [`Provider::upkeep`].
+    pub async fn resume(&self, now: u64) -> Result<Upkeep, RecoveryError> {
+        let purse = self.purse.as_ref().ok_or(RecoveryError::NoPurse)?;
+        let mut done = Upkeep::default();
+        let settled = self.keep_from_loss(purse, now, false, &mut done).await?;
+        settled.map(|()| done)
+    }
+
+    /// Takes back what another copy of the purse has made of what this one held, for whoever knows that the other one
+    /// is not used any more. Each credential is followed to what it became, with exchanges only and a fee for each that is
+    /// left, which ties to each other all that the other copy did with them.
+    ///
+    /// # Errors
+    /// [`RecoveryError::NoPurse`], and those of any operation; calling it again goes on with it.
+    pub async fn take_back(&self) -> Result<(), RecoveryError> {
+        let purse = self.purse.as_ref().ok_or(RecoveryError::NoPurse)?;
+        if purse.holdings().elsewhere.is_none() {
+            return Ok(());
+        }
+        while let Some(mut lease) = purse.take_back(self.nonce())? {
+            self.prepare(purse, &mut lease).await?;
+        }
+        Ok(())
+    }
+
+    /// Settles what is in flight and moves pairs: those that expire next, and one that is due if one `may` be moved
+    /// that has time. What could not be settled keeps none from being moved; it is the inner error.
+    async fn keep_from_loss(
+        &self,
+        purse: &Purse,
+        now: u64,
+        mut may: bool,
+        done: &mut Upkeep,
+    ) -> Result<Result<(), RecoveryError>, RecoveryError> {
         // One that cannot be settled must not keep the others from being moved in time.
         let mut failed = None;
         for mut lease in purse.orphans() {
@@ -56,18 +113,17 @@ impl Provider {
         loop {
             // Which may be another epoch than a moment ago.
             purse.see(now)?;
-            let mut lease = match purse.reissue(now, self.nonce())? {
-                Ok(lease) => lease,
-                Err(next) => {
-                    done.next = next;
+            let mut lease = match purse.reissue(now, self.nonce(), may)? {
+                Move::Now(lease) => lease,
+                Move::Later(next, waiting) => {
+                    (done.next, done.waiting) = (next, waiting);
                     break;
                 }
             };
-            done.reissued += u64::from(self.prepare(purse, &mut lease).await?);
+            let moved = self.prepare(purse, &mut lease).await?;
+            done.reissued += u64::from(moved);
+            may &= !moved;
         }
-        while let Some(mut lease) = purse.tidy(self.nonce())? {
-            done.gathered += u64::from(self.prepare(purse, &mut lease).await?);
-        }
-        failed.map_or(Ok(done), Err)
+        Ok(failed.map_or(Ok(()), Err))
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use larder_onion::{Circuits, CircuitsConfig};
 use larder_recovery::breakglass::Extent;
 use larder_recovery::log::OneProvider;
+use larder_recovery::log::cache::{Cached, MemoryStorage};
 use larder_recovery::log::map::{Commit, CommitError, Expect, Map, Write};
 use larder_recovery::{
     Means, MemoryJournal, OnionTransport, Provider, Purse, RecoveryError, RootKey,
@@ -27,9 +28,8 @@ const COMMITS: std::ops::Range<u32> = 2..6;
 /// Registers of a generation after which it is rolled up.
 const ROLL_UP_AT: u64 = 96;
 
-/// Looks at what is left to delete, so far apart, and deletes at each.
-const TIDY: Duration = Duration::from_secs(30);
-const DELETES: usize = 4;
+/// What is left to delete goes one by one, so far apart in the mean.
+const TIDY: Duration = Duration::from_secs(15);
 
 struct App<'s> {
     scene: &'s Scene,
@@ -37,6 +37,7 @@ struct App<'s> {
     rng: StdRng,
     root: RootKey,
     journal: MemoryJournal,
+    cache: Arc<MemoryStorage>,
     hint: Option<u64>,
 }
 
@@ -56,7 +57,9 @@ pub(crate) async fn live(scene: &Scene, wallet: usize, mut rng: StdRng) -> Resul
         root: RootKey::from_bytes(rng.random()),
         rng,
         journal: MemoryJournal::new(),
-        hint: None,
+        cache: Arc::new(MemoryStorage::new()),
+        // The root key was drawn just now, so nothing can be there.
+        hint: Some(0),
     };
     for until in [restart, scene.end] {
         scene.paths.next_command(wallet);
@@ -82,7 +85,7 @@ impl App<'_> {
                 upkeep = Instant::now() + self.keep_up(&session).await?;
             }
             if Instant::now() >= tidy {
-                session.map.log().upkeep(DELETES).await?;
+                session.map.log().upkeep(1).await?;
                 tidy = Instant::now() + pause(&mut self.rng, TIDY);
             }
         }
@@ -110,6 +113,7 @@ impl App<'_> {
             provider.buy(TOKENS, Means::Lightning).await?;
         }
         let registers = Arc::new(OneProvider::new(&self.root, provider.clone()));
+        let registers = Arc::new(Cached::new(&self.root, registers, self.cache.clone()));
         let map = Map::open(registers, &mut self.rng, self.hint).await?;
         map.take_over().await?;
         Ok(Session { provider, map })

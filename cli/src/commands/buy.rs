@@ -112,6 +112,15 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
         let free = "this storage node serves for free: there is nothing to buy";
         return Err(failed.unwrap_or_else(|| CliError::Usage(free.to_owned())));
     }
+    let mut addresses = online.members.iter().map(|member| &member.address);
+    if wallet.known.is_none()
+        && !addresses.any(|address| folder.restoring(address.server_key()).exists())
+    {
+        output.say(
+            "tokens that a lost device had set aside stay in its cell: this one holds tokens of its own now. \
+             `larder restore --words` into an empty folder takes them",
+        );
+    }
     let restorable = stay_restorable(&wallet, &online).await;
     let holdings = online.connected().filter_map(Connection::holdings);
     let held: u64 = holdings.map(|held| held.tokens).sum();
@@ -203,8 +212,21 @@ fn read(path: &Path) -> Result<Voucher, CliError> {
             .and_then(|file| file.take(VOUCHER_FILE_MAX).read_to_string(&mut text)),
     };
     read.map_err(CliError::file("read", path))?;
-    let wrong = |error| CliError::Usage(format!("{}: {error}", path.display()));
-    text.trim().parse().map_err(wrong)
+    let wrong = |error: String| CliError::Usage(format!("{}: {error}", path.display()));
+    one_of(&text).map_err(wrong)
+}
+
+/// The one code in a text.
+fn one_of(text: &str) -> Result<Voucher, String> {
+    let mut codes = text.trim_start_matches('\u{feff}').split_whitespace();
+    let code = codes.next().unwrap_or_default();
+    match codes.count() {
+        0 => code.parse().map_err(|error: InvalidText| error.to_string()),
+        more => Err(format!(
+            "{} codes are in it, and one is taken at a time: give each as --voucher CODE, or in a file of its own",
+            more + 1
+        )),
+    }
 }
 
 /// Whether nothing that was paid for is lost when a purchase ends that came to this.
@@ -337,6 +359,21 @@ fn text(done: &[Purchase], bought: u64, held: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn several_codes_in_one_file_are_counted_and_none_is_taken() {
+        for (text, part) in [
+            ("one\ntwo  three\n", "3 codes are in it"),
+            ("a b", "2 codes"),
+        ] {
+            let error = one_of(text).unwrap_err();
+            assert!(error.contains(part), "{error}");
+        }
+        for text in ["", "one", "\u{feff}one\n"] {
+            let error = one_of(text).unwrap_err();
+            assert!(!error.contains("codes are in it"), "{error}");
+        }
+    }
 
     #[test]
     fn a_payment_request_is_waited_for_until_it_expires() {

@@ -19,12 +19,17 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), CliError> {
     let mut wallet = Wallet::open_known(folder)?;
     let mut session = Session::open(&mut wallet).await?;
-    if session.value(&args.name).is_none() {
+    let Some(listed) = session.value(&args.name) else {
         session.close(&mut wallet).await?;
         return Err(CliError::NothingUnder(args.name));
-    }
+    };
+    session.online.limit(|record| {
+        let price = larder_recovery::price_in_map(record, listed.size, session.online.seals());
+        price.map(|price| price.delete)
+    });
     let expect = args.if_version.map_or(Expect::Present, Expect::Version);
     let version = session.write(&mut wallet, &args.name, expect, None).await?;
+    session.online.limit_each(None);
     let (bill, warnings) = session.finish(&mut wallet).await;
     warnings.iter().for_each(|warning| output.say(warning));
     let json = json!({ "name": args.name, "version": version, "warnings": warnings });

@@ -27,7 +27,13 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
     }
     let mut wallet = Wallet::open_known(folder)?;
     let session = Session::open(&mut wallet).await?;
+    let size = session.value(&args.name).map_or(0, |listed| listed.size);
+    session.online.limit(|record| {
+        let price = larder_recovery::price_in_map(record, size, session.online.seals());
+        price.map(|price| price.read)
+    });
     let read = session.map.get(&args.name).await;
+    session.online.limit_each(None);
     let troubles = session.troubles();
     // What another device changed is known now, whatever came of it.
     let bill = session.close(&mut wallet).await?;

@@ -51,8 +51,8 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
     match args.what {
         None => listing::run(folder, output).await,
         Some(What::Heal) => heal(folder, output).await,
-        Some(What::Add { address }) => add(folder, address, output).await,
-        Some(What::Retire { number }) => retire(folder, number, output).await,
+        Some(What::Add { address }) => Box::pin(add(folder, address, output)).await,
+        Some(What::Retire { number }) => Box::pin(retire(folder, number, output)).await,
     }
 }
 

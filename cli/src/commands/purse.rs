@@ -16,6 +16,11 @@ pub(crate) struct Args {
     /// Only for the storage node with this number
     #[arg(long, value_name = "NUMBER")]
     provider: Option<usize>,
+    /// Take back what another copy of the wallet's folder has made of its tokens. Only if that one is gone for good: both
+    /// would spend the same. It costs a fee for each payment that the other one has made, and shows the storage
+    /// node that all of them were one wallet's
+    #[arg(long)]
+    take_back: bool,
 }
 
 pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), CliError> {
@@ -29,6 +34,16 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
         last_held.push(wallet.folder.payer(server)?.last_held(server)?);
     }
     let mut online = wallet.connect().await?;
+    if args.take_back {
+        for (at, member) in online.members.iter().enumerate() {
+            if let Ok(connection) = &member.connected
+                && connection.holdings().is_some()
+                && only.is_none_or(|only| only == at)
+            {
+                connection.provider.take_back().await?;
+            }
+        }
+    }
     let several = online.members.len() > 1;
     let (mut purses, mut texts, mut problem) = (Vec::new(), Vec::new(), None);
     for (at, (member, last)) in online.members.iter_mut().zip(last_held).enumerate() {

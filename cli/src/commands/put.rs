@@ -26,6 +26,10 @@ pub(crate) struct Args {
     /// Only if nothing is stored under the name
     #[arg(long, group = "condition")]
     if_absent: bool,
+    /// Pay up to so many tokens to each storage node for storing it, instead of what `larder price` says and a
+    /// quarter, and 128 more
+    #[arg(long, value_name = "NUMBER")]
+    max_tokens: Option<u64>,
 }
 
 pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), CliError> {
@@ -41,6 +45,14 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
 
     let mut session = Session::open(&mut wallet).await?;
     require_tokens(&session.online, size)?;
+    let seals = session.online.seals();
+    match args.max_tokens {
+        Some(most) => session.online.limit_each(Some(most)),
+        None => session.online.limit(|record| {
+            let price = larder_recovery::price_in_map(record, size, seals);
+            price.map(|price| price.store)
+        }),
+    }
     let members = session.online.members.len() as u64;
     let bar = progress::bar("storing", members * blobs(size), output.json);
     bar.set_message("requests");
@@ -48,6 +60,7 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
     let transports: Vec<_> = transports.map(|there| there.transport.clone()).collect();
     let write = session.write(&mut wallet, &args.name, expect, Some(value));
     let version = progress::watch(&bar, &transports, write).await?;
+    session.online.limit_each(None);
     bar.finish();
     drop(transports);
     let traffic = session.online.traffic();

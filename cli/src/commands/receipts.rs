@@ -4,6 +4,7 @@
 //! blob again, in a way that makes an answer that contradicts the signature proof of the loss. Where it is no proof, as
 //! long after the signature, the blob is missing all the same, and that is said with an exit code of its own.
 
+use larder_recovery::RootKey;
 use serde_json::{Value, json};
 
 use crate::error::CliError;
@@ -37,7 +38,7 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
 }
 
 fn kept(folder: &Folder, output: &Output) -> Result<(), CliError> {
-    let mut rows = Vec::new();
+    let (root, mut rows) = (folder.root()?, Vec::new());
     for (address, number) in folder.settings()?.providers.iter().zip(1..) {
         let server = address.server_key();
         let receipts = folder.receipts(server)?;
@@ -47,6 +48,7 @@ fn kept(folder: &Folder, output: &Output) -> Result<(), CliError> {
             proven: receipts.proven(server),
             convictions: receipts.convictions(server),
             missing: receipts.missing(server),
+            forged: receipts.forged(&root, server)?,
             contradictions: receipts.shown.contradictions(server),
             audited: None,
             problem: None,
@@ -79,7 +81,7 @@ async fn verify(folder: &Folder, output: &Output) -> Result<(), CliError> {
     let mut online = wallet.connect().await?;
     let mut rows = Vec::new();
     for (member, number) in online.members.iter_mut().zip(1..) {
-        rows.push(Row::audited(member, number).await);
+        rows.push(Row::audited(&wallet.root, member, number).await?);
     }
     let bill = online.close().await?;
     told(&rows, &bill.on(json!({})), &bill.text(), output)
@@ -93,6 +95,8 @@ struct Row {
     convictions: usize,
     /// Blobs that it lacks without a proof of it.
     missing: usize,
+    /// Blobs of its own making that it signed for.
+    forged: usize,
     /// Terms that contradict one another.
     contradictions: usize,
     /// When it was asked just now.
@@ -101,7 +105,7 @@ struct Row {
 }
 
 impl Row {
-    async fn audited(member: &mut Member, number: usize) -> Self {
+    async fn audited(root: &RootKey, member: &mut Member, number: usize) -> Result<Self, CliError> {
         let server = member.address.server_key();
         let (kept, proven) = (member.receipts.len(), member.receipts.proven(server));
         let audited = match &member.connected {
@@ -112,16 +116,17 @@ impl Row {
             Ok(audited) => (Some(audited), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        Row {
+        Ok(Row {
             number,
             kept,
             proven,
             convictions: member.receipts.convictions(server),
             missing: member.receipts.missing(server),
+            forged: member.receipts.forged(root, server)?,
             contradictions: member.receipts.shown.contradictions(server),
             audited,
             problem,
-        }
+        })
     }
 
     fn json(&self) -> Value {
@@ -133,6 +138,7 @@ impl Row {
             "deleted": self.audited.map(|audited| audited.deleted),
             "convictions": self.convictions,
             "missing": self.missing,
+            "forged": self.forged,
             "contradictions": self.contradictions,
             "problem": self.problem,
         })
@@ -167,6 +173,12 @@ impl Row {
                 self.missing
             );
         }
+        if self.forged > 0 {
+            text += &format!(
+                "; FORGED: it signed for {} blob(s) in places of this wallet that the root key never wrote",
+                self.forged
+            );
+        }
         match &self.problem {
             Some(problem) => format!("{text}; {problem}"),
             None => text,
@@ -174,7 +186,7 @@ impl Row {
     }
 }
 
-/// Prints it; a conviction is a failure, and so is what is missing.
+/// Prints it; a conviction is a failure, and so is what is missing or forged.
 fn told(rows: &[Row], more: &Value, bill: &str, output: &Output) -> Result<(), CliError> {
     let json = crate::output::merged(
         json!({ "providers": rows.iter().map(Row::json).collect::<Vec<_>>() }),
@@ -189,9 +201,19 @@ fn told(rows: &[Row], more: &Value, bill: &str, output: &Output) -> Result<(), C
         .filter(|row| row.convictions + row.contradictions > 0)
         .map(|row| row.number.to_string())
         .collect();
+    let forged: Vec<String> = rows
+        .iter()
+        .filter(|row| row.forged > 0)
+        .map(|row| row.number.to_string())
+        .collect();
     let missing = rows.iter().map(|row| row.missing).sum();
     let silent = rows.iter().find_map(|row| row.problem.clone());
     let error = match (convicted.is_empty(), missing, silent) {
+        _ if !forged.is_empty() => CliError::Failed(format!(
+            "forged: storage node(s) {} signed for blobs that this wallet never wrote, as you can check \
+             and nobody without its root key can: replace them",
+            forged.join(", ")
+        )),
         (true, 0, None) => return output.result(&json, text),
         (false, ..) => CliError::Failed(format!(
             "convicted: storage node(s) {}; bring what is lost back with `larder providers heal`, and \

@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use larder_recovery::RecoveryError;
 use larder_recovery::breakglass::Extent;
 use larder_recovery::log::map::Listed;
+use larder_recovery::{Checkpoint, RecoveryError};
 use serde_json::json;
 
 use crate::durable;
@@ -17,7 +17,7 @@ use crate::error::CliError;
 use crate::in_the_clear::{Existing, Target};
 use crate::output::{Output, bytes, count, merged};
 use crate::progress::{self, Stages};
-use crate::wallet::{Folder, Restores, Session, Start, Wallet, shown};
+use crate::wallet::{ALONE, Folder, Known, Restores, Session, Start, Wallet, shown};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -30,9 +30,16 @@ pub(crate) struct Args {
     /// Replace files that are there with other content
     #[arg(long, requires = "to")]
     replace: bool,
+    /// If nothing is found, take it that nothing was stored yet: for a wallet that begins with words you had
+    #[arg(long)]
+    new: bool,
     /// Forget what this device knows, and believe the storage nodes even if they show less
     #[arg(long)]
     from_start: bool,
+    /// Refuse a state that is older than this checkpoint, which `larder status` of the wallet or of another device has
+    /// shown; may be repeated. It holds until a restore has reached it
+    #[arg(long, value_name = "CHECKPOINT")]
+    at_least: Vec<Checkpoint>,
     /// Follow tokens through what the lost wallet did last, to find those that were in use: about four pairs of
     /// credentials, which no restore finds otherwise. The storage node sees by it which of those operations belong
     /// together, and to this restore
@@ -41,8 +48,18 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<(), CliError> {
-    begin(args.start, folder)?;
+    begin(&args.start, folder)?;
     let mut wallet = Wallet::open(folder)?;
+    args.start.apply(&mut wallet)?;
+    for checkpoint in &args.at_least {
+        checkpoint.belongs_to(&wallet.root)?;
+    }
+    if args.from_start {
+        wallet.witnesses.forget()?;
+    }
+    if !args.at_least.is_empty() {
+        wallet.witnesses.note(&args.at_least)?;
+    }
     let existing = match args.replace {
         true => Existing::IsReplaced,
         false => Existing::Stays,
@@ -53,11 +70,16 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
         target = Some(Target::open(to, &folder.path)?);
     }
     // What was left behind by sessions that were killed nobody else could tell.
+    let is_empty = |known: &Known| known.records == 0;
+    let may_be_empty = args.new || wallet.known.as_ref().is_some_and(is_empty);
     let forgotten = wallet.known.take_if(|_| args.from_start);
     let stages = Stages::new(output.json);
-    let mut restores = Restores::new(&wallet, args.walk, stages.clone());
+    let mut restores = Restores::new(&wallet, args.walk, args.from_start, stages.clone());
     let session = Session::restore(&mut wallet, &mut restores).await?;
     stages.end();
+    if session.map.commits() == 0 && !may_be_empty {
+        return nothing_found(folder, session, restores).await;
+    }
     let values = session.values("");
     let mut export = Export::default();
     if let Some(mut target) = target {
@@ -67,6 +89,7 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
         target.end()?;
     }
     let without: Vec<String> = restores.failed().map(ToString::to_string).collect();
+    let without_page = restores.without_page();
     // What they found is known before what they have read is forgotten.
     let finished = restores.finish()?;
     if let Some(forgotten) = forgotten {
@@ -82,20 +105,29 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
             "what came back is in no cell yet, as writing one failed: run `larder upkeep --at-once`: {error}"
         )
     }));
+    let numbered = session.online.members.iter().zip(1..);
+    let lacking = numbered.filter(|(member, _)| without_page.contains(member.address.server_key()));
+    warnings.extend(lacking.map(|(_, number)| {
+        format!(
+            "storage node {number} does not give the page that its cell names: tokens that it listed are not found, and \
+             how far the history went when it was written is not known, unless another device has replaced it"
+        )
+    }));
+    let (vouched, alone) = (session.vouched, members == 1);
+    let checkpoint = Checkpoint::new(&wallet.root, &session.map.log().point());
     let restorable = session.is_restorable();
     warnings.extend(session.unrestorable());
     let bill = session.close(&mut wallet).await?;
     finished.forget(folder)?;
+    // What it has learned goes as far, at least.
+    wallet.witnesses.forget()?;
 
     for reason in &without {
         output.say(&format!("a storage node gave no tokens back: {reason}"));
     }
     warnings.iter().for_each(|warning| output.say(warning));
-    if commits == 0 {
-        output.say(
-            "nothing was ever stored with this root key at these storage nodes: see that they are the \
-             right ones before you store anything",
-        );
+    if alone {
+        output.say(&said_alone(commits, vouched));
     }
     let total: u64 = values.iter().map(|value| value.size).sum();
     let Export { damaged, unwritten } = export;
@@ -110,6 +142,8 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
             "warnings": warnings,
             "restorable": restorable,
             "without_tokens": without,
+            "vouched": vouched,
+            "checkpoint": checkpoint.to_string(),
         })),
         traffic,
     );
@@ -143,8 +177,34 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
     output.shortfall(json, text, error)
 }
 
+/// Keeps what was taken and paid for, and does not believe that there is nothing: whatever this wallet stored next would
+/// begin another history.
+async fn nothing_found(
+    folder: &Folder,
+    session: Session,
+    restores: Restores,
+) -> Result<(), CliError> {
+    let finished = restores.finish()?;
+    let members = session.online.members.len();
+    session.online.close().await?;
+    finished.forget(folder)?;
+    Err(CliError::NothingFound(members))
+}
+
+/// What a restore from one storage node is worth.
+fn said_alone(commits: u64, vouched: u64) -> String {
+    let by_witnesses = match vouched {
+        0 => "nothing vouches for what was restored to be the newest state".to_owned(),
+        vouched => format!(
+            "of {commits} commit(s) {vouched} are vouched for, by what this device knew, a checkpoint or the storage node's own \
+             cell; nothing vouches that there were no more"
+        ),
+    };
+    format!("{by_witnesses}: {ALONE}")
+}
+
 /// Makes a wallet of the root key that was kept, unless this is it already: then it goes on.
-fn begin(start: Start, folder: &Folder) -> Result<(), CliError> {
+fn begin(start: &Start, folder: &Folder) -> Result<(), CliError> {
     let Some(root) = start.root()? else {
         return Ok(());
     };

@@ -6,10 +6,10 @@ use larder_recovery::breakglass::Extent;
 use serde_json::{Value, json};
 
 use crate::error::CliError;
-use crate::output::{Output, bytes, merged};
+use crate::output::{Output, bytes, count, merged};
 use crate::standing::Standing;
 use crate::tokens::Tokens;
-use crate::wallet::{Folder, Member, Online};
+use crate::wallet::{ALONE, Folder, Member, Online};
 
 pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError> {
     let (settings, known) = (folder.settings()?, folder.known()?);
@@ -19,15 +19,16 @@ pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError
     let list = &settings.providers;
     let mut online = Online::connect(folder, &settings, list, None, lock.is_some()).await?;
     let extent = known.as_ref().map(|known| known.extent(list));
-    let rows: Vec<Row> = online
-        .members
-        .iter()
-        .map(|member| {
-            let is_over = !folder.restoring(member.address.server_key()).exists();
-            Row::of(member, in_use, extent.as_ref().filter(|_| is_over))
-        })
-        .collect();
+    let (root, mut rows) = (folder.root()?, Vec::new());
+    for member in &online.members {
+        let server = member.address.server_key();
+        let is_over = !folder.restoring(server).exists();
+        let mut row = Row::of(member, in_use, extent.as_ref().filter(|_| is_over));
+        row.forged = member.receipts.forged(&root, server)?;
+        rows.push(row);
+    }
     let policy = online.policy();
+    let alone = online.members.len() == 1;
     let problem = online.require_enough().err();
     online.close().await?;
 
@@ -38,7 +39,9 @@ pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError
     let standings = rows.iter().filter_map(|row| row.standing);
     let restorable = standings.filter(|standing| standing.is_now()).count() >= policy.recover;
     let complete = known.is_some();
+    let root = folder.root()?;
     let known = known.unwrap_or_default();
+    let checkpoint = known.checkpoint(&root);
     let mut json = json!({
         "providers": rows.iter().zip(list).zip(1..).map(|((row, address), number)| {
             merged(json!({ "number": number, "address": address.to_string() }), row.json())
@@ -48,6 +51,8 @@ pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError
         "commits": known.records,
         "values": known.values,
         "bytes": known.bytes,
+        "checkpoint": checkpoint.map(|checkpoint| checkpoint.to_string()),
+        "can_be_shown_older": alone,
     });
     if rows.iter().any(|row| row.tokens.is_some()) {
         json = merged(json, json!({ "tokens": held }));
@@ -65,13 +70,24 @@ pub(crate) async fn run(folder: &Folder, output: &Output) -> Result<(), CliError
             }
             false => "stored        not known; run `larder restore`".to_owned(),
         });
+        if let Some(checkpoint) = checkpoint {
+            let commits = count(checkpoint.records());
+            lines.push(format!(
+                "checkpoint    {checkpoint}, of {commits} commit(s)"
+            ));
+        }
+        if alone {
+            lines.push(format!("one node      {ALONE}"));
+        }
         lines.join("\n")
     };
     let warnings = rows.iter().filter_map(|row| row.tokens.as_ref());
     for warning in warnings.flat_map(Tokens::warnings) {
         output.say(&warning);
     }
-    match problem {
+    // Whoever works with the wallet right now has the purse: then nobody can tell.
+    let not_restorable = (!restorable && !in_use).then_some(CliError::NotRestorable);
+    match problem.or(not_restorable) {
         None => output.result(&json, text),
         Some(error) => output.shortfall(json, text, error),
     }
@@ -88,6 +104,8 @@ struct Row {
     tokens: Option<Tokens>,
     standing: Option<Standing>,
     problem: Option<String>,
+    /// Blobs of its own making that it signed for.
+    forged: usize,
     purse_failed: bool,
 }
 
@@ -110,6 +128,7 @@ impl Row {
                 .filter(|_| !in_use)
                 .and_then(|connection| Standing::of(connection, extent)),
             problem: there.err().map(ToString::to_string),
+            forged: 0,
             // The purse is opened once the storage node has answered.
             purse_failed: matches!(
                 there.err(),
@@ -126,6 +145,7 @@ impl Row {
             "terms": self.terms.map(|hash| hex::encode(hash.0)),
             "paid": self.paid,
             "problem": self.problem,
+            "forged": self.forged,
             "restorable": self.standing.map(Standing::json),
         });
         match &self.tokens {
@@ -148,12 +168,19 @@ impl Row {
         let standing = self.standing.map_or(String::new(), |standing| {
             format!("\nrestorable    {}", standing.text())
         });
+        let forged = match self.forged {
+            0 => String::new(),
+            blobs => format!(
+                "\nFORGED        it signed for {blobs} blob(s) that this wallet never wrote: replace it, \
+                 see `larder receipts`"
+            ),
+        };
         let terms = self.terms.map_or(String::new(), |hash| {
             format!("\nterms         {}", hex::encode(hash.0))
         });
         match several {
-            true => format!("storage node {number}: {node}{terms}{purse}{standing}"),
-            false => format!("storage node  {node}{terms}{purse}{standing}"),
+            true => format!("storage node {number}: {node}{terms}{purse}{standing}{forged}"),
+            false => format!("storage node  {node}{terms}{purse}{standing}{forged}"),
         }
     }
 }

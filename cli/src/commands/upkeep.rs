@@ -3,7 +3,11 @@
 //! It reads nothing that is stored and writes no value, so that what it does comes together with nothing else.
 //! Made for a timer, once a day.
 
+use std::time::Duration;
+
+use larder_recovery::Provider;
 use larder_recovery::breakglass::Extent;
+use rand::Rng;
 use serde_json::{Value, json};
 
 use crate::connection::Connection;
@@ -12,6 +16,10 @@ use crate::output::{Output, count};
 use crate::payer::now;
 use crate::standing::{self, Standing, Stayed};
 use crate::wallet::{Folder, Wallet};
+
+/// All pauses together, about, and the longest one, in seconds.
+const PAUSES: u64 = 240;
+const LONGEST_PAUSE: u64 = 30;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -31,7 +39,7 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
         let is_over = !folder.restoring(member.address.server_key()).exists();
         match member.answered() {
             Ok(connection) => {
-                match Row::of(number, connection, &extent, is_over, args.at_once).await {
+                match Row::of(number, connection, &extent, is_over, args.at_once, output).await {
                     Ok(row) => {
                         failed = row.short(connection).or(failed);
                         rows.push(row);
@@ -42,6 +50,10 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
             Err(error) => failed = Some(error),
         }
     }
+    let able = rows.iter().filter(|row| row.is_restorable()).count();
+    if able < online.policy().recover {
+        failed.get_or_insert(CliError::NotRestorable);
+    }
     let bill = online.close().await?;
     let json = bill.on(json!({ "providers": rows.iter().map(Row::json).collect::<Vec<_>>() }));
     let text = || {
@@ -51,6 +63,34 @@ pub(crate) async fn run(args: Args, folder: &Folder, output: &Output) -> Result<
     match failed {
         None => output.result(&json, text),
         Some(error) => output.shortfall(json, text, error),
+    }
+}
+
+/// Moves pairs of older epochs that are due, with a pause in front of each but the first: two that come together
+/// are known to be of one wallet.
+async fn move_apart(provider: &Provider, output: &Output) -> Result<(), CliError> {
+    let mut clock = now();
+    let mut said = false;
+    loop {
+        let done = provider.tend(clock).await?;
+        if done.waiting == 0 {
+            return Ok(());
+        }
+        let longest = (2 * PAUSES / done.waiting).clamp(1, LONGEST_PAUSE);
+        if !said {
+            let minutes = (done.waiting * longest / 2).div_ceil(60);
+            output.say(&format!(
+                "moving tokens into the present epoch, {} pair(s) one after the other: about {} minute(s); it may be \
+                 ended at any time",
+                count(done.waiting),
+                count(minutes)
+            ));
+            said = true;
+        }
+        let pause = rand::rng().random_range(500..=longest * 1_000);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        // The pauses are these; the purse's own are made for a program that keeps running.
+        clock = now().max(done.next.unwrap_or(0));
     }
 }
 
@@ -68,8 +108,12 @@ impl Row {
         extent: &Extent,
         is_over: bool,
         at_once: bool,
+        output: &Output,
     ) -> Result<Self, CliError> {
         let provider = &connection.provider;
+        if connection.holdings().is_some() && !at_once {
+            move_apart(provider, output).await?;
+        }
         let stayed = match connection.holdings() {
             Some(_) if is_over => Some(standing::stay(provider, extent, at_once).await?),
             _ => None,
@@ -89,6 +133,10 @@ impl Row {
             needed: held + missing,
             held,
         })
+    }
+
+    fn is_restorable(&self) -> bool {
+        self.standing.is_some_and(Standing::is_now)
     }
 
     fn wrote(&self) -> Vec<&'static str> {
@@ -118,7 +166,7 @@ impl Row {
             wrote => format!("wrote: {}", wrote.join(", ")),
         };
         let standing = self.standing.map_or("not known".to_owned(), Standing::text);
-        let waits = self.standing.is_some_and(|standing| !standing.is_now());
+        let waits = self.standing.is_some() && !self.is_restorable();
         let next = self.stayed.as_ref().map_or(String::new(), |stayed| {
             let hours = count(stayed.next.saturating_sub(now()).div_ceil(3_600));
             match waits && stayed.missing == 0 {

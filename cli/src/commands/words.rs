@@ -1,4 +1,6 @@
-//! `larder words`: the words behind the root key once more.
+//! `larder words`: the words behind the root key once more, and a checkpoint to write beside them.
+//!
+//! Standard output has the words alone, so that it can be given to `restore --words`.
 
 use serde_json::json;
 
@@ -15,5 +17,18 @@ pub(crate) fn run(folder: &Folder, output: &Output) -> Result<(), CliError> {
         ))
     })?;
     let words = words.trim();
-    output.result(&json!({ "words": words }), || words.to_owned())
+    let known = folder.known()?;
+    let root = folder.root()?;
+    let checkpoint = known.and_then(|known| known.checkpoint(&root));
+    if let Some(checkpoint) = &checkpoint {
+        output.say(&format!(
+            "write beside them how far the history goes now, {} commit(s), and again now and then:\n\n{checkpoint}\n\nA \
+             restore --at-least that checkpoint refuses an older state.\n",
+            checkpoint.records()
+        ));
+    }
+    let checkpoint = checkpoint.map(|checkpoint| checkpoint.to_string());
+    output.result(&json!({ "words": words, "checkpoint": checkpoint }), || {
+        words.to_owned()
+    })
 }

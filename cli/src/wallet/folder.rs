@@ -6,6 +6,7 @@
 //! | `root.words` | the words behind it, if `larder init` drew them; readable by its owner only |
 //! | `wallet.toml` | the storage nodes' addresses and the LSPs to reach them through |
 //! | `known.json` | how far the map had come; `larder restore` makes it anew |
+//! | `at-least` | checkpoints that a restore was told of and has not reached yet |
 //! | `cache/` | what was read of it, sealed: what is not there is looked up again |
 //! | `purse/` | per storage node that takes any, the tokens: the journal of [`larder_recovery::purse`] |
 //! | `restoring/` | per storage node, what a restore that is not over has paid for |
@@ -54,6 +55,14 @@ impl Folder {
         if self.root_key().exists() {
             return Err(self.is_taken());
         }
+        // The words of a wallet whose root key is gone are all that is left of it.
+        let are_ours = |kept: &str| {
+            RootKey::from_words(kept).is_ok_and(|kept| *kept.reveal() == *root.reveal())
+        };
+        let kept = secret_file::read(&self.words_file())?;
+        if kept.as_ref().is_some_and(|kept| !are_ours(kept)) {
+            return Err(self.has_words());
+        }
         let folder = &self.path;
         durable::make_folder(folder).map_err(CliError::file("create", folder))?;
         let parent = durable::folder_of(&self.path);
@@ -62,8 +71,9 @@ impl Folder {
         if let Some(known) = known {
             known.save(&self.known_file())?;
         }
-        // One that was cut short may have left others.
-        secret_file::replace(&self.words_file(), words)?;
+        if let Some(words) = words {
+            secret_file::replace(&self.words_file(), words)?;
+        }
         let path = self.root_key();
         secret_file::create(&path, &root.reveal()).map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists => self.is_taken(),
@@ -156,6 +166,10 @@ impl Folder {
         self.path.join("known.json")
     }
 
+    pub(crate) fn at_least_file(&self) -> PathBuf {
+        self.path.join("at-least")
+    }
+
     fn words_file(&self) -> PathBuf {
         self.path.join("root.words")
     }
@@ -174,7 +188,20 @@ impl Folder {
         }
     }
 
+    /// There are words and no root key.
+    fn has_words(&self) -> CliError {
+        let (folder, words) = (self.path.display(), self.words_file());
+        let words = words.display();
+        CliError::Usage(format!(
+            "{folder} has the words of a wallet, and no root key: `larder restore --words {words}` makes it a wallet \
+             again, with --provider and --lsp as before; for another one name another folder with --wallet"
+        ))
+    }
+
     fn is_no_wallet(&self) -> CliError {
+        if self.words_file().exists() {
+            return self.has_words();
+        }
         CliError::Usage(format!(
             "{} is no wallet: make one with `larder init`, or name its folder with --wallet",
             self.path.display()

@@ -9,9 +9,10 @@ use std::path::Path;
 
 use larder_protocol::{Address, ServerKey};
 use larder_recovery::breakglass::Extent;
-use larder_recovery::log::Writer;
 use larder_recovery::log::map::Map;
 use larder_recovery::log::unfinished::Unfinished;
+use larder_recovery::log::{Point, Writer};
+use larder_recovery::{Checkpoint, RootKey};
 use serde::{Deserialize, Serialize};
 
 use super::online::Online;
@@ -32,6 +33,9 @@ pub(crate) struct Known {
     generation: u64,
     /// Commits that were there.
     pub(crate) records: u64,
+    /// Where in the history that was, in hexadecimal digits.
+    #[serde(default)]
+    point: Option<String>,
     /// The epoch of every storage node then, by server key.
     epochs: BTreeMap<String, u32>,
     /// The generation whose garbage this device has seen deleted.
@@ -130,7 +134,24 @@ impl Known {
 
     /// What a restore would have to find, as of the last session.
     pub(crate) fn extent(&self, providers: &[Address]) -> Extent {
-        Extent::of_blobs(self.generation, self.blobs, providers.to_vec())
+        Extent {
+            point: self.point(),
+            ..Extent::of_blobs(self.generation, self.blobs, providers.to_vec())
+        }
+    }
+
+    /// How far this device has seen the history go; the very beginning where it has not noted that.
+    pub(crate) fn point(&self) -> Point {
+        let digits = self.point.as_ref();
+        let bytes = digits.and_then(|digits| hex::decode(digits).ok());
+        let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
+        bytes.map_or(Point::default(), Point::from_bytes)
+    }
+
+    /// The same, to be written down; `None` while there is nothing to miss.
+    pub(crate) fn checkpoint(&self, root: &RootKey) -> Option<Checkpoint> {
+        let point = self.point();
+        (point.records() > 0).then(|| Checkpoint::new(root, &point))
     }
 
     /// Takes in what a session has learned.
@@ -139,6 +160,7 @@ impl Known {
         self.blobs = map.blobs();
         self.generation = log.generation();
         self.records = log.records();
+        self.point = Some(hex::encode(log.point().to_bytes()));
         for connection in online.connected() {
             let server = connection.provider.server_key().to_string();
             self.epochs

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use larder_onion::CircuitsConfig;
-use larder_protocol::Address;
+use larder_protocol::{Address, Record};
 use larder_recovery::log::{OneProvider, Registers};
 use larder_recovery::quorum::{Policy, Quorum};
 use larder_recovery::{Provider, RecoveryError, RootKey, Unreachable};
@@ -188,6 +188,26 @@ impl Online {
         Ok(quorum.staggered(pauses))
     }
 
+    /// Does for the purses what is due and can wait. What fails is due again.
+    pub(crate) async fn tend(&self) {
+        for connection in self.connected() {
+            let _ = connection.tend().await;
+        }
+    }
+
+    /// From now on no more than so many tokens are paid to each of them, by its terms; the margin of what was said is
+    /// [added](allowed).
+    pub(crate) fn limit(&self, said: impl Fn(&Record) -> Option<u64>) {
+        for connection in self.connected() {
+            connection.limit(said(&connection.provider.record()).map(allowed));
+        }
+    }
+
+    /// The same for all of them.
+    pub(crate) fn limit_each(&self, most: Option<u64>) {
+        self.connected().for_each(|there| there.limit(most));
+    }
+
     /// What all of it has cost so far.
     pub(crate) fn bill(&self) -> Bill {
         Bill::sum(self.connected().map(Connection::bill))
@@ -253,6 +273,12 @@ impl Member {
     }
 }
 
+/// What may be paid for something that was said to cost so much: other devices in the way and tokens to be gathered
+/// make it dearer.
+fn allowed(said: u64) -> u64 {
+    said.saturating_add(said / 4).saturating_add(128)
+}
+
 /// Connects, unless the storage node is not used any more; and writes down why it will not be.
 async fn connect(
     config: CircuitsConfig,
@@ -264,16 +290,7 @@ async fn connect(
     if let Some(objection) = receipts.shown.objection(address.server_key()) {
         return Err(objection);
     }
-    let ledger = Some(receipts.ledger.clone());
-    let opened = Connection::open(
-        config,
-        address.clone(),
-        payer,
-        ledger,
-        &receipts.shown,
-        once,
-    )
-    .await;
+    let opened = Connection::open(config, address.clone(), payer, Some(receipts), once).await;
     if let Err(CliError::Contradicted { proof, .. }) = &opened {
         receipts.shown.object(proof);
         if payer.is_some() {

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use larder_protocol::ServerKey;
 use larder_recovery::breakglass::{Extent, Restore};
-use larder_recovery::log::Registers;
 use larder_recovery::log::map::Map;
+use larder_recovery::log::{Log, Registers};
 use larder_recovery::{FolderJournal, Holdings, Provider, RecoveryError};
 
 use super::{Folder, Member, Online, Wallet};
@@ -23,6 +23,8 @@ use crate::standing;
 /// The restores of one command.
 pub(crate) struct Restores {
     walk: bool,
+    /// Whether the user believes the storage nodes even if they show less than their own cells say.
+    believes: bool,
     /// Whether this device knew nothing when the command began.
     lost: bool,
     stages: Stages,
@@ -39,9 +41,10 @@ struct Begun {
 
 impl Restores {
     /// None is begun yet.
-    pub(crate) fn new(wallet: &Wallet, walk: bool, stages: Stages) -> Self {
+    pub(crate) fn new(wallet: &Wallet, walk: bool, believes: bool, stages: Stages) -> Self {
         Restores {
             walk,
+            believes,
             lost: wallet.known.is_none(),
             stages,
             begun: Vec::new(),
@@ -122,6 +125,28 @@ impl Restores {
     pub(crate) fn hint(&self) -> Option<u64> {
         let hints = self.begun.iter().map(|begun| begun.restore.hint());
         hints.max().flatten()
+    }
+
+    /// Checks a log against what every cell and page says of how far it went; returns how many commits they vouch for.
+    pub(crate) fn check(&self, log: &Log) -> Result<u64, RecoveryError> {
+        let mut vouched = 0;
+        for begun in self.begun.iter().filter(|_| !self.believes) {
+            vouched = vouched.max(begun.restore.check(log)?);
+        }
+        Ok(vouched)
+    }
+
+    /// A witness has seen more than was shown: the next try asks again for what was said not to be there.
+    pub(crate) fn doubt(&self) -> Result<(), RecoveryError> {
+        let mut begun = self.begun.iter();
+        begun.try_for_each(|begun| begun.restore.doubt())
+    }
+
+    /// Storage nodes that do not give the page that their cell names.
+    pub(crate) fn without_page(&self) -> Vec<ServerKey> {
+        let begun = self.begun.iter();
+        let without = begun.filter(|begun| begun.restore.lacks_page());
+        without.map(|begun| *begun.provider.server_key()).collect()
     }
 
     /// What is missing for all of the restore, when tokens are; of a map that is known if there is one.

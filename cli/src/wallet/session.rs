@@ -25,7 +25,7 @@ use super::known::Owed;
 use super::name::is_name;
 use super::online::Online;
 use super::restores::Restores;
-use super::{Wallet, provider_list, terms_in_map};
+use super::{Wallet, Witnesses, provider_list, terms_in_map, witnesses};
 use crate::error::CliError;
 
 /// How often another device may be in the way before this one gives up; and how often the storage nodes
@@ -45,6 +45,8 @@ pub(crate) struct Session {
     list: u64,
     /// Who is to be told again what was deleted. While they are away that is put off.
     owed: Owed,
+    /// Commits that a witness vouches for; 0 without one.
+    pub(crate) vouched: u64,
     /// Blobs of values that were replaced or deleted.
     freed: u64,
 }
@@ -94,8 +96,8 @@ impl Session {
                 storage: Some(storage.clone()),
                 generation,
             };
-            let restores = restores.as_deref_mut();
-            let read = Session::read(wallet, &list, online.take(), restores, with).await;
+            let before = online.take();
+            let read = Session::read(wallet, &list, before, restores.as_deref_mut(), with).await;
             let mut session = match (read, answered.take()) {
                 (Err(_), Some(old)) => {
                     list = old;
@@ -117,7 +119,7 @@ impl Session {
                     continue;
                 }
             }
-            session.shows_all(wallet)?;
+            session.shows_all(wallet, restores.as_deref())?;
             terms_in_map::compare(&session.map, &session.online).await?;
             wallet.change_providers(list)?;
             return Ok(session);
@@ -135,15 +137,19 @@ impl Session {
         list: &[Address],
         before: Option<Online>,
     ) -> Result<Self, CliError> {
-        let session = Session::read(wallet, list, before, None, With::default()).await?;
-        session.shows_all(wallet)?;
+        let mut session = Session::read(wallet, list, before, None, With::default()).await?;
+        session.shows_all(wallet, None)?;
         Ok(session)
     }
 
-    /// Refuses a state that is older than what this device has seen.
-    fn shows_all(&self, wallet: &Wallet) -> Result<(), CliError> {
-        let seen = wallet.known.as_ref().map_or(0, |known| known.records);
-        Ok(self.map.log().reaches(seen)?)
+    /// Refuses a state that is older than what this device or another witness has seen.
+    fn shows_all(&mut self, wallet: &Wallet, restores: Option<&Restores>) -> Result<(), CliError> {
+        let vouched = Witnesses::check(wallet, &self.online, restores, self.map.log());
+        if let (Err(_), Some(restores)) = (&vouched, restores) {
+            restores.doubt()?;
+        }
+        self.vouched = vouched?;
+        Ok(())
     }
 
     async fn read(
@@ -178,7 +184,8 @@ impl Session {
             Some(cached) => cached.clone(),
             None => quorum.clone(),
         };
-        let (map, history) = Map::open_with_history(registers, rng, hint).await?;
+        let opened = Map::open_with_history(registers, rng, hint).await;
+        let (map, history) = opened.map_err(|error| witnesses::older(error, &online))?;
         let mut owed = Owed::Nobody;
         if let Some(known) = &wallet.known
             && known.is_tidy(map.log().generation())
@@ -198,6 +205,7 @@ impl Session {
             history,
             list: wallet.known.as_ref().map_or(0, |known| known.list),
             owed,
+            vouched: 0,
             freed: 0,
         })
     }

@@ -13,7 +13,7 @@ use crate::durable;
 use crate::error::CliError;
 
 /// How a wallet reaches its storage nodes.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// In the order that all devices have them in.
     pub(crate) providers: Vec<Address>,

@@ -1,5 +1,6 @@
 //! How a wallet begins: the way to its storage nodes, and where its root key comes from.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use larder_recovery::{RootKey, words};
 use zeroize::Zeroizing;
 
 use super::settings::CACHE_MIB;
-use super::{Settings, check_providers};
+use super::{Settings, Wallet, check_providers};
 use crate::error::CliError;
 use crate::terminal::{self, LONGEST, Next};
 
@@ -67,7 +68,7 @@ impl Start {
     }
 
     /// The way to the storage nodes; refused when a part of it is missing.
-    pub(crate) fn settings(self) -> Result<Settings, CliError> {
+    pub(crate) fn settings(&self) -> Result<Settings, CliError> {
         if self.providers.is_empty() || self.lsps.is_empty() {
             return Err(CliError::Usage(
                 "a new wallet needs a storage node and an LSP: --provider larder1… --lsp node_id@host:port"
@@ -76,11 +77,46 @@ impl Start {
         }
         check_providers(&self.providers)?;
         Ok(Settings {
-            providers: self.providers,
-            lsps: self.lsps,
-            relays: self.relays,
+            providers: self.providers.clone(),
+            lsps: self.lsps.clone(),
+            relays: self.relays.clone(),
             cache_mib: CACHE_MIB,
         })
+    }
+
+    /// Takes over what was named here, durably. Whoever knows the storage nodes already is not told others like this.
+    pub(crate) fn apply(&self, wallet: &mut Wallet) -> Result<(), CliError> {
+        let mut settings = wallet.settings.clone();
+        let are_other = |named: &[Address]| {
+            let keys = |list: &[Address]| -> BTreeSet<String> {
+                list.iter()
+                    .map(|one| one.server_key().to_string())
+                    .collect()
+            };
+            !keys(named).is_subset(&keys(&settings.providers))
+        };
+        match wallet.known.is_some() {
+            _ if self.providers.is_empty() => {}
+            true if are_other(&self.providers) => {
+                return Err(CliError::Usage(format!(
+                    "{} has other storage nodes than those you name: `larder providers` lists them, adds and retires; \
+                     to restore from these alone name another folder with --wallet",
+                    wallet.folder.path.display()
+                )));
+            }
+            true => {}
+            false => {
+                check_providers(&self.providers)?;
+                settings.providers.clone_from(&self.providers);
+            }
+        }
+        if !self.lsps.is_empty() {
+            settings.lsps.clone_from(&self.lsps);
+        }
+        if !self.relays.is_empty() {
+            settings.relays.clone_from(&self.relays);
+        }
+        wallet.change_settings(settings)
     }
 }
 

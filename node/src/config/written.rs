@@ -80,15 +80,18 @@ impl Written {
         data_dir: impl FnOnce(&str) -> Result<PathBuf, NodeError>,
     ) -> Result<Config, NodeError> {
         let parse = |what: &str, text: &str| format!("`{text}` is no value for {what}");
+        let one_of = |what: &str, text: &str, values: &str| {
+            wrong(ORIGIN, format!("{}: take {values}", parse(what, text)))
+        };
         let till = match self.credentials.till.as_str() {
             "voucher" => TillKind::Voucher,
             "instant" => TillKind::Instant,
-            other => return Err(wrong(ORIGIN, parse("credentials.till", other))),
+            other => return Err(one_of("credentials.till", other, "voucher or instant")),
         };
         let payment = match self.payment.as_str() {
             "none" => Payment::None,
             "credentials" => Payment::Credentials(till),
-            other => return Err(wrong(ORIGIN, parse("payment", other))),
+            other => return Err(one_of("payment", other, "credentials or none")),
         };
         let offer = offer(&self.credentials, &self.prices)?;
         let open_claims = bounded(
@@ -109,12 +112,12 @@ impl Written {
             "warn" => tracing::Level::WARN,
             "info" => tracing::Level::INFO,
             "debug" => tracing::Level::DEBUG,
-            other => return Err(wrong(ORIGIN, parse("log_level", other))),
+            other => return Err(one_of("log_level", other, "error, warn, info or debug")),
         };
         let log_json = match self.log_format.as_str() {
             "text" => false,
             "json" => true,
-            other => return Err(wrong(ORIGIN, parse("log_format", other))),
+            other => return Err(one_of("log_format", other, "text or json")),
         };
         let (store, limits) = (&self.store, &self.limits);
         let workers = match bounded("limits.workers", limits.workers, 0..=1_024)? {

@@ -8,6 +8,9 @@
 //! | the page | in the second quarter |
 //! | the cell | in the three eighths behind it |
 //!
+//! A page waits until no pair is left that is due to be moved into its epoch, one at a time, but not longer than the
+//! second quarter: then the rest is moved in one go.
+//!
 //! A cell is not written behind a write to the primary store, but after a pause that is drawn for each; the
 //! purse's journal knows the last one, whatever process it was. A wallet that never rests writes its cell
 //! anyway, at a drawn time at most an eighth of an epoch late, if it is there at that time. A program that
@@ -25,6 +28,8 @@ use crate::{Provider, RecoveryError};
 pub(super) struct Due {
     pub(super) at: u64,
     pub(super) what: Wrote,
+    /// A whole epoch went by without a cell, or there is none.
+    pub(super) overdue: bool,
 }
 
 impl Provider {
@@ -64,6 +69,7 @@ impl Provider {
             due.push(Due {
                 at,
                 what: Wrote::Drop,
+                overdue,
             });
         }
         // And a cell that waited for the end of its pause takes the page of the epoch before.
@@ -72,6 +78,7 @@ impl Provider {
             due.push(Due {
                 at,
                 what: Wrote::Page,
+                overdue,
             });
         }
         if is_due {
@@ -81,6 +88,7 @@ impl Provider {
             due.push(Due {
                 at,
                 what: Wrote::Cell,
+                overdue,
             });
         }
         // What is due is due in this order.

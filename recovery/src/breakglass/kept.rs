@@ -14,7 +14,8 @@
 //! or nothing at all: what was absent may be there now.
 //!
 //! A blob stays what it is. That there is none is true of one moment: it is believed until this wallet
-//! writes, or a deletion shows that another one has gone on. A restore that reads on then asks again.
+//! writes, a deletion shows that another one has gone on, or a witness that there was more. A restore that reads on then
+//! asks again.
 
 use std::collections::HashMap;
 use std::sync::PoisonError;
@@ -62,7 +63,8 @@ impl Kept {
         Ok(())
     }
 
-    fn doubt_absences(&mut self) -> Result<(), JournalError> {
+    /// From here on what was absent is asked for again.
+    pub(crate) fn doubt_absences(&mut self) -> Result<(), JournalError> {
         if self.answers.values().all(Option::is_some) {
             return Ok(());
         }

@@ -6,6 +6,7 @@
 //! | bytes | field |
 //! | --- | --- |
 //! | 1 | version, 1 |
+//! | 8, 16 | how far the history was known to go: records, and the [chain](crate::log::point) behind them |
 //! | 4 | look-ups that a restore took when it was written, about |
 //! | 1 | providers, `p` |
 //! | p × (2 + n) | address of a provider, with its length in front |
@@ -16,12 +17,14 @@
 //! transfer has replaced them, so that whoever shows them after a loss comes upon a reissue or
 //! a transfer, and no operation.
 //!
+//! A storage node that shows a page and an older log than that is caught ([`Restore::check`](super::Restore::check)).
+//!
 //! Each provider has a cell and pages of its own; the addresses say where the others are.
 
 use larder_credentials::CREDENTIAL_BYTES;
 use larder_protocol::{Address, Blob, BlobHash};
 
-use crate::log::take;
+use crate::log::{POINT_BYTES, Point, take};
 use crate::purse::Held;
 use crate::seal::{self, BODY_MAX, Contents, Kind};
 use crate::{Lane, Purpose, Schedule, Slot};
@@ -32,11 +35,14 @@ const VERSION: u8 = 1;
 pub(crate) const CREDENTIALS_MAX: usize = 128;
 
 /// Bytes that addresses may take, lengths included.
-const ADDRESSES_MAX: usize = BODY_MAX - 1 - 4 - 1 - 1 - CREDENTIALS_MAX * CREDENTIAL_BYTES;
+const ADDRESSES_MAX: usize =
+    BODY_MAX - 1 - POINT_BYTES - 4 - 1 - 1 - CREDENTIALS_MAX * CREDENTIAL_BYTES;
 
 /// What a page says.
 #[derive(Debug, Clone)]
 pub(crate) struct Page {
+    /// How far the history went.
+    pub(crate) point: Point,
     /// Look-ups that a restore takes, about.
     pub(crate) lookups: u32,
     /// Where the wallet's data is, with all providers.
@@ -81,6 +87,7 @@ impl Page {
 
     pub(crate) fn encode(&self, to: &mut Vec<u8>) {
         to.push(VERSION);
+        to.extend_from_slice(&self.point.to_bytes());
         to.extend_from_slice(&self.lookups.to_be_bytes());
         let mut room = ADDRESSES_MAX;
         let addresses: Vec<String> = self.providers.iter().map(Address::to_string).collect();
@@ -107,6 +114,7 @@ impl Page {
         let [VERSION] = take(bytes)? else {
             return None;
         };
+        let point = Point::from_bytes(take(bytes)?);
         let lookups = u32::from_be_bytes(take(bytes)?);
         let [count] = take(bytes)?;
         let address = |bytes: &mut &[u8]| {
@@ -122,6 +130,7 @@ impl Page {
         let held = |bytes: &mut &[u8]| Held::listed(&take::<CREDENTIAL_BYTES>(bytes)?);
         let credentials = (0..count).map(|_| held(bytes)).collect::<Option<_>>()?;
         bytes.is_empty().then_some(Page {
+            point,
             lookups,
             providers,
             credentials,
@@ -150,6 +159,7 @@ mod tests {
             Ok::<_, secp256k1::Error>(Address::new(server, node, vec![]))
         };
         Ok(Page {
+            point: Point::from_bytes([3; POINT_BYTES]),
             lookups: 77,
             providers: (1..=providers).map(address).collect::<Result<_, _>>()?,
             credentials: vec![Held::stored(7, 9).ok_or("a credential")?; credentials],
@@ -167,6 +177,7 @@ mod tests {
             (opened.lookups, opened.credentials.len()),
             (77, CREDENTIALS_MAX)
         );
+        assert_eq!(opened.point, full.point);
         // Addresses that do not fit are left out from the end.
         let fitting = opened.providers.len();
         assert!((5..99).contains(&fitting));

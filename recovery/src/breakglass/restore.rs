@@ -28,7 +28,7 @@ use super::page::{self, Page};
 use crate::forgery::{FORGED, Read};
 use crate::log::map::Map;
 use crate::log::progress::{self, Watched};
-use crate::log::{OneProvider, Registers};
+use crate::log::{Log, OneProvider, Registers};
 use crate::purse::journal::Journal;
 use crate::purse::{Fate, Purse, Restoring};
 use crate::{Provider, RecoveryError, RootKey};
@@ -145,11 +145,66 @@ impl Restore {
     /// Reads the map. Take it over to write, then [finish](Restore::finish).
     ///
     /// # Errors
-    /// As above.
+    /// As above, and those of [`check`](Restore::check). Whoever believes the storage node even so opens the map by itself.
     pub async fn map(&self, rng: &mut (impl CryptoRng + ?Sized)) -> Result<Map, RecoveryError> {
         let registers = OneProvider::new(&self.root, self.provider.clone());
         let map = Map::open(self.watch(Arc::new(registers)), rng, self.hint()).await;
-        map.map_err(|error| self.in_all(error, 0))
+        let map = map.map_err(|error| self.in_all(error, 0))?;
+        match self.check(map.log()) {
+            Ok(_) => Ok(map),
+            Err(error) => {
+                self.doubt()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Checks a log against what the cell and its page say of how far it went when they were written; returns how
+    /// many commits the page vouches for, 0 without one. A storage node that would show less has to show an older cell, too. For a map with
+    /// several providers, of which one may know more than another; [`map`](Restore::map) has done so.
+    ///
+    /// # Errors
+    /// [`RecoveryError::OlderState`] or [`RecoveryError::OtherHistory`].
+    pub fn check(&self, log: &Log) -> Result<u64, RecoveryError> {
+        let hint = self
+            .provider
+            .purse()
+            .and_then(|purse| purse.with_cells(|cells| cells.hint));
+        let (shown, seen) = (log.generation(), hint.map_or(0, |(_, anchor)| anchor));
+        if shown < seen {
+            return Err(RecoveryError::OlderState {
+                of: "roll-ups",
+                shown,
+                seen,
+            });
+        }
+        let point = self
+            .reporter()
+            .page()
+            .map(|page| page.point)
+            .unwrap_or_default();
+        log.passes(&point)?;
+        Ok(point.records)
+    }
+
+    /// Has what the storage node said not to be there asked for again by the next try, as a witness has seen more.
+    /// [`map`](Restore::map) does so by itself.
+    ///
+    /// # Errors
+    /// [`RecoveryError::Journal`].
+    pub fn doubt(&self) -> Result<(), RecoveryError> {
+        let doubted = self.provider.with_kept(Kept::doubt_absences);
+        Ok(doubted.unwrap_or(Ok(()))?)
+    }
+
+    /// Whether the cell names a page that the storage node does not give: tokens are missing then, and what the page
+    /// would have vouched for. Another device may have deleted it since.
+    #[must_use]
+    pub fn lacks_page(&self) -> bool {
+        let restoring = self.provider.purse().and_then(Purse::restoring);
+        restoring.is_some_and(|restoring| {
+            restoring.opened.page != 0 && matches!(restoring.page, Some(None))
+        })
     }
 
     /// Registers whose blobs count as progress, for a map with several providers.

@@ -10,6 +10,7 @@ use super::TIMES;
 use super::calls::PutCell;
 use super::cell::{self, Contents};
 use super::page::{self, Page};
+use crate::log::Point;
 use crate::log::map::Map;
 use crate::purse::{Aside, Fate, Held, Purse, Written};
 use crate::{Provider, RecoveryError, Written as Stored};
@@ -34,6 +35,8 @@ pub struct Extent {
     pub anchor: u64,
     /// Look-ups that it takes, about.
     pub lookups: u64,
+    /// How far the history goes; a restore refuses less. The default where that is not known.
+    pub point: Point,
     /// All providers of the data, so that any of them leads to the others.
     pub providers: Vec<Address>,
 }
@@ -42,16 +45,20 @@ impl Extent {
     /// Of a map that is stored with these providers.
     #[must_use]
     pub fn of(map: &Map, providers: Vec<Address>) -> Self {
-        let blobs = map.blobs();
-        Extent::of_blobs(map.log().generation(), blobs, providers)
+        Extent {
+            point: map.log().point(),
+            ..Extent::of_blobs(map.log().generation(), map.blobs(), providers)
+        }
     }
 
-    /// The same of a map of so many blobs, as of this anchor, which need not be open.
+    /// The same of a map of so many blobs, as of this anchor, which need not be open. It does not say how far the
+    /// history goes.
     #[must_use]
     pub fn of_blobs(anchor: u64, blobs: u64, providers: Vec<Address>) -> Self {
         Extent {
             anchor,
             lookups: blobs.saturating_add(AROUND),
+            point: Point::default(),
             providers,
         }
     }
@@ -158,6 +165,12 @@ impl Provider {
                 standing.next = due.at.min(standing.next);
                 break;
             }
+            let patience = purse.epoch_seen().unwrap_or(now) + epoch / 2;
+            let moves_on = due.what == Wrote::Page && upkeep.waiting > 0 && !due.overdue;
+            if moves_on && now < patience {
+                standing.next = patience;
+                break;
+            }
             match self.write(purse, due.what, extent).await {
                 Ok(0) => {
                     standing.wrote = Some(due.what);
@@ -203,6 +216,9 @@ impl Provider {
                     self.prepare(purse, &mut lease).await?;
                 }
                 self.write_page(purse, extent).await?;
+                while let Some(mut lease) = purse.ahead(self.nonce())? {
+                    self.prepare(purse, &mut lease).await?;
+                }
             }
         }
         Ok(0)
@@ -291,6 +307,7 @@ impl Provider {
             return Ok(());
         };
         let page = Page {
+            point: extent.point,
             lookups: u32::try_from(extent.lookups).unwrap_or(u32::MAX),
             providers: extent.providers.clone(),
             credentials: purse.list()?,

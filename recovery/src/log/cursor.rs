@@ -8,6 +8,7 @@
 use super::anchor::{anchor_slot, retired};
 use super::entry::{Closing, Link, Manifest, Packed, Writer};
 use super::garbage::{Garbage, entry_slot};
+use super::point::{Chain, Point};
 use crate::seal::{Contents, Kind};
 use crate::{Lane, RecoveryError, Slot};
 
@@ -31,6 +32,8 @@ pub(crate) struct Cursor {
     pub(crate) writer: Option<Writer>,
     /// Records before this place, from the very beginning.
     pub(crate) records: u64,
+    /// The chain at the beginning of this generation and behind each of its records: never empty.
+    chains: Vec<Chain>,
     /// What is to be deleted when this generation is over.
     pub(crate) trail: Vec<Garbage>,
     /// Segments of this generation that another device's take-over has ended: whose they were, and where its seal is.
@@ -56,6 +59,7 @@ impl Cursor {
             is_proven: true,
             writer: None,
             records: 0,
+            chains: vec![Chain::default()],
             trail: Vec::new(),
             ended: Vec::new(),
         }
@@ -73,10 +77,32 @@ impl Cursor {
             is_proven: true,
             writer: Some(Writer(anchor.writer)),
             records: manifest.records,
+            chains: vec![manifest.chain],
             trail: vec![Garbage::Chunks(manifest.snapshot)],
             ended: Vec::new(),
         };
         Ok((cursor, manifest))
+    }
+
+    /// What all records up to here add up to.
+    pub(crate) fn chain(&self) -> Chain {
+        self.chains.last().copied().unwrap_or_default()
+    }
+
+    /// This place, as a witness remembers it.
+    pub(crate) fn point(&self) -> Point {
+        Point {
+            records: self.records,
+            chain: self.chain(),
+        }
+    }
+
+    /// The chain behind so many records; `None` for a place that is not in this generation, or not yet.
+    pub(crate) fn chain_at(&self, records: u64) -> Option<Chain> {
+        let back = self.records.checked_sub(records)?;
+        let back = usize::try_from(back).ok()?;
+        let at = self.chains.len().checked_sub(1)?.checked_sub(back)?;
+        self.chains.get(at).copied()
     }
 
     /// Here, or so many registers further on.
@@ -104,7 +130,11 @@ impl Cursor {
     pub(crate) fn pass_entry(&mut self, contents: &Contents, records: &[Packed]) {
         self.pass(contents);
         self.index += 1;
-        self.records += records.len() as u64;
+        for record in records {
+            let next = self.chain().behind(record);
+            self.chains.push(next);
+            self.records += 1;
+        }
         let chunks = records.iter().filter_map(|record| match record {
             Packed::InChunks(chunks) => Some(Garbage::Chunks(*chunks)),
             Packed::Here(_) => None,

@@ -13,6 +13,7 @@
 //! | bytes | field |
 //! | --- | --- |
 //! | 8 | records before this generation |
+//! | 16 | the [chain](super::point) behind them |
 //! | 72 | chunks of the snapshot |
 //!
 //! Chunks are named by
@@ -28,6 +29,7 @@ use std::fmt;
 use larder_protocol::BlobHash;
 use sha2::{Digest, Sha256};
 
+use super::point::Chain;
 use crate::Slot;
 use crate::seal::{BODY_MAX, Contents, Kind};
 use crate::value::VALUE_MAX;
@@ -185,18 +187,21 @@ pub(crate) const NUMBER_MAX: u64 = 1 << 62;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Manifest {
     pub(crate) records: u64,
+    pub(crate) chain: Chain,
     pub(crate) snapshot: Chunks,
 }
 
 impl Manifest {
     fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.records.to_be_bytes());
+        out.extend_from_slice(&self.chain.0);
         self.snapshot.write(out);
     }
 
     fn read(mut bytes: &[u8]) -> Option<Self> {
         let manifest = Manifest {
             records: u64::from_be_bytes(take(&mut bytes)?),
+            chain: Chain(take(&mut bytes)?),
             snapshot: Chunks::read(&mut bytes)?,
         };
         (bytes.is_empty() && manifest.records <= NUMBER_MAX).then_some(manifest)
@@ -291,8 +296,8 @@ mod tests {
         }
 
         #[test]
-        fn bytes_are_a_seal_in_one_form_only_or_none(bytes in vec(0u8..2, 0..90)) {
-            for len in [0, 1, 80, 81, 82] {
+        fn bytes_are_a_seal_in_one_form_only_or_none(bytes in vec(0u8..2, 0..110)) {
+            for len in [0, 1, 96, 97, 98] {
                 let body = &bytes[..bytes.len().min(len)];
                 if let Some(closing) = Closing::read(body) {
                     assert_eq!(closing.seal(Link::default(), Writer([0; 16])).body, body);

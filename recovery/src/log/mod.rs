@@ -13,6 +13,7 @@
 //! | `rollup` | a snapshot instead of a generation, and deleting the old one |
 //! | [`anchor`] | finding the newest anchor without a list |
 //! | `chunk` | what is larger than an entry |
+//! | [`point`] | a place in the history that can be recognised |
 //! | `garbage` | what a roll-up leaves behind |
 //! | [`unfinished`] | what a session leaves behind that was killed |
 //! | [`progress`] | how far a restore has come |
@@ -57,6 +58,7 @@ pub mod anchor;
 pub mod cache;
 pub mod history;
 pub mod map;
+pub mod point;
 pub mod progress;
 pub mod register;
 pub mod unfinished;
@@ -87,11 +89,14 @@ use crowd::Crowd;
 use cursor::{Cursor, TORN};
 use entry::{Packed, RECORD_HERE_MAX};
 use garbage::{Due, Garbage};
+use point::Chain;
 use reader::{End, From, Restored, restore, walk};
 use writer::Tail;
 
 pub(crate) use entry::take;
 pub use entry::{Chunks, Link, Writer};
+pub(crate) use point::POINT_BYTES;
+pub use point::Point;
 pub use reader::News;
 use register::Asking;
 pub use register::{Look, OneProvider, Put, ReadOnly, Registers};
@@ -99,9 +104,6 @@ pub(crate) use replay::{Replay, replay};
 
 /// Registers that [`Log::due`] lists: those of fifteen of the longest values.
 const DUE_MAX: usize = 1 << 20;
-
-const OLDER: RecoveryError =
-    RecoveryError::Misbehaved("it gives an older state than it has acknowledged");
 
 /// Reads from the newest anchor to the end.
 async fn read_all(registers: &dyn Registers) -> Result<Restored, RecoveryError> {
@@ -268,11 +270,46 @@ impl Log {
     /// of everything else tells a prefix from the whole.
     ///
     /// # Errors
-    /// [`RecoveryError::Misbehaved`] when acknowledged records are missing.
+    /// [`RecoveryError::OlderState`] when records are missing.
     pub fn reaches(&self, records: u64) -> Result<(), RecoveryError> {
-        match self.records() < records {
-            true => Err(OLDER),
-            false => Ok(()),
+        match self.records() {
+            shown if shown < records => Err(RecoveryError::OlderState {
+                of: "commits",
+                shown,
+                seen: records,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// How far this device has read or written, to be recognised later on: by a device that remembers it, or as a
+    /// [`Checkpoint`](crate::Checkpoint) on paper.
+    #[must_use]
+    pub fn point(&self) -> Point {
+        self.state().cursor.point()
+    }
+
+    /// Checks that this history is at least as long as one that was once seen up to this point, and where the point is
+    /// behind the last roll-up that it is the same one, too.
+    ///
+    /// # Errors
+    /// [`RecoveryError::OlderState`] or [`RecoveryError::OtherHistory`].
+    pub fn passes(&self, point: &Point) -> Result<(), RecoveryError> {
+        self.compare(point.records, |chain| chain == point.chain)
+            .map(drop)
+    }
+
+    /// The same, by whatever recognises the chain behind so many records. Returns whether that was there to compare.
+    pub(crate) fn compare(
+        &self,
+        records: u64,
+        is_same: impl FnOnce(Chain) -> bool,
+    ) -> Result<bool, RecoveryError> {
+        self.reaches(records)?;
+        match self.state().cursor.chain_at(records) {
+            Some(chain) if is_same(chain) => Ok(true),
+            Some(_) => Err(RecoveryError::OtherHistory { records }),
+            None => Ok(false),
         }
     }
 
@@ -420,7 +457,11 @@ impl Log {
                 let asking = Asking(self.registers.clone());
                 let shown = read_all(&asking).await?;
                 if shown.cursor.records < records {
-                    return Err(OLDER);
+                    return Err(RecoveryError::OlderState {
+                        of: "commits",
+                        shown: shown.cursor.records,
+                        seen: records,
+                    });
                 }
                 // It is another history, which the storage node has all of: this wallet was told to forget the one that is
                 // kept here.

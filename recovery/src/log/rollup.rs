@@ -76,7 +76,12 @@ impl Log {
         }
         let State { cursor, role, .. } = &mut *state;
         if let Role::Leading { tail, .. } = role {
-            tail.close(cursor, Manifest { records, snapshot });
+            let manifest = Manifest {
+                records,
+                chain: cursor.chain(),
+                snapshot,
+            };
+            tail.close(cursor, manifest);
             hold.closed = true;
         }
         Ok(())

@@ -113,7 +113,9 @@ impl Inner {
         match built.accept(&purse.root, &terms.credentials, reply, rule) {
             Ok(Settled::Performed(replaced)) => {
                 let pair = Held::of(&replaced.pair);
+                let paid = self.paid_by(id, &pair);
                 self.record(Event::Settled { id, pair })?;
+                self.has_paid(paid);
                 Ok(())
             }
             Ok(Settled::Overtaken { .. }) => Err(RecoveryError::Misbehaved(
@@ -126,7 +128,7 @@ impl Inner {
         }
     }
 
-    /// The pair of the request was spent before: what replaced it takes its place.
+    /// The pair of the request was spent before: what replaced it takes its place, or is another copy's.
     fn heal(
         &mut self,
         purse: &Purse,
@@ -152,17 +154,26 @@ impl Inner {
             }
         };
         let (mut spent, mut gained) = (Vec::new(), Vec::<Held>::new());
+        let (elsewhere, parted) = (self.is_elsewhere(id), self.book.cells.has_parted());
         for row in &rows {
             spent.extend(row.references().iter());
             if let Some(pair) = self.open(purse, row)? {
-                gained.extend(self.follow(id, row, pair)?.into_iter().flatten());
+                let followed = self.follow(id, row, pair, elsewhere)?;
+                gained.extend(followed.into_iter().flatten());
             }
         }
         // One row may hold what another one has consumed, now or before.
         let cells = &self.book.cells;
         gained.retain(|held| !spent.contains(&held.serial) && !cells.is_walked(&held.serial));
+        let before = self.ours();
         self.record(Event::Healed { id, spent, gained })?;
-        Ok(())
+        if elsewhere {
+            self.gone += before.saturating_sub(self.ours());
+        }
+        match elsewhere {
+            true => self.noticed(parted),
+            false => Ok(()),
+        }
     }
 
     /// The pair in a row; none if it is not ours, or of an epoch that has ended.

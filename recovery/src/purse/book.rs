@@ -160,6 +160,7 @@ impl Book {
                     asked,
                 };
                 self.sent.insert(id, sent);
+                self.uses(id);
             }
             Event::Settled { id, pair } => {
                 let Sent { inputs, asked, .. } = self.sent.remove(&id)?;
@@ -242,6 +243,22 @@ impl Book {
         spent.map(|held| held.mark).max().unwrap_or_default()
     }
 
+    /// Counts the operations that are under way, if this one is of whoever uses the wallet.
+    fn uses(&mut self, id: u64) {
+        let is_use = |sent: &Sent| match &sent.asked.request.call {
+            Call::Insert(insert) => !self.cells.is_page(insert.blob.hash()),
+            // Which deletes are of a page only the root key tells.
+            call => matches!(call, Call::Lookup(_)),
+        };
+        if !self.sent.get(&id).is_some_and(is_use) {
+            return;
+        }
+        let on_keys = |sent: &&Sent| sent.asked.request.call.key().is_some();
+        let at_once = self.sent.values().filter(on_keys).count();
+        let at_once = u8::try_from(at_once).unwrap_or(u8::MAX);
+        self.cells.uses.since = self.cells.uses.since.max(at_once);
+    }
+
     /// The request of this number, in flight or kept.
     pub(crate) fn asked(&self, id: u64) -> Option<&Asked> {
         let sent = self.sent.get(&id).map(|sent| &sent.asked);
@@ -265,7 +282,8 @@ impl Book {
         held.mark = self.cells.mark(&held.serial);
         if !self.is_live(held.epoch) {
             // What a restore has found and not exchanged yet may have been spent.
-            if self.cells.restoring.is_none() || held.mark == Mark::Free {
+            let may_be_spent = self.cells.restoring.is_some() && held.mark != Mark::Free;
+            if !may_be_spent && held.mark != Mark::Elsewhere {
                 self.expired = self.expired.saturating_add(held.amount);
             }
         } else if !self.knows(&held) {

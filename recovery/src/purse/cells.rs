@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use larder_credentials::{Epoch, Reference};
 use larder_protocol::{BlobHash, Call};
 
-use super::change::{Change, Fate, Opened, Rest, Written};
+use super::change::{Change, Fate, Opened, Rest, Uses, Written};
 use super::held::{Held, Mark};
 use crate::breakglass::Page;
 
@@ -32,7 +32,10 @@ pub(crate) struct Cells {
     /// Pages that are there or may be, by number.
     pub(crate) pages: BTreeMap<u64, (BlobHash, Fate)>,
     pub(crate) restoring: Option<Restoring>,
-    /// What the restore under way knows to be spent, and where that led. Rows meet again behind where they
+    /// How much the wallet is in use, so that as many credentials are taken off the page before they are needed.
+    pub(crate) uses: Uses,
+    /// What the restore under way knows to be spent, and where that led; or, when another copy of this purse was
+    /// noticed, what is known of that. Rows meet again behind where they
     /// parted: taken in once more, each would be followed as often as there are ways to it. Not in a snapshot:
     /// a restore without it shows more, and finds the same.
     walked: BTreeSet<Reference>,
@@ -107,6 +110,7 @@ impl Cells {
             }
             Change::Begun { page } => drop(self.begun.insert(page)),
             Change::Rests(rest) => self.rest = rest,
+            Change::Uses(uses) => self.uses = uses,
             Change::Written(written) => {
                 self.written = Some(written);
                 self.begun.clear();
@@ -115,6 +119,7 @@ impl Cells {
                     for mark in self.marks.values_mut() {
                         *mark = match mark {
                             Mark::Next => Mark::Reserve,
+                            Mark::Elsewhere => Mark::Elsewhere,
                             _ => Mark::Listed,
                         };
                     }
@@ -128,9 +133,20 @@ impl Cells {
             Change::Page { number, hash, fate } => {
                 // The cell waits for its page.
                 self.rest.since = 0;
+                if fate == Fate::Stored {
+                    self.uses = Uses {
+                        since: 0,
+                        before: self.uses.since,
+                    };
+                }
                 self.pages.insert(number, (hash, fate));
             }
         }
+    }
+
+    /// Whether a page of this hash is there, or may be.
+    pub(crate) fn is_page(&self, hash: BlobHash) -> bool {
+        self.pages.values().any(|(page, _)| *page == hash)
     }
 
     /// Something was stored or deleted, at a time that whoever looks next can tell best.
@@ -163,9 +179,11 @@ impl Cells {
     /// taken by a restore: then the cell leads to nothing any more.
     pub(crate) fn spent(&mut self, serials: &[Reference], gained: &[Held]) {
         // What is to be in the next cell is in this one too when nothing else is.
-        let reserve = self.marks.values().max().filter(|mark| mark.is_kept());
-        let is_reserve = |serial| reserve == Some(&self.mark(serial));
-        let goes_on = gained.iter().any(|held| self.mark(&held.serial).is_kept());
+        let reserves = self.marks.values().filter(|mark| mark.is_reserve());
+        let reserve = reserves.max().copied();
+        let is_reserve = |serial| reserve == Some(self.mark(serial));
+        let mut marks = gained.iter().map(|held| self.mark(&held.serial));
+        let goes_on = marks.any(Mark::is_reserve);
         if serials.iter().any(is_reserve) && !goes_on {
             self.written = self.written.map(|written| Written {
                 tokens: 0,
@@ -176,13 +194,18 @@ impl Cells {
         self.walk(serials.iter().copied());
     }
 
-    /// Whether the restore under way knows this one to be spent.
+    /// Whether another copy of this purse was noticed, and may still have something.
+    pub(crate) fn has_parted(&self) -> bool {
+        self.marks.values().any(|mark| *mark == Mark::Elsewhere)
+    }
+
+    /// Whether this one is known to be spent.
     pub(crate) fn is_walked(&self, serial: &Reference) -> bool {
         self.walked.contains(serial)
     }
 
     fn walk(&mut self, serials: impl Iterator<Item = Reference>) {
-        if self.restoring.is_some() {
+        if self.restoring.is_some() || self.has_parted() {
             self.walked.extend(serials);
         }
     }
@@ -209,6 +232,7 @@ impl Cells {
             changes.push(Change::Page { number, hash, fate });
         }
         changes.push(Change::Rests(self.rest));
+        changes.push(Change::Uses(self.uses));
         let marked = known.map(|held| (held.serial, self.mark(&held.serial)));
         let marked = marked.filter(|(_, mark)| *mark != Mark::Free);
         changes.extend(marked.map(|(serial, mark)| Change::Marked {

@@ -12,6 +12,7 @@
 //! | 5 | `Page` | number 8, hash of the blob 32, 0 begun, 1 stored, 2 deleted or 3 outgrown 1 |
 //! | 6 | `Begun` | page 8 that a cell names which may be stored from now on |
 //! | 7 | `Rests` | last write to the primary store 8, since when a cell could be written 8 |
+//! | 8 | `Uses` | operations at once since the newest page 1, and before it 1 |
 
 use larder_credentials::{Epoch, Reference};
 use larder_protocol::BlobHash;
@@ -37,6 +38,8 @@ pub(crate) enum Change {
     Written(Written),
     /// What the pause goes by.
     Rests(Rest),
+    /// How much the wallet is in use.
+    Uses(Uses),
     /// What became of a page.
     Page {
         number: u64,
@@ -93,6 +96,15 @@ pub(crate) struct Rest {
     pub(crate) since: u64,
 }
 
+/// How many operations of the wallet were under way at once, at most; what writes its pages aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Uses {
+    /// Since the newest page was stored.
+    pub(crate) since: u8,
+    /// Before that, and since the page in front of it.
+    pub(crate) before: u8,
+}
+
 /// What became of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -147,6 +159,9 @@ impl Change {
                 to.push(7);
                 to.extend_from_slice([wrote, since].map(|at| at.to_be_bytes()).as_flattened());
             }
+            Change::Uses(Uses { since, before }) => {
+                to.extend_from_slice(&[8, *since, *before]);
+            }
         }
     }
 
@@ -193,6 +208,10 @@ impl Change {
                 wrote: fields.u64()?,
                 since: fields.u64()?,
             }),
+            8 => Change::Uses(Uses {
+                since: fields.u8()?,
+                before: fields.u8()?,
+            }),
             _ => return None,
         })
     }
@@ -207,7 +226,7 @@ mod tests {
     proptest! {
         #[test]
         fn bytes_are_a_change_in_one_form_only_or_none(
-            code in 0..9_u8,
+            code in 0..10_u8,
             rest in proptest::collection::vec(0..4_u8, 0..60),
         ) {
             let entry = [&[17, code], &rest[..]].concat();

@@ -1,4 +1,7 @@
 //! When credentials of older epochs are moved into the current one.
+//!
+//! Each pair at a time of its own, and one at a time: two reissues that come together are one wallet's. What is of the
+//! oldest epoch that is accepted may expire at any moment, and is moved at once, whatever that tells.
 
 use larder_credentials::Epoch;
 use larder_protocol::{Call, Nonce};
@@ -12,24 +15,56 @@ use super::{Inner, Purse, choice, slot};
 use crate::schedule::hmac_sha256;
 use crate::{Purpose, RecoveryError};
 
+/// Pairs that are moved within a sixteenth of an epoch when all are due already.
+const SPREAD: u64 = 16;
+
+/// What is to be moved next.
+pub(crate) enum Move<'p> {
+    /// This pair.
+    Now(Lease<'p>),
+    /// None yet: the next one then, if there is one. So many are due and wait for their turn.
+    Later(Option<u64>, u64),
+}
+
+/// A pair of an older epoch.
+struct Old {
+    two: [usize; 2],
+    at: u64,
+    /// Of the oldest epoch that is accepted: the next one may begin at any time, and then it is over.
+    expires: bool,
+}
+
 impl Purse {
-    /// A request that moves a pair into the current epoch, if one is due, or when the next
-    /// one is.
+    /// A request that moves a pair into the current epoch: what expires next, whenever it is asked; of the others
+    /// one that is due, if none was moved a moment ago, and only if one that is not urgent `may` be.
     pub(crate) fn reissue(
         &self,
         now: u64,
         nonce: Nonce,
-    ) -> Result<Result<Lease<'_>, Option<u64>>, RecoveryError> {
+        may: bool,
+    ) -> Result<Move<'_>, RecoveryError> {
         let mut inner = self.lock();
-        let due = inner.due(self);
-        let Some((at, two)) = due else {
-            return Ok(Err(None));
+        let old = inner.old(self);
+        let last = inner.moved.filter(|(at, _)| *at <= now);
+        // What was due by the time another one was moved waits for its turn.
+        let turn = |old: &Old| match last {
+            Some((at, pause)) if old.at <= at => at.saturating_add(pause),
+            _ => old.at,
         };
-        if at > now {
-            return Ok(Err(Some(at)));
-        }
+        // Any two neighbours make a pair here.
+        let waiting = old.iter().filter(|old| old.at <= now).count().div_ceil(2) as u64;
+        let urgent = old.iter().find(|old| old.expires);
+        let one = old.iter().find(|old| may && turn(old) <= now);
+        let Some(Old { two, .. }) = urgent.or(one) else {
+            return Ok(Move::Later(old.iter().map(turn).min(), waiting));
+        };
+        let two = *two;
+        let draw = self.draw_for(b"larder/apart/1", &inner.book.idle[two[0]]);
+        let epoch = u64::from(inner.terms()?.record.epoch_seconds);
+        let mean = epoch / SPREAD / waiting.max(1);
+        inner.moved = Some((now, 1 + draw % (2 * mean + 1)));
         let (id, request) = inner.spend(self, two, &Call::Reissue, nonce, choice::evenly)?;
-        Ok(Ok(self.lease(&mut inner, id, request)))
+        Ok(Move::Now(self.lease(&mut inner, id, request)))
     }
 
     /// A request that moves a pair which a page would list, ahead of its time, as long as there is one: what
@@ -44,9 +79,13 @@ impl Purse {
     /// How long after an epoch was first seen an old credential is to be moved: at a time of its
     /// own in the first quarter, which nobody else can tell.
     fn delay(&self, held: &Held, epoch_seconds: u32) -> u64 {
+        self.draw_for(b"larder/reissue/1", held) % (u64::from(epoch_seconds) / 4 + 1)
+    }
+
+    /// A number for a credential that nobody else can tell.
+    fn draw_for(&self, label: &[u8], held: &Held) -> u64 {
         let secret = self.schedule.secret(&slot(Purpose::Credential, 1)).bytes();
-        let draw = hmac_sha256(&secret, &[b"larder/reissue/1", &held.serial.0]);
-        first_number(&draw) % (u64::from(epoch_seconds) / 4 + 1)
+        first_number(&hmac_sha256(&secret, &[label, &held.serial.0]))
     }
 }
 
@@ -70,16 +109,19 @@ impl Book {
 }
 
 impl Inner {
-    /// The pair of an older epoch that is to be moved first, and when.
-    fn due(&self, purse: &Purse) -> Option<(u64, [usize; 2])> {
-        let terms = self.book.now()?;
+    /// The pairs of older epochs, what is to be moved first in front.
+    fn old(&self, purse: &Purse) -> Vec<Old> {
+        let Some(terms) = self.book.now() else {
+            return Vec::new();
+        };
         let (current, oldest) = (terms.credentials.current(), terms.oldest());
-        let seen = self.book.seen.get(&terms.record.epoch).copied()?;
+        let Some(seen) = self.book.seen.get(&terms.record.epoch).copied() else {
+            return Vec::new();
+        };
         let mut old: Vec<_> = (0..self.book.idle.len())
             .map(|at| (&self.book.idle[at], at))
-            .filter(|(held, _)| held.epoch < current)
+            .filter(|(held, _)| held.epoch < current && held.mark != Mark::Elsewhere)
             .map(|(held, at)| {
-                // The next epoch may begin at any time, and then the oldest one is over.
                 let delay = match held.epoch == oldest {
                     true => 0,
                     false => purse.delay(held, terms.record.epoch_seconds),
@@ -93,13 +135,18 @@ impl Inner {
         // What is kept for a restore stays a pair of its own.
         let alike = |two: &&[(_, _, _, _, _)]| (two[0].0, two[0].1) == (two[1].0, two[1].1);
         let pairs = old.windows(2).filter(alike);
+        let pairs = pairs.map(|two| Old {
+            two: [two[0].4, two[1].4],
+            at: two[0].3,
+            expires: two[0].0 == oldest,
+        });
+        let mut pairs: Vec<Old> = pairs.collect();
         // Those that are known by one key go together: two keys would be tied to each other.
+        pairs.sort_by_key(|old| {
+            let [first, second] = old.two.map(|at| &self.book.idle[at]);
+            (!first.goes_with(second), old.at)
+        });
         pairs
-            .map(|two| (two[0].3, [two[0].4, two[1].4]))
-            .min_by_key(|(at, two)| {
-                let [first, second] = two.map(|at| &self.book.idle[at]);
-                (!first.goes_with(second), *at)
-            })
     }
 
     /// Two of one epoch before this one, alike in what they are for, if there are any.

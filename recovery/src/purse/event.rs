@@ -47,6 +47,16 @@ pub(crate) enum Inputs {
     Claim { order: u64, which: u8 },
 }
 
+impl Inputs {
+    /// Whether a request that was refused has shown any of them.
+    pub(super) fn are_shown(&self) -> bool {
+        match self {
+            Inputs::Pair(pair) => pair.iter().any(|held| held.shown.is_some()),
+            Inputs::Claim { .. } => false,
+        }
+    }
+}
+
 /// One change of a purse.
 #[derive(Debug, Clone)]
 pub(crate) enum Event {

@@ -22,6 +22,9 @@ pub(crate) enum Mark {
     /// Only a cell holds it that is stored or may be, or held what it was reissued from: it pays for
     /// nothing.
     Reserve = 3,
+    /// Another copy of this purse has it, made of what this one held: it is that one's, and is shown by this
+    /// one only when the user says that the other one is gone.
+    Elsewhere = 4,
 }
 
 impl Mark {
@@ -31,13 +34,19 @@ impl Mark {
             1 => Some(Mark::Listed),
             2 => Some(Mark::Next),
             3 => Some(Mark::Reserve),
+            4 => Some(Mark::Elsewhere),
             _ => None,
         }
     }
 
-    /// Whether it is kept for a restore.
+    /// Whether it pays for nothing.
     pub(crate) fn is_kept(self) -> bool {
         self >= Mark::Next
+    }
+
+    /// Whether it is kept for a restore.
+    pub(crate) fn is_reserve(self) -> bool {
+        matches!(self, Mark::Next | Mark::Reserve)
     }
 }
 

@@ -9,14 +9,16 @@
 //! * A request that was settled is kept for its call: made again after a crash, that costs nothing
 //!   and hears what is true then. The last ones are kept even when their callers have the answers,
 //!   until the purse is closed: a process may be killed before it acts on them.
-//! * Credentials that turn out to be spent, because the journal came from a backup, are
-//!   replaced by what replaced them, and the operation is done with others.
+//! * Credentials that turn out to be spent by another copy of this purse, as there is when the journal came
+//!   from a backup or its folder was copied, pay for nothing any more; what they became is the other copy's, and
+//!   is remembered (`elsewhere`). So two copies of one purse part, and neither spends what the other one holds.
 //!
 //! The number of pairs is the number of operations that can be under way at once; others wait
 //! for their turn, and drive on what is under way, so that a future which nobody polls keeps
 //! nobody waiting.
 //!
-//! How it fails: [`OutOfTokens`](RecoveryError::OutOfTokens) says what is missing. An answer
+//! How it fails: [`OutOfTokens`](RecoveryError::OutOfTokens) says what is missing,
+//! [`UsedElsewhere`](RecoveryError::UsedElsewhere) that one pair after the other was spent by another copy. An answer
 //! that is not exactly as published is [`Misbehaved`](RecoveryError::Misbehaved): the request
 //! stays in flight and nothing is lost. When the journal fails, nothing is sent any more until the
 //! purse is opened again.
@@ -30,23 +32,28 @@
 //! | `requests`, `build` | a paid request on its way out |
 //! | `lease` | who waits for its answer |
 //! | `answers`, `rules` | its answer, and what that may give back |
-//! | `epochs` | when old credentials are moved |
+//! | `epochs`, `ahead` | when old credentials are moved, and others exchanged before they are needed |
+//! | `elsewhere` | what another copy of this purse has spent |
+//! | `limit` | how much may be paid |
 //! | `cells`, `change`, `reserve`, `redeem` | what a restore would find, and what one finds |
 
 pub mod folder;
 pub mod journal;
 
+mod ahead;
 mod answers;
 mod book;
 mod build;
 mod cells;
 mod change;
 mod choice;
+mod elsewhere;
 mod epochs;
 mod event;
 mod fields;
 mod held;
 mod lease;
+mod limit;
 mod orders;
 mod passes;
 mod redeem;
@@ -67,13 +74,16 @@ use larder_protocol::{Key, ServerKey};
 use self::book::Book;
 use self::event::{Event, Inputs};
 use self::journal::{Entry, Journal, JournalError};
+use self::limit::Limit;
 use crate::schedule::hmac_sha256;
 use crate::{Lane, Purpose, RecoveryError, RootKey, Schedule, Slot};
 
 pub(crate) use self::answers::{Verdict, is_stale};
 pub(crate) use self::cells::Restoring;
 pub(crate) use self::change::{Fate, Written};
+pub(crate) use self::epochs::Move;
 pub(crate) use self::held::Held;
+use self::held::Mark;
 pub(crate) use self::lease::{Exchange, Lease};
 pub(crate) use self::orders::Order;
 pub(crate) use self::requests::{Next, Role};
@@ -105,6 +115,14 @@ struct Inner {
     /// Kept requests whose callers have their answers, or that nobody wants any more. No call of this
     /// process adopts them.
     heard: BTreeSet<u64>,
+    /// Pairs in a row that turned out to be spent by another copy.
+    spent_in_a_row: u32,
+    /// Tokens that turned out to be spent by another copy.
+    gone: u64,
+    /// How much may be paid, if that is limited, and what was paid since.
+    limit: Option<Limit>,
+    /// When it last moved a pair that had time, and for how many seconds it moves no other one.
+    moved: Option<(u64, u64)>,
     /// The latest time it was told, in unix seconds.
     told: u64,
     /// Bytes appended since the journal was last rewritten, and how many it had then.
@@ -131,6 +149,10 @@ pub struct Holdings {
     /// above: they pay for nothing, and nobody can see whether they were spent. A restore leaves one when the
     /// other half of its pair was in use.
     pub alone: u64,
+    /// Tokens of credentials that another copy of this purse has made of some that this one held, when it was last
+    /// seen: of a copied folder, of a backup that was put back, of a restore from the same root key. They are in none
+    /// of the above. `None` as long as no other copy was noticed.
+    pub elsewhere: Option<u64>,
 }
 
 impl Holdings {
@@ -178,6 +200,10 @@ impl Purse {
             built: HashMap::new(),
             driven: HashMap::new(),
             heard: BTreeSet::new(),
+            spent_in_a_row: 0,
+            gone: 0,
+            limit: None,
+            moved: None,
             told: 0,
             grown: 0,
             base: entries.iter().map(|entry| entry.len()).sum(),
@@ -214,9 +240,13 @@ impl Purse {
             count += 1;
         };
         let (mut idle, mut in_flight) = (0, 0);
+        let (theirs, ours): (Vec<_>, Vec<_>) = book
+            .idle
+            .iter()
+            .partition(|held| held.mark == Mark::Elsewhere);
         let (alone, usable): (Vec<_>, Vec<_>) =
-            book.idle.iter().partition(|held| book.is_alone(held));
-        let kept = usable.iter().filter(|held| held.mark.is_kept());
+            ours.into_iter().partition(|held| book.is_alone(held));
+        let kept = usable.iter().filter(|held| held.mark.is_reserve());
         let reserve = kept.map(|held| held.amount).sum();
         usable.into_iter().for_each(|held| add(held, &mut idle));
         for sent in book.sent.values() {
@@ -230,6 +260,7 @@ impl Purse {
             reserve,
             pairs: count / 2,
             alone: alone.iter().map(|held| held.amount).sum(),
+            elsewhere: (!theirs.is_empty()).then(|| theirs.iter().map(|held| held.amount).sum()),
             ..holdings
         }
     }

@@ -6,6 +6,8 @@
 //! followed by operations of the wallet that was lost, or by another restore: showing what came of it
 //! would tie this restore to them. That is done only when the restore walks.
 
+use std::ops::RangeInclusive;
+
 use larder_credentials::{OpCode, Row};
 use larder_protocol::{Nonce, OpenedCell};
 
@@ -70,7 +72,8 @@ impl Purse {
         let restoring = inner.book.cells.restoring.as_ref();
         let paged = restoring.is_none_or(|restoring| restoring.page.is_some());
         let least = if paged { Mark::Listed } else { Mark::Reserve };
-        let Some((by, two)) = redeemable(&inner.book.idle, least, &terms) else {
+        let found = least..=Mark::Reserve;
+        let Some((by, two)) = redeemable(&inner.book.idle, found, &terms) else {
             return Ok(None);
         };
         let (id, request) = inner.spend(self, two, &by.call(), nonce, choice::evenly)?;
@@ -97,22 +100,32 @@ impl Inner {
     }
 
     /// The pair that has replaced inputs of this request, if it is to be taken, with the mark that
-    /// they had.
+    /// they had. What another copy of this purse has made of them is that one's, but for a reserve that it has
+    /// reissued, which is in its cell and pays for nothing there either.
     pub(super) fn follow(
         &mut self,
         id: u64,
         row: &Row,
         pair: [Held; 2],
+        elsewhere: bool,
     ) -> Result<Option<[Held; 2]>, RecoveryError> {
         let spent: Vec<_> = row.references().iter().collect();
         let mark = self.book.mark_of(id, &spent);
         let reissued = row.op() == OpCode::REISSUE;
         let restoring = self.book.cells.restoring.as_ref();
         let walks = restoring.is_some_and(|restoring| restoring.opened.walk);
-        if mark == Mark::Free || restoring.is_none() && !reissued {
-            return Ok(Some(pair));
-        }
-        if !reissued && !walks {
+        let goes_on = mark.is_reserve() && reissued;
+        let mark = match elsewhere && !goes_on {
+            true => Mark::Elsewhere,
+            false => mark,
+        };
+        let follows = match mark {
+            Mark::Elsewhere => true,
+            Mark::Free => return Ok(Some(pair)),
+            _ if restoring.is_none() && !reissued => return Ok(Some(pair)),
+            _ => reissued || walks,
+        };
+        if !follows {
             return Ok(None);
         }
         let serials = pair.iter().map(|held| held.serial).collect();
@@ -121,11 +134,15 @@ impl Inner {
     }
 }
 
-/// The next two to be exchanged that are marked as this or more, and how. The largest goes with the
+/// The next two to be exchanged of those that are marked like this, and how. The largest goes with the
 /// smallest, so that few are left that do not pay for their transfer.
-fn redeemable(idle: &[Held], least: Mark, terms: &Terms) -> Option<(By, [usize; 2])> {
+pub(super) fn redeemable(
+    idle: &[Held],
+    wanted: RangeInclusive<Mark>,
+    terms: &Terms,
+) -> Option<(By, [usize; 2])> {
     let (current, fee) = (terms.credentials.current(), terms.tariff.prices.transfer);
-    let found = idle.iter().filter(|held| held.mark >= least);
+    let found = idle.iter().filter(|held| wanted.contains(&held.mark));
     let mut kinds: Vec<_> = found.map(|held| (held.mark, held.epoch)).collect();
     kinds.sort_unstable_by(|a, b| b.cmp(a));
     kinds.dedup();

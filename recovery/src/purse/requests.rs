@@ -25,7 +25,7 @@ use crate::RecoveryError;
 
 /// Requests in flight for which credentials are taken off a page; more are under way only with what is off it
 /// already. About so many pairs are not found after a loss.
-const BUSY: usize = 4;
+pub(super) const BUSY: usize = 4;
 
 /// What to do next on the way to a call.
 pub(crate) enum Next<'p> {
@@ -222,6 +222,8 @@ impl Inner {
         nonce: Nonce,
         gathering: Nonce,
     ) -> Result<Option<(Role, Numbered)>, RecoveryError> {
+        self.require_unspent()?;
+        self.require_within_limit(call.op())?;
         let (choice, held) = self.choose(call.op(), Some(call.digest()))?;
         let in_flight = !self.book.sent.is_empty();
         Ok(match (choice, self.orphan(|_| true)) {
@@ -246,6 +248,11 @@ impl Inner {
             (Choice::Last(two), None) => {
                 let sent = self.spend(purse, two, call, nonce, choice::evenly)?;
                 Some((Role::Call, sent))
+            }
+            // It is short because of what was spent elsewhere a moment ago.
+            (Choice::Short(_), None) if self.spent_in_a_row > 0 => {
+                self.spent_in_a_row = 0;
+                return Err(RecoveryError::UsedElsewhere);
             }
             (Choice::Short(missing), None) => {
                 return Err(RecoveryError::OutOfTokens {

@@ -48,7 +48,7 @@ impl Purse {
         let terms = inner.terms()?;
         let (current, fee) = (terms.credentials.current(), terms.tariff.prices.transfer);
         // A cell that is late does not wait until its reserve is moved.
-        if let Some(two) = inner.older(current, |mark| mark.is_kept()) {
+        if let Some(two) = inner.older(current, Mark::is_reserve) {
             return inner.moved(self, two, nonce).map(Aside::Exchange);
         }
         for mark in [Mark::Next, Mark::Reserve] {
@@ -90,7 +90,7 @@ impl Purse {
         let listable = |held: &&Held| match held.mark {
             Mark::Free | Mark::Listed => held.shown.is_none(),
             Mark::Reserve => replaced,
-            Mark::Next => false,
+            Mark::Next | Mark::Elsewhere => false,
         };
         let mut listed: Vec<Held> = idle.iter().filter(listable).cloned().collect();
         listed.sort_by_key(|held| std::cmp::Reverse(held.amount));

@@ -227,9 +227,9 @@ async fn a_wallet_whose_reserve_a_restore_has_taken_knows_so_once_it_was_to_be_m
     assert!(wallet.restorable().is_now());
     wallet.shelf.next_epoch();
     let epoch = u64::from(EPOCH_SECONDS);
-    for time in [epoch, epoch / 4] {
-        wallet.now += time;
-        wallet.provider.upkeep(wallet.now).await.expect("honest");
+    wallet.now += epoch;
+    while let Some(next) = (wallet.provider.upkeep(wallet.now).await.expect("honest")).next {
+        wallet.now = next;
     }
     let restorable = wallet.restorable();
     assert_eq!((restorable.times, restorable.epochs), (0, None));
@@ -246,9 +246,8 @@ async fn a_wallet_without_tokens_for_a_reserve_is_told_how_many_are_missing() {
     let provider = open(&shelf, MemoryJournal::new(), 1).await.expect("honest");
     buy(&shelf, &provider, 1, 100).await;
     let extent = Extent {
-        anchor: 0,
         lookups: 100,
-        providers: Vec::new(),
+        ..Extent::of_blobs(0, 0, Vec::new())
     };
     let mut now = START;
     let missing = loop {

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use larder_protocol::{Blob, BlobHash, Op, ReceiptKey};
+use larder_protocol::{Blob, BlobHash, Op, ServerKey};
 use larder_recovery::breakglass::Wrote;
 use larder_recovery::log::anchor::anchor_slot;
 use larder_recovery::log::map::{Commit, Expect, Map, Write};
@@ -82,6 +82,10 @@ fn at(purpose: Purpose, lane: Lane, generation: u64, index: u64) -> Slot {
         generation,
         index,
     }
+}
+
+fn server(identity: u8) -> ServerKey {
+    keypair(identity).public_key().into()
 }
 
 fn value(index: u64) -> Slot {
@@ -387,8 +391,7 @@ async fn every_opener_refuses_every_forgery_and_leaves_it_as_evidence() {
             let kept = world.kept();
             assert!(!kept.is_empty(), "{opener:?} keeps no evidence");
             for forgery in kept {
-                let elsewhere: ReceiptKey = keypair(99).public_key().into();
-                assert!(forgery.is_signed(&receipt_key(0)) && !forgery.is_signed(&elsewhere));
+                assert!(forgery.is_signed(&server(1)) && !forgery.is_signed(&server(99)));
                 let roots = [root(1), root(2), root(3)];
                 let owners = roots.map(|root| forgery.is_forged(&world.schedule(&root)));
                 let others = [It::MapSeal, It::TakeOver, It::Commit, It::Confirm];
@@ -419,13 +422,13 @@ async fn what_is_ours_is_no_evidence_and_what_was_not_signed_for_is_none() {
         blob: world.shelf.blobs()[&schedule.key(&forgery.slot)].clone(),
         ..forgery.clone()
     };
-    assert!(!ours.is_forged(&schedule) && !ours.is_signed(&receipt_key(0)));
+    assert!(!ours.is_forged(&schedule) && !ours.is_signed(&server(1)));
     let moved = Forgery {
         slot: value(0),
         ..forgery.clone()
     };
     assert!(!moved.is_forged(&schedule));
-    assert!(forgery.is_forged(&schedule) && forgery.is_signed(&receipt_key(0)));
+    assert!(forgery.is_forged(&schedule) && forgery.is_signed(&server(1)));
 }
 
 /// The page and the cell, which are there where something is paid for.

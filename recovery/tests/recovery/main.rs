@@ -8,12 +8,15 @@
     reason = "a test panics when it is not so"
 )]
 
+mod ahead;
 mod breakglass;
 mod breakglass_counted;
 mod breakglass_crashes;
 mod breakglass_standing;
 mod breakglass_turn;
 mod breakglass_unheard;
+mod checkpoints;
+mod copies;
 mod crashes;
 mod forged_blobs;
 mod forged_by_one;

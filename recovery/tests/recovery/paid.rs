@@ -2,7 +2,7 @@
 
 mod answers;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex};
 
@@ -228,6 +228,21 @@ impl PaidShelf {
                 performed: state.performed.clone(),
             })))
         })
+    }
+
+    /// Keys of the blobs that are there.
+    pub(crate) fn keys(&self) -> HashSet<Key> {
+        self.with(|state| state.blobs.keys().copied().collect())
+    }
+
+    /// Shows these blobs alone from now on; or again what it has, as [`fork`](PaidShelf::fork) kept it.
+    pub(crate) fn shows_only(&self, keys: &HashSet<Key>) {
+        self.with(|state| state.blobs.retain(|key, _| keys.contains(key)));
+    }
+
+    pub(crate) fn shows_again(&self, kept: &PaidShelf) {
+        let blobs = kept.with(|state| state.blobs.clone());
+        self.with(|state| state.blobs.extend(blobs));
     }
 
     pub(crate) fn address(&self) -> Address {

@@ -331,7 +331,7 @@ async fn a_prefix_of_what_the_wallet_knew_of_is_refused() {
     let device_2 = device(&shelves, 2).await;
     assert_eq!(device_2.map.log().reaches(known - 1), Ok(()));
     let reaches = device_2.map.log().reaches(known);
-    assert!(matches!(reaches, Err(RecoveryError::Misbehaved(_))));
+    assert!(matches!(reaches, Err(RecoveryError::OlderState { .. })));
 }
 
 #[tokio::test]

@@ -45,25 +45,92 @@ async fn each_pair_is_moved_at_a_time_of_its_own_in_the_first_quarter_of_an_epoc
 async fn a_clock_that_was_days_off_when_an_epoch_was_first_seen_puts_nothing_off() {
     let days = 10 * 24 * 60 * 60;
     let now = 2 * days;
-    for (wrong, latest) in [(now + days, now + QUARTER), (now - days, now)] {
+    for wrong in [now + days, now - days] {
         let shelf = PaidShelf::new();
         let (provider, journal) = funded(&shelf, 100).await;
         shelf.next_epoch();
-        let seen = provider.upkeep(wrong).await.expect("honest");
-        assert_eq!(
-            seen.reissued, 0,
-            "nobody moves all at the moment when an epoch is seen"
-        );
+        provider.upkeep(wrong).await.expect("honest");
         // The clock is put right, and the program may have ended between.
-        let reopened = open(&shelf, journal, now).await.expect("honest");
+        drop(provider);
+        let provider = open(&shelf, journal, now).await.expect("honest");
         let mut last = now;
-        while let Some(next) = reopened.upkeep(last).await.expect("honest").next {
-            assert!(next <= latest, "{wrong}: {next}");
+        while let Some(next) = provider.upkeep(last).await.expect("honest").next {
+            assert!(next <= now + 2 * QUARTER, "{wrong}: {next}");
             last = next;
         }
-        let holdings = reopened.purse().expect("given").holdings();
+        let holdings = provider.purse().expect("given").holdings();
         assert_eq!(holdings.by_epoch, [(FIRST_EPOCH + 1, 100)].into());
     }
+}
+
+#[tokio::test]
+async fn pairs_that_are_all_due_are_moved_one_a_call_at_times_drawn_apart() {
+    let shelf = PaidShelf::new();
+    let (provider, journal) = funded(&shelf, 500).await;
+    shelf.next_epoch();
+    provider.upkeep(50_000).await.expect("honest");
+    let moved = shelf.performed(Op::Reissue);
+    assert!(moved <= 1);
+    let (mut now, mut pauses) = (50_000 + QUARTER, BTreeSet::new());
+    for left in (1..10 - moved as u64).rev() {
+        let done = provider.upkeep(now).await.expect("honest");
+        assert_eq!((done.reissued, done.waiting), (1, left), "{done:?}");
+        // Whoever asks again a moment later is told to wait; not so whoever has come back.
+        let next = done.next.expect("one is left");
+        for soon in [now, next - 1] {
+            let again = provider.upkeep(soon).await.expect("honest");
+            assert_eq!((again.reissued, again.next), (0, Some(next)));
+        }
+        pauses.insert(next - now);
+        now = next;
+    }
+    assert!(pauses.len() > 5, "{pauses:?}");
+    assert!(now < 50_000 + 2 * QUARTER, "{now}");
+    drop(provider);
+    let provider = open(&shelf, journal, 2).await.expect("honest");
+    let last = provider.upkeep(now).await.expect("honest");
+    assert_eq!((last.reissued, last.waiting, last.next), (1, 0, None));
+    assert_eq!(
+        provider.purse().expect("given").holdings().by_epoch.len(),
+        1
+    );
+}
+
+/// A wallet of ten pairs that runs so many times an epoch, a process each, for four epochs. Returns the most pairs that
+/// one of them has moved.
+async fn largest_burst(calls: u64) -> u64 {
+    let shelf = PaidShelf::new();
+    let (provider, journal) = funded(&shelf, 500).await;
+    drop(provider);
+    let (epoch, mut now, mut largest) = (u64::from(EPOCH_SECONDS), 50_000, 0);
+    for round in 0..4 {
+        shelf.next_epoch();
+        let begun = now;
+        for call in 0..calls {
+            now = begun + (call * epoch + epoch / 3) / calls;
+            let seed = 2 + round * calls + call;
+            let provider = open(&shelf, journal.clone(), seed).await.expect("honest");
+            let first = provider.resume(now).await.expect("honest").reissued;
+            let then = provider.tend(now).await.expect("honest").reissued;
+            largest = largest.max(first + then);
+        }
+        now = begun + epoch;
+    }
+    let provider = open(&shelf, journal, 1).await.expect("honest");
+    let holdings = provider.purse().expect("given").holdings();
+    assert_eq!((holdings.tokens, holdings.expired), (500, 0), "{calls}");
+    assert_eq!(shelf.outstanding(), 500);
+    largest
+}
+
+#[tokio::test]
+async fn a_call_in_each_epoch_loses_nothing_and_as_many_as_there_are_pairs_move_one_each() {
+    // One sees the epoch begin when it comes, and moves all of it with the next one: those tokens would be lost.
+    assert_eq!(largest_burst(1).await, 10);
+    // The three behind that move one each, and the next one all that is left.
+    assert_eq!(largest_burst(4).await, 7);
+    // Those behind the first quarter suffice.
+    assert_eq!(largest_burst(14).await, 1);
 }
 
 #[tokio::test]

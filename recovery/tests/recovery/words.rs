@@ -3,6 +3,7 @@
 use bip39::{Language, Mnemonic};
 use larder_recovery::RootKey;
 use larder_recovery::words::{Count, InvalidWords, count, decode, generate};
+use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -301,4 +302,32 @@ fn words_are_counted_while_they_are_typed() {
     }
     assert_eq!(count(" \n"), 0);
     assert_eq!(count("one \u{1b} two"), 3);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn whatever_is_given_is_taken_or_refused(text in "\\PC*", bytes: Vec<u8>, noise in "[a-z0-9 .,\\u{200b}\\u{301}]{0,200}") {
+        for text in [text, noise] {
+            prop_assert!(RootKey::from_words(&text).is_err());
+            prop_assert!(count(&text) <= text.len());
+        }
+        if let Ok(text) = decode(&bytes) {
+            prop_assert!(RootKey::from_words(&text).is_err());
+        }
+    }
+
+    #[test]
+    fn words_that_are_drawn_are_read_back_from_a_sheet_in_any_order(seed: u64, long: bool, cut in 4..9usize) {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let words = generate(&mut rng, if long { Count::TwentyFour } else { Count::Twelve });
+        let mut lines: Vec<String> = words
+            .split(' ')
+            .zip(1..)
+            .map(|(word, number)| format!("{number}: {}\n", word.get(..cut).unwrap_or(word)))
+            .collect();
+        lines.sort();
+        prop_assert_eq!(root(&lines.concat()), root(&words));
+    }
 }

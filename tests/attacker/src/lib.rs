@@ -1,9 +1,14 @@
-//! A Lightning node that sends without waiting for anything: LDK's own pieces, none of ours.
+//! Who attacks Larder: a Lightning node that floods, below, and a storage node that [lies](larderd).
 //!
-//! It keeps to no window and looks at no answer. The next message leaves as soon as the socket
+//! The first sends without waiting for anything: LDK's own pieces, none of ours. It keeps to no window and looks at no answer. The next message leaves as soon as the socket
 //! takes it, with LDK's ping after every 32 as the only pause. For tests: it panics when it cannot
 //! connect.
 #![expect(clippy::expect_used, reason = "a test panics when it is not so")]
+
+pub mod larderd;
+
+mod forge;
+mod lie;
 
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};

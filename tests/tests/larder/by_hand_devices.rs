@@ -15,7 +15,8 @@ fn two_devices(set: &Set) -> [PathBuf; 2] {
     set.open(&devices[0], &[]);
     let root = devices[0].join("root.key");
     set.open(&devices[1], &["--root-file", root.to_str().expect("text")]);
-    succeed(larder(&devices[1]).arg("restore"));
+    // Nothing is stored yet, which the second one could not know.
+    succeed(larder(&devices[1]).args(["restore", "--new"]));
     devices
 }
 

@@ -88,9 +88,11 @@ fn one_file_that_cannot_be_written_keeps_no_other_back() {
 fn an_init_that_was_cut_short_can_be_done_again() {
     let set = Set::start();
     let wallet = set.folder.path().join("wallet");
-    // The root key is written last.
+    // The words are written last but one, and the root key last.
     set.init(&wallet, &[]);
-    fs::remove_file(wallet.join("root.key")).expect("removed");
+    for name in ["root.key", "root.words"] {
+        fs::remove_file(wallet.join(name)).expect("removed");
+    }
     let (code, text) = complaint(&run(larder(&wallet).arg("list")));
     assert_eq!(code, Some(2), "{text}");
     set.open(&wallet, &[]);

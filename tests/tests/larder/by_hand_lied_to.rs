@@ -1,14 +1,14 @@
 //! `larder` with a storage node that answers what it likes, under its own good signature.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use larder_onion::{PeerAddress, Service, ServiceConfig};
 use larder_protocol::{
-    Address, BlobHash, Call, Done, NodeId, Receipt, Record, Refusal, Reply, Request, SizeClass,
-    envelope,
+    Address, BLOB_LEN, Blob, BlobHash, Call, Done, NodeId, Receipt, Record, Refusal, Reply,
+    Request, SizeClass, envelope,
 };
 use secp256k1::{Keypair, SECP256K1, SecretKey};
 use serde_json::Value;
@@ -165,7 +165,7 @@ fn a_storage_node_that_shows_less_than_it_acknowledged_is_not_believed() {
     });
     assert_eq!(set.put().0, Some(0));
     let (code, json) = set.put();
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(7));
     let error = json["error"].as_str().expect("text");
     assert!(error.contains("an older state"), "{error}");
 }
@@ -239,4 +239,100 @@ fn receipts_of_an_epoch_that_began_during_a_command_can_be_checked() {
     let kept = &json_of(&set.wallet(), &["receipts"])["providers"][0];
     // A seal and an entry.
     assert_eq!((&kept["kept"], &kept["proven"]), (&2.into(), &2.into()));
+}
+
+/// A blob that nobody's root key ever wrote.
+fn made_up() -> Blob {
+    Blob::try_from(vec![1; BLOB_LEN]).expect("a blob's length")
+}
+
+/// How many forgeries of each storage node are kept, and that the command fails if there are any.
+fn forged(wallet: &Path) -> Vec<u64> {
+    let receipts = run(larder(wallet).args(["--json", "receipts"]));
+    let json: Value = serde_json::from_slice(&receipts.stdout).expect("one object");
+    let rows = json["providers"].as_array().expect("a list").iter();
+    let forged: Vec<u64> = rows
+        .map(|row| row["forged"].as_u64().expect("a number"))
+        .collect();
+    let is_none = forged.iter().all(|&forged| forged == 0);
+    assert_eq!(receipts.status.code(), Some(i32::from(!is_none)), "{json}");
+    let status = json_of(wallet, &["status"]);
+    let rows = status["providers"].as_array().expect("a list").iter();
+    assert!(
+        rows.map(|row| row["forged"].as_u64())
+            .eq(forged.iter().copied().map(Some))
+    );
+    forged
+}
+
+#[test]
+fn a_storage_node_that_makes_blobs_up_is_named_and_what_it_signed_is_kept() {
+    let set = LiedTo::by(|call, _| match call {
+        Call::Insert(_) => Ok(Done::Inserted),
+        _ => Ok(Done::Found(made_up())),
+    });
+    assert_eq!(forged(&set.wallet()), [0]);
+    let (code, json) = set.put();
+    let error = json["error"].as_str().expect("text");
+    assert!(code == Some(1) && error.contains("never wrote"), "{json}");
+    assert_eq!(forged(&set.wallet()), [1]);
+    let text = run(larder(&set.wallet()).args(["receipts"])).stdout;
+    let text = String::from_utf8(text).expect("text");
+    assert!(text.contains("FORGED: it signed for 1 blob(s)"), "{text}");
+
+    // Bytes that it did not sign for, another place, and what is no file of ours prove nothing.
+    let receipts = fs::read_dir(set.wallet().join("receipts")).expect("they are kept");
+    let mut entries = receipts.map(|entry| entry.expect("read").path());
+    let folder = entries.find(|path| path.is_dir()).expect("forgeries");
+    let file = folder.join(&folder_names(&folder)[0]);
+    let kept: Value = serde_json::from_slice(&fs::read(&file).expect("kept")).expect("JSON");
+    let changed = |field: &str, value: Value| {
+        let mut changed = kept.clone();
+        changed[field] = value;
+        changed
+    };
+    let changes = [
+        changed("blob", "02".repeat(BLOB_LEN).into()),
+        changed("generation", 7.into()),
+        Value::Null,
+    ];
+    for changed in changes {
+        fs::write(&file, changed.to_string()).expect("written");
+        assert_eq!(forged(&set.wallet()), [0]);
+    }
+}
+
+#[test]
+fn one_of_three_that_makes_blobs_up_is_left_out_and_named() {
+    let several = Several::start(2, larderd);
+    let runtime = runtime();
+    let lies = Arc::new(AtomicBool::new(false));
+    let is_lying = lies.clone();
+    let blob_hash = made_up().hash();
+    let lie = move |call: &Call, _: &mut Record| match (call, is_lying.load(Ordering::Relaxed)) {
+        (Call::Insert(_), true) => Err(Refusal::AlreadyExists { blob_hash }),
+        (_, true) => Ok(Done::Found(made_up())),
+        (Call::Insert(_), false) => Ok(Done::Inserted),
+        (_, false) => Err(Refusal::Absent),
+    };
+    let (_service, liar) = runtime.block_on(liar(several.relay.peer, lie));
+    let wallet = several.path("wallet");
+    several.init(&wallet, &[0, 1], &["--provider", &liar.to_string()]);
+    several.put(&wallet, "small", b"small");
+    several.put(&wallet, "large", &random(200_000, 4));
+    assert_eq!(forged(&wallet), [0; 3]);
+
+    lies.store(true, Ordering::Relaxed);
+    several.put(&wallet, "other", b"other");
+    several.put(&wallet, "small", b"new");
+    assert_eq!(forged(&wallet), [0, 0, 16]);
+    let new = several.path("new");
+    let root = wallet.join("root.key");
+    several.init(&new, &[1], &["--root-file", root.to_str().expect("text")]);
+    let all = several.path("all");
+    json_of(&new, &["restore", "--to", all.to_str().expect("text")]);
+    assert_eq!(folder_names(&all), ["large", "other", "small"]);
+    assert!(fs::read(all.join("large")).expect("restored") == random(200_000, 4));
+    assert!(fs::read(all.join("small")).expect("restored") == b"new");
+    assert_eq!(forged(&new)[2], 16);
 }

@@ -9,7 +9,7 @@ use larder_onion::PeerAddress;
 use larder_protocol::Address;
 use serde_json::Value;
 
-use crate::by_hand::{Set, json_of, paid_as, random, voucher};
+use crate::by_hand::{Set, json_of, paid_as, random, standing_of, voucher};
 use crate::by_hand_buying::refusal;
 use crate::by_hand_killed::{Counted, killed_after};
 use crate::by_hand_providers::Several;
@@ -76,9 +76,11 @@ pub(crate) fn put(wallet: &Path, folder: &Path, name: &str, content: &[u8]) {
 
 /// What `larder status` says of the one storage node.
 pub(crate) fn restorable(wallet: &Path) -> Value {
-    let status = json_of(wallet, &["status"]);
+    let (code, status) = standing_of(wallet, &["status"]);
     let one = status["providers"][0]["restorable"].clone();
     assert_eq!(status["restorable"], one["now"], "{status}");
+    let expected = if one["now"] == true { 0 } else { 11 };
+    assert_eq!(code, Some(expected), "{status}");
     one
 }
 
@@ -289,7 +291,9 @@ fn a_reserve_lasts_as_many_epochs_as_are_accepted_and_past_them_the_data_does() 
             let error = json["error"].as_str().expect("text");
             assert!(error.contains("the reserve expired 1 epoch"), "{error}");
             assert!(error.contains("larder buy"), "{error}");
-            let text = succeed(larder(&wallet).arg("status"));
+            let status = run(larder(&wallet).arg("status"));
+            let text = String::from_utf8_lossy(&status.stdout).into_owned();
+            assert_eq!(status.status.code(), Some(11), "{text}");
             assert!(
                 text.contains("restorable    no: not everything is here yet"),
                 "{text}"
@@ -416,9 +420,12 @@ fn a_device_without_a_cell_is_told_when_upkeep_writes_it_and_how_it_is_written_n
     let warnings = told["warnings"].to_string();
     assert!(warnings.contains("larder status"), "{warnings}");
     // The page comes first; behind either write the cell waits for hours.
-    let rests = json_of(&two, &["upkeep"]);
+    let (code, rests) = standing_of(&two, &["upkeep"]);
     assert_eq!(rests["providers"][0]["wrote"].to_string(), r#"["page"]"#);
-    let text = succeed(larder(&two).arg("upkeep"));
+    assert_eq!(code, Some(11), "{rests}");
+    let waits = run(larder(&two).arg("upkeep"));
+    let text = String::from_utf8_lossy(&waits.stdout).into_owned();
+    assert_eq!(waits.status.code(), Some(11), "{text}");
     assert!(text.starts_with("nothing was due; "), "{text}");
     assert!(text.contains("goes on in "), "{text}");
     let why = restorable(&two)["why_not"].to_string();

@@ -7,10 +7,15 @@
     reason = "a test panics when it is not so"
 )]
 
+mod attacked;
 mod bare;
 mod by_hand;
+mod by_hand_attacked;
+mod by_hand_attacked_paid;
 mod by_hand_buying;
 mod by_hand_changes;
+mod by_hand_checkpoints;
+mod by_hand_copied;
 mod by_hand_devices;
 mod by_hand_files;
 mod by_hand_killed;
@@ -18,6 +23,7 @@ mod by_hand_lied_to;
 mod by_hand_lost;
 mod by_hand_lost_again;
 mod by_hand_lsps;
+mod by_hand_nothing;
 mod by_hand_providers;
 mod by_hand_receipts;
 mod by_hand_targets;
@@ -39,6 +45,7 @@ mod paid_kills;
 mod privacy;
 mod processes;
 mod rollover;
+mod security;
 mod served;
 mod total_loss;
 mod total_loss_stored;

@@ -1,9 +1,10 @@
 //! Starting and ending the programs under test.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 
 use larder_onion::{FaultCounts, PeerAddress};
@@ -12,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 const LARDER: &str = env!("CARGO_BIN_EXE_larder-under-test");
 const LARDERD: &str = env!("CARGO_BIN_EXE_larderd-under-test");
+const MALICIOUS: &str = env!("CARGO_BIN_EXE_malicious-larderd");
 const FAULTY_RELAY: &str = env!("CARGO_BIN_EXE_faulty-relay");
 
 /// A program that runs until it is ended, with its standard error collected.
@@ -23,8 +25,11 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(command: &mut Command) -> Self {
+        Process::spawn(command.stdin(Stdio::null()))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
         let mut child = command
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -210,6 +215,54 @@ pub(crate) fn start_unless_it_refuses(
         address: address.parse().expect("an address"),
         peer,
     })
+}
+
+/// A storage node that lies as it is told: `tests/attacker/src/lie.rs` lists what it understands.
+pub(crate) struct Malicious {
+    process: Mutex<Process>,
+    pub(crate) address: Address,
+}
+
+impl Malicious {
+    /// On a data folder, connected to these LSPs, that serves for free or not, and is honest so far.
+    pub(crate) fn start(folder: &Path, lsps: &[PeerAddress], payment: &str) -> Self {
+        let mut command = Command::new(MALICIOUS);
+        command
+            .arg("--data-dir")
+            .arg(folder)
+            .env("LARDERD_PAYMENT", payment)
+            .env("LARDERD_CREDENTIALS_TILL", "instant")
+            .env("LARDERD_STORE_FREE_SPACE_FLOOR_MIB", "16")
+            .stdin(Stdio::piped());
+        for lsp in lsps {
+            command.arg("--lsp").arg(lsp.to_string());
+        }
+        let mut process = Process::spawn(&mut command);
+        let address = process.line("address").parse().expect("an address");
+        process.line("ready");
+        Malicious {
+            process: Mutex::new(process),
+            address,
+        }
+    }
+
+    /// Has it do something else from now on; returns what it says when it does.
+    pub(crate) fn order(&self, order: &str) -> String {
+        let mut process = self.process.lock().expect("no panic");
+        let input = process.child.stdin.as_mut().expect("piped");
+        writeln!(input, "{order}").expect("it runs");
+        process.line("done")
+    }
+
+    /// How many lies it has told since it was asked last, and how many blobs it has.
+    pub(crate) fn told(&self) -> (u64, u64) {
+        let told = self.order("told");
+        let (lies, blobs) = told.split_once(' ').expect("two numbers");
+        (
+            lies.parse().expect("a number"),
+            blobs.parse().expect("a number"),
+        )
+    }
 }
 
 /// A number of the last line of a log that names it, as `name=number`.

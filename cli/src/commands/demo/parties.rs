@@ -14,7 +14,6 @@ use crate::connection::Connection;
 use crate::error::CliError;
 use crate::output::Once;
 use crate::payer::Payer;
-use crate::shown::Shown;
 
 /// Relay and storage node, and how a wallet joins them.
 pub(crate) struct Parties {
@@ -56,8 +55,7 @@ impl Parties {
             folder: self.wallet_folder(),
         };
         let (address, once) = (self.node.address().clone(), Once::default());
-        let shown = Shown::default();
-        Connection::open(circuits, address, Some(&payer), None, &shown, &once).await
+        Connection::open(circuits, address, Some(&payer), None, &once).await
     }
 
     /// Total loss: everything that a wallet keeps on its disk.

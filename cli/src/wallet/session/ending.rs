@@ -159,6 +159,7 @@ impl Session {
         } = self;
         // They hold the providers.
         drop((map, cached, quorum));
+        online.tend().await;
         let (bill, failed) = online.leave().await;
         unwritten.extend(failed);
         (bill, unwritten)
