@@ -26,10 +26,10 @@ const LIES: [(&str, Lie); 6] = [
         next[..4].copy_from_slice(&who.to_be_bytes());
     }),
     ("a price", |tariff, who| {
-        tariff.prices.lookup += u64::from(who)
+        tariff.prices.lookup += u64::from(who);
     }),
     ("a refund", |tariff, who| {
-        tariff.refunds.push(u64::from(who))
+        tariff.refunds.push(u64::from(who));
     }),
     ("a denomination", |tariff, who| {
         tariff.denominations.push(1_000 + u64::from(who));
