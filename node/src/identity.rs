@@ -76,11 +76,13 @@ impl Identity {
         Ok(identity)
     }
 
-    /// Draws a seed and writes it into this file: whole before it has its name, and durable before it is used, as an
-    /// address must not be handed out whose seed can get lost. One process at a time may do this.
+    /// Makes a new seed and its file, in the place of any that is there.
+    ///
+    /// Whole before it has its name, and durable before it is used: an address must not be
+    /// handed out whose seed can get lost. One process at a time may do this.
     ///
     /// # Errors
-    /// [`NodeError`] when there are no random numbers, or the file cannot be written.
+    /// [`NodeError::File`].
     pub fn create(path: &Path) -> Result<Self, NodeError> {
         let fail = |source| NodeError::File {
             doing: "create",
