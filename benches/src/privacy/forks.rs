@@ -18,8 +18,8 @@ use larder_node::{Desk, Identity, Offer};
 use larder_protocol::record::Prices;
 use larder_protocol::{Key, Op, Pass, Payment, Refusal, Reply, Request, envelope};
 use larder_store::{
-    Effect, Engine, Enter, Epochs, OpenedClaim, Outcome, Reading, Stat, StoreError, StoredCell,
-    Usage,
+    Effect, Engine, Enter, Epochs, Notes, OpenedClaim, Outcome, Reading, Stat, StoreError,
+    StoredCell, Usage,
 };
 
 use super::paths::Serve;
@@ -205,6 +205,10 @@ impl Engine for Fork {
     fn epochs(&self) -> Result<Option<Epochs>, StoreError> {
         let own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(own.clone())
+    }
+
+    fn notes(&self) -> Result<Notes, StoreError> {
+        self.inner.notes()
     }
 
     fn enter(&self, next: Enter) -> Result<Result<Epochs, Past>, StoreError> {
