@@ -101,7 +101,10 @@ fn wanted(slot: &Slot) -> Contents {
         (Purpose::Log, _) => (Kind::Entry, vec![0, 0, 1, 9]),
         (Purpose::Anchor, _) => {
             let snapshot = [&[5; 32][..], &9_u64.to_be_bytes(), &[7; 32]].concat();
-            (Kind::Anchor, [&7_u64.to_be_bytes()[..], &snapshot].concat())
+            (
+                Kind::Anchor,
+                [&7_u64.to_be_bytes()[..], &[4; 16], &snapshot].concat(),
+            )
         }
         // The page: nothing is listed.
         _ => (Kind::Whole, vec![1, 0, 0, 0, 1, 0, 0]),
@@ -233,7 +236,9 @@ impl World {
                 let slot = match opener {
                     It::MapAnchor => anchor_slot(1),
                     It::MapAnchorFarAhead => anchor_slot(1 << 20),
-                    It::MapSnapshot => at(Purpose::Chunk, self.lane_in(anchor_slot(1), 8), 0, 0),
+                    It::MapSnapshot => {
+                        at(Purpose::Chunk, self.lane_in(anchor_slot(1), 8 + 16), 0, 0)
+                    }
                     _ => entry,
                 };
                 self.forges(&one, slot, way);

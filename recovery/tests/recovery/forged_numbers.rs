@@ -73,7 +73,7 @@ async fn rolled_up(records: u64, len: Option<u64>, snapshot: &[u8]) -> Sea {
         sea.insert(slot, &chunk).await.expect("calm");
     }
     let len = len.unwrap_or(snapshot.len() as u64);
-    let manifest = [&records.to_be_bytes()[..], &chunks(len, last)].concat();
+    let manifest = [&records.to_be_bytes()[..], &[4; 16], &chunks(len, last)].concat();
     let anchor = contents(Kind::Anchor, Link::default(), manifest);
     sea.insert(anchor_slot(1), &anchor).await.expect("calm");
     sea
