@@ -5,7 +5,7 @@
 
 use crate::attacked::{Asks, Attacked};
 use crate::by_hand::json_of;
-use crate::processes::{larder, run};
+use crate::processes::{copy, larder, run};
 
 /// Every way of making a blob from what a storage node was shown, where nothing is or where something is.
 const FORGERIES: [&str; 6] = [
@@ -27,8 +27,10 @@ fn one_that_is_alone_forges_nothing_that_is_believed() {
         assert!(scene.malicious.told().0 > 0, "{how}");
         restored.blames(1, "misbehaves");
     }
-    // Nor by a device that has kept what it read, and can go without asking.
-    let get = run(larder(&scene.wallet()).args(["get", "large"]));
+    // Nor by a device that has kept what it read, and can go without asking. What convicts is kept by that device.
+    let device = scene.path("device");
+    copy(&scene.wallet(), &device);
+    let get = run(larder(&device).args(["get", "large"]));
     let is_whole = get.status.success() && get.stdout == scene.stored["large"];
     assert!(is_whole || get.status.code() == Some(1), "{get:?}");
     scene.is_unharmed();
