@@ -58,11 +58,11 @@ pub(crate) fn run(report: &mut Report) -> Result<(), Box<dyn Error>> {
             .map(|(name, plan)| live((*name, plan)))
             .collect();
         let panicked = |_| "a world ended in a panic";
-        for (name, plan, life) in worlds {
-            figures(report, name, plan, &life.join().map_err(panicked)??);
-        }
         for (lie, plan, life) in lied_to {
             noticed(report, lie, plan, &life.join().map_err(panicked)??);
+        }
+        for (name, plan, life) in worlds {
+            figures(report, name, plan, &life.join().map_err(panicked)??);
         }
         Ok(())
     })
