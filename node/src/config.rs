@@ -5,21 +5,28 @@
 //! nearest one that is.
 
 mod layers;
+mod places;
 mod written;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use larder_onion::PeerHost;
 use toml::{Table, Value};
 
+use crate::clock::{Clock, SystemClock, VouchedClock};
 use crate::offer::Offer;
 use crate::{Breakglass, NodeError};
 
 pub use layers::DEFAULTS;
 use layers::{defaults, lay_over, read_environment, wrong};
+use places::Places;
 use written::Written;
+
+/// What `default.toml` says of the data folder: whoever writes the same wants the default.
+const DEFAULT_FOLDER: &str = "~/.larderd";
 
 /// The configuration of a storage service; see [`DEFAULTS`] for the meaning of each key.
 #[derive(Debug, Clone)]
@@ -52,6 +59,11 @@ pub struct Config {
     pub writes_in_flight: usize,
     /// Lightning peers that may connect at once.
     pub inbound_peers: usize,
+    /// Whether the store is lost for good, and a new one is to be made beside the seed. No key sets it: it is said
+    /// once, on the command line.
+    pub new_store: bool,
+    /// Whether the operator vouches for this machine's clock, whatever the store remembers. No key sets it, either.
+    pub trust_clock: bool,
 }
 
 /// How clients pay for a storage node's work.
@@ -87,13 +99,15 @@ impl Config {
     ) -> Result<Self, NodeError> {
         let mut table = defaults();
         let mut variables = Table::new();
+        let environment: Vec<_> = environment.into_iter().collect();
+        let places = Places::of(&environment);
         read_environment(&mut variables, &table, environment)?;
         let path = match file {
             Some(file) => Some(file.to_owned()),
             None => {
                 let named = variables.get("data_dir").or(table.get("data_dir"));
-                let named = Path::new(named.and_then(Value::as_str).unwrap_or_default());
-                let folder = expand(data_dir.unwrap_or(named))?;
+                let named = named.and_then(Value::as_str).unwrap_or_default();
+                let folder = data_folder(data_dir, named, &places)?;
                 Some(folder.join("larderd.toml")).filter(|path| path.exists())
             }
         };
@@ -110,7 +124,21 @@ impl Config {
             lay_over(&mut table, &written, "", &origin)?;
         }
         lay_over(&mut table, &variables, "", "the environment")?;
-        Written::read(table)?.checked(data_dir)
+        Written::read(table)?.checked(|named| data_folder(data_dir, named, &places))
+    }
+
+    /// The clock that this node goes by.
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        match self.trust_clock {
+            true => Arc::new(VouchedClock),
+            false => Arc::new(SystemClock),
+        }
+    }
+
+    /// Where the store is.
+    #[must_use]
+    pub fn store_path(&self) -> PathBuf {
+        self.data_dir.join("store")
     }
 
     /// Where the seed is.
@@ -120,17 +148,12 @@ impl Config {
     }
 }
 
-/// `~` is the home folder.
-fn expand(folder: &Path) -> Result<PathBuf, NodeError> {
-    match folder.strip_prefix("~") {
-        Err(_) => Ok(folder.to_owned()),
-        Ok(rest) => match std::env::var_os("HOME") {
-            Some(home) => Ok(PathBuf::from(home).join(rest)),
-            None => Err(wrong(
-                "data_dir",
-                "there is no home folder: name one with --data-dir",
-            )),
-        },
+/// The data folder: the one that outdoes all others, the one that is named, or the default one.
+fn data_folder(outdoes: Option<&Path>, named: &str, places: &Places) -> Result<PathBuf, NodeError> {
+    match outdoes {
+        Some(folder) => places.expand(folder),
+        None if named == DEFAULT_FOLDER => places.data_folder(),
+        None => places.expand(Path::new(named)),
     }
 }
 
@@ -306,12 +329,93 @@ mod tests {
     #[test]
     fn a_tilde_is_the_home_folder_and_a_folder_need_not_be_text() {
         use std::os::unix::ffi::OsStringExt;
-        let home = PathBuf::from(std::env::var_os("HOME").unwrap());
-        let folder = |data_dir: &Path| Config::load(None, Some(data_dir), []).unwrap().data_dir;
-        assert_eq!(folder(Path::new("~")), home);
-        assert_eq!(folder(Path::new("~/larder")), home.join("larder"));
+        let home = || [("HOME".into(), "/home/satoshi".into())];
+        let folder = |data_dir: &Path| Config::load(None, Some(data_dir), home()).unwrap().data_dir;
+        assert_eq!(folder(Path::new("~")), Path::new("/home/satoshi"));
+        assert_eq!(
+            folder(Path::new("~/larder")),
+            Path::new("/home/satoshi/larder")
+        );
         assert_eq!(folder(Path::new("/~x")), PathBuf::from("/~x"));
         let odd = PathBuf::from(OsString::from_vec(vec![b'/', 0xff]));
         assert_eq!(folder(&odd), odd);
+    }
+
+    #[test]
+    fn without_a_home_folder_no_folder_is_made_wherever_it_was_started_but_a_named_one_is_used() {
+        let load = |environment: &[(&str, &str)]| {
+            let environment = environment.iter();
+            let environment = environment.map(|&(name, value)| (name.into(), value.into()));
+            Config::load(None, None, environment)
+        };
+        let folder = |environment: &[(&str, &str)]| load(environment).unwrap().data_dir;
+        for nowhere in [
+            &[][..],
+            &[("HOME", "")],
+            &[("HOME", "here")],
+            &[("XDG_STATE_HOME", "state")],
+        ] {
+            let text = problem(load(nowhere));
+            assert!(
+                text.contains("--data-dir") && text.contains("LARDERD_DATA_DIR"),
+                "{text}"
+            );
+        }
+        let text = problem(load(&[("LARDERD_DATA_DIR", "~/mine")]));
+        assert!(text.contains("HOME is not set"), "{text}");
+        assert_eq!(folder(&[("HOME", "/h")]), Path::new("/h/.larderd"));
+        assert_eq!(
+            folder(&[("XDG_STATE_HOME", "/s"), ("HOME", "")]),
+            Path::new("/s/larderd")
+        );
+        assert_eq!(
+            folder(&[("XDG_STATE_HOME", "/s"), ("HOME", "/h")]),
+            Path::new("/h/.larderd")
+        );
+        let service = ("STATE_DIRECTORY", "/var/lib/larderd:/var/lib/other");
+        assert_eq!(folder(&[service]), Path::new("/var/lib/larderd"));
+        assert_eq!(
+            folder(&[("HOME", "/h"), service]),
+            Path::new("/var/lib/larderd")
+        );
+        let named = ("LARDERD_DATA_DIR", "/mine");
+        assert_eq!(folder(&[named, service]), Path::new("/mine"));
+        assert_eq!(defaults()["data_dir"].as_str(), Some(DEFAULT_FOLDER));
+    }
+
+    #[test]
+    fn variables_that_a_container_platform_sets_for_a_service_of_our_name_are_none_of_ours() {
+        let foreign = [
+            ("LARDERD_SERVICE_HOST", "10.0.0.1"),
+            ("LARDERD_SERVICE_PORT", "9735"),
+            ("LARDERD_SERVICE_PORT_P2P", "9735"),
+            ("LARDERD_PORT", "tcp://10.0.0.1:9735"),
+            ("LARDERD_PORT_9735_TCP", "tcp://10.0.0.1:9735"),
+            ("LARDERD_PORT_9735_TCP_PROTO", "tcp"),
+            ("LARDERD_PORT_9735_TCP_PORT", "9735"),
+            ("LARDERD_PORT_9735_TCP_ADDR", "10.0.0.1"),
+            ("LARDERD_PORT_53_UDP_ADDR", "10.0.0.1"),
+            // For a service `larderd-metrics`, and by the links of containers.
+            ("LARDERD_METRICS_SERVICE_HOST", "10.0.0.2"),
+            ("LARDERD_METRICS_PORT", "udp://10.0.0.2:53"),
+            ("LARDERD_NAME", "/wallet/larderd"),
+        ];
+        for variable in foreign {
+            assert!(load("", &[variable]).is_ok(), "{variable:?}");
+        }
+        assert!(load("", &foreign).is_ok());
+        // What somebody may have meant for us is still named.
+        for (name, value) in [
+            ("LARDERD_PORT", "9735"),
+            ("LARDERD_PORTS", "tcp://10.0.0.1:9735"),
+            ("LARDERD_PORT_X_TCP", "tcp://10.0.0.1:9735"),
+            ("LARDERD_SERVICE", "9735"),
+            ("LARDERD_NAME", "mine"),
+        ] {
+            assert!(
+                problem(load("", &[(name, value)])).contains("did you mean"),
+                "{name}"
+            );
+        }
     }
 }

@@ -4,11 +4,13 @@
 //! | --- | --- |
 //! | `larder-serve-n`, one per core | open a request, refuse what is cheap to refuse, hand on the rest; where clients pay, only what has a [pass](larder_protocol::pass) |
 //! | `larder-yield-n`, one per core, where clients pay | the same for all others, at a lower priority |
-//! | `larder-verify-n`, one per core, where clients pay | check proofs, judge, issue |
+//! | `larder-verify-n`, one per core, where clients pay | check proofs, judge, issue, of what has a pass |
+//! | `larder-doubt-n`, one per core, where clients pay | the same for all others, at a lower priority |
 //! | `larder-commit`, one | group commit |
 //! | `larder-answer-n`, one per core | sign and send the answers of what was committed |
 //!
-//! Anybody can send what has to be opened before it is known to be worth nothing. Those who open it get
+//! Anybody can send what has to be opened before it is known to be worth nothing, and payments that have to be checked
+//! before they are known to be false. Those who open and check them get
 //! what the others leave, and a tenth of the time when these leave nothing: a flood slows down whoever has no
 //! pass, and a node that is busy still opens breakglass cells. Other programs of the machine count as others,
 //! too: beside one that takes all of it, whoever has no pass waits longer.
@@ -20,7 +22,8 @@ use std::thread::JoinHandle;
 use larder_onion::Intake;
 
 use crate::NodeError;
-use crate::pipeline::{Committed, Pipeline};
+use crate::pipeline::{Committed, Pipeline, Unproven};
+use crate::waiting::Waiting;
 
 /// What makes a thread's share of a busy core a tenth of another's, on Linux.
 #[cfg(target_os = "linux")]
@@ -66,12 +69,15 @@ impl Crew {
                 (crew.serving).push(spawn(format!("larder-yield-{number}"), work)?);
 
                 let (verified_by, unverified) = (pipeline.clone(), pipeline.unverified.clone());
-                let verify = move || {
-                    while let Some(batch) = unverified.take() {
-                        verified_by.verify(batch);
-                    }
+                let work = move || verify(&unverified, &verified_by);
+                (crew.verifying).push(spawn(format!("larder-verify-{number}"), work)?);
+
+                let (verified_by, strange) = (pipeline.clone(), pipeline.strange.clone());
+                let work = move || {
+                    yield_to_others();
+                    verify(&strange, &verified_by);
                 };
-                (crew.verifying).push(spawn(format!("larder-verify-{number}"), verify)?);
+                (crew.verifying).push(spawn(format!("larder-doubt-{number}"), work)?);
             }
             // The channel ends with the pipeline, so these threads must not keep it alive.
             let (pipeline, outcomes) = (Arc::downgrade(pipeline), outcomes.clone());
@@ -96,6 +102,12 @@ impl Crew {
 fn serve(intake: &Intake, pipeline: &Pipeline) {
     while let Some(incoming) = intake.recv() {
         pipeline.serve(incoming);
+    }
+}
+
+fn verify(waiting: &Waiting<Unproven>, pipeline: &Pipeline) {
+    while let Some(batch) = waiting.take() {
+        pipeline.verify(batch);
     }
 }
 

@@ -6,12 +6,14 @@
 //! | `config print` | shows every key, its default and its meaning |
 //! | `voucher create` | makes codes that clients get tokens for |
 //! | `restore` | takes a store that comes from a backup into use |
+//! | `verify` | says what of the data folder is damaged, what is safe, and what to do |
 //!
 //! Exit codes: 0 stopped on request; 1 could not start or failed, which a new start may mend;
-//! 2 wrong usage or configuration.
+//! 2 wrong usage or configuration; 3 `verify` has found damage.
 
 mod address;
 mod restore;
+mod verify;
 mod vouchers;
 
 use std::ffi::OsString;
@@ -19,7 +21,6 @@ use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use larder_onion::PeerHost;
@@ -34,7 +35,7 @@ use crate::{Node, NodeError, Stopped};
 #[derive(Parser)]
 #[command(name = "larderd", version)]
 struct Args {
-    /// Everything this node keeps [default: ~/.larderd]
+    /// Everything this node keeps [default: $STATE_DIRECTORY under systemd, or ~/.larderd]
     #[arg(long, value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
     /// The configuration [default: larderd.toml in the data folder, if there is one]
@@ -46,6 +47,12 @@ struct Args {
     /// A Lightning node to stay connected to, as node_id@host:port; may be repeated
     #[arg(long = "lsp", value_name = "PEER")]
     lsps: Vec<PeerHost>,
+    /// The store beside the seed is lost for good: begin with an empty one. Once; refused while there is a store
+    #[arg(long)]
+    new_store: bool,
+    /// This machine's clock is right, whatever the store remembers: checked by hand. For one start
+    #[arg(long, global = true)]
+    trust_clock: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -72,6 +79,10 @@ enum Command {
     /// What clients paid with since the backup, the store does not know. So the node goes on in
     /// a new epoch and accepts no credentials of earlier ones: their tokens are lost.
     Restore,
+    /// Check the data folder: say what is damaged, what is safe, and what to do; the node must not run
+    ///
+    /// Reads everything and changes nothing. Exit code 3 when something is damaged.
+    Verify(verify::Verify),
 }
 
 #[derive(Subcommand)]
@@ -112,8 +123,16 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             .and_then(|config| address::address(&config))
             .and_then(|told| print(&told)),
         Some(Command::Restore) => load(&args)
-            .and_then(|config| restore::restore(&config, Arc::new(SystemClock)))
+            .and_then(|config| restore::restore(&config, config.clock()))
             .and_then(|told| print(&told)),
+        Some(Command::Verify(order)) => {
+            let verdict = load(&args).and_then(|config| verify::check(&config, order));
+            match verdict.and_then(|found| print(&found.text).map(|()| found.is_well)) {
+                Ok(true) => Ok(()),
+                Ok(false) => return ExitCode::from(3),
+                Err(error) => Err(error),
+            }
+        }
         None => load(&args).and_then(serve),
     };
     let error = match done {
@@ -141,6 +160,8 @@ fn load(args: &Args) -> Result<Config, NodeError> {
     if let Some(listen) = args.listen {
         config.listen = listen;
     }
+    config.new_store = args.new_store;
+    config.trust_clock = args.trust_clock;
     if !args.lsps.is_empty() {
         config.lsps.clone_from(&args.lsps);
     }

@@ -24,8 +24,10 @@ use larder_store::{Change, Effect, Engine, Outcome, StoreError};
 use tokio::sync::watch;
 
 use crate::allowance::Allowance;
+use crate::believed::BelievedTime;
 use crate::clock::Clock;
 use crate::failure::Failure;
+use crate::folder::own;
 use crate::fullness::Fullness;
 use crate::identity::Identity;
 use crate::offer::Offer;
@@ -53,6 +55,7 @@ pub struct Desk {
     /// Held while an epoch is entered.
     entering: Mutex<()>,
     pub(crate) till: Option<Arc<dyn Till>>,
+    /// What time is believed to be.
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tally: Tally,
     pub(crate) failure: Failure,
@@ -79,6 +82,9 @@ impl Desk {
             Some(Sale { offer, till }) => (Some(offer), Some(till)),
             None => (None, None),
         };
+        own(&*engine, &identity)?;
+        let off = offer.as_ref().map_or(0, |offer| offer.epoch_seconds.into());
+        let clock: Arc<dyn Clock> = Arc::new(believed(&*engine, clock, off)?);
         let succession = Succession {
             engine: engine.clone(),
             identity,
@@ -109,6 +115,7 @@ impl Desk {
             opens: Allowance::new(breakglass.opens_per_second),
             alarmed: AtomicBool::new(false),
         });
+        desk.note_time()?;
         if desk.engine.supply()?.halted {
             desk.alarm();
         }
@@ -231,6 +238,13 @@ impl Desk {
         }
     }
 
+    /// Has the store remember what time it is.
+    pub(crate) fn note_time(&self) -> Result<(), NodeError> {
+        let now = self.clock.now();
+        self.commit(Effect::unpaid(Change::NoteTime { now }))?;
+        Ok(())
+    }
+
     /// Commits one effect alone.
     fn commit(&self, effect: Effect) -> Result<Outcome, StoreError> {
         let outcomes = self.engine.commit(vec![effect])?;
@@ -242,6 +256,10 @@ impl Desk {
     pub(crate) fn broken(&self, error: &StoreError) -> Refusal {
         match error {
             StoreError::Stopped => self.failure.tell(error),
+            StoreError::Corrupt { .. } => tracing::error!(
+                "the store: {error}: it is refused, and all else is served. Stop the node when you can, and \
+                 run `larderd verify`: it says whether there is more, and what to do"
+            ),
             _ => tracing::error!("the store: {error}"),
         }
         Refusal::Internal
@@ -258,4 +276,17 @@ impl Desk {
             );
         }
     }
+}
+
+/// The time, as far as the clock agrees with what the store remembers, of a node that was off for so many seconds at
+/// most.
+pub(crate) fn believed(
+    engine: &dyn Engine,
+    clock: Arc<dyn Clock>,
+    off: u64,
+) -> Result<BelievedTime, NodeError> {
+    // A store from before time was noted remembers when its epoch was entered.
+    let entered = engine.epochs()?.map(|epochs| epochs.since);
+    let noted = engine.notes()?.time.or(entered);
+    BelievedTime::open(clock, noted, off)
 }

@@ -59,16 +59,15 @@ fn retry_after(error: &NodeError) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::{Arc, Mutex};
 
     use tokio::time::Instant;
 
     use super::*;
+    use crate::Config;
     use crate::clock::Clock;
-    use crate::clock::test::At;
-    use crate::folder::open_folder;
+    use crate::folder::{Missing, open_folder};
     use crate::node::sale;
-    use crate::{Config, Identity};
 
     /// The time of the runtime, which a test lets run when nothing else does.
     struct Runtime(Instant);
@@ -77,32 +76,187 @@ mod tests {
         fn now(&self) -> u64 {
             1_800_000_000 + self.0.elapsed().as_secs()
         }
+
+        fn running(&self) -> Duration {
+            self.0.elapsed()
+        }
+    }
+
+    /// A node that is started again and again, on a machine whose clock is set by hand.
+    struct Machine {
+        _folder: tempfile::TempDir,
+        config: Config,
+        /// The clock, and how long the machine has run.
+        time: Arc<Mutex<(u64, u64)>>,
+    }
+
+    struct ByHand(Arc<Mutex<(u64, u64)>>);
+
+    impl Clock for ByHand {
+        fn now(&self) -> u64 {
+            self.0.lock().unwrap().0
+        }
+
+        fn running(&self) -> Duration {
+            Duration::from_secs(self.0.lock().unwrap().1)
+        }
+    }
+
+    impl Machine {
+        fn at(now: u64) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let mut config = Config::load(None, Some(folder.path()), []).unwrap();
+            config.free_space_floor = 0;
+            Machine {
+                _folder: folder,
+                config,
+                time: Arc::new(Mutex::new((now, 0))),
+            }
+        }
+
+        fn start(&self) -> Result<Arc<Desk>, NodeError> {
+            let (engine, identity) = open_folder(&self.config, Missing::Both)?;
+            let sale = sale(&self.config, &identity);
+            let clock = Arc::new(ByHand(self.time.clone()));
+            Desk::open(engine, identity, sale, self.config.breakglass, clock)
+        }
+
+        /// Restarts with the clock at this time, as after a power cut. Which epoch it is then.
+        fn booted_at(&self, now: u64) -> u32 {
+            *self.time.lock().unwrap() = (now, 0);
+            entered(&self.start().unwrap())
+        }
+
+        fn pass(&self, seconds: u64) {
+            let mut time = self.time.lock().unwrap();
+            *time = (time.0 + seconds, time.1 + seconds);
+        }
+
+        fn week(&self) -> u64 {
+            self.config.offer.epoch_seconds.into()
+        }
+    }
+
+    /// The timer's turn: which epoch it is after it, counted from the first.
+    fn entered(desk: &Desk) -> u32 {
+        desk.enter_if_due().unwrap();
+        desk.sweep().unwrap();
+        desk.terms().ordinal
+    }
+
+    const NOW: u64 = 1_800_000_000;
+    const DAY: u64 = 24 * 60 * 60;
+
+    #[test]
+    fn boots_with_a_clock_that_is_wrong_enter_nothing_however_many() {
+        let machine = Machine::at(NOW);
+        let week = machine.week();
+        assert_eq!(machine.booted_at(NOW), 1);
+        for boot in 1..6 {
+            let now = NOW + boot * 3_600;
+            // No clock of its own; then it hears what time it is. Or a battery that fails.
+            for wrong in [0, 5, NOW - 40 * DAY, now + 40 * DAY, now + week + DAY] {
+                assert_eq!(machine.booted_at(wrong), 1, "{boot}: {wrong}");
+                assert_eq!(
+                    machine.booted_at(now),
+                    1,
+                    "{boot}: right again after {wrong}"
+                );
+                // The same without a restart between.
+                *machine.time.lock().unwrap() = (wrong, 0);
+                let desk = machine.start().unwrap();
+                assert_eq!(entered(&desk), 1);
+                machine.pass(60);
+                machine.time.lock().unwrap().0 = now;
+                assert_eq!(entered(&desk), 1, "{boot}: set right after {wrong}");
+            }
+        }
+        // And each epoch that is due is entered, once.
+        assert_eq!(machine.booted_at(NOW + week), 2);
+        assert_eq!(machine.booted_at(NOW + week + 1), 2);
     }
 
     #[test]
-    fn an_epoch_that_a_clock_ran_ahead_to_is_over_when_the_clock_is_put_right() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut config = Config::load(None, Some(folder.path()), []).unwrap();
-        config.free_space_floor = 0;
-        let week = u64::from(config.offer.epoch_seconds);
-        let open = |now| {
-            let (engine, identity) = open_folder(&config, Identity::load_or_create).unwrap();
-            let sale = sale(&config, &identity);
-            let clock = Arc::new(At(now));
-            Desk::open(engine, identity, sale, config.breakglass, clock).unwrap()
-        };
-        let now = 1_800_000_000;
-        let entered = |desk: &Desk| {
-            desk.enter_if_due().unwrap();
-            desk.terms().ordinal
-        };
-        assert_eq!(entered(&open(now + 2 * week)), 1);
-        // Ahead, but by no more than an epoch: the next one is waited for.
-        assert_eq!(entered(&open(now + week)), 1);
-        assert_eq!(entered(&open(now + week - 1)), 2);
+    fn a_node_whose_clock_never_comes_right_enters_its_epochs_by_the_time_that_it_runs() {
+        let machine = Machine::at(NOW);
+        let week = machine.week();
+        assert_eq!(machine.booted_at(NOW), 1);
+        assert_eq!(machine.booted_at(5), 1);
+        let desk = machine.start().unwrap();
+        for epoch in 1..5 {
+            machine.pass(week - 1);
+            assert_eq!(entered(&desk), epoch);
+            machine.pass(1);
+            assert_eq!(entered(&desk), epoch + 1);
+        }
+    }
+
+    #[test]
+    fn a_node_that_was_off_for_long_enters_one_epoch_after_a_day_in_which_its_clock_went_on() {
+        let machine = Machine::at(NOW);
+        let week = machine.week();
+        assert_eq!(machine.booted_at(NOW), 1);
+        let now = NOW + 10 * week;
+        assert_eq!(machine.booted_at(now), 1);
+        let desk = machine.start().unwrap();
+        machine.pass(DAY - 1);
+        assert_eq!(entered(&desk), 1);
+        machine.pass(1);
+        assert_eq!(entered(&desk), 2);
+        machine.pass(week - 1);
+        assert_eq!(entered(&desk), 2);
+        drop(desk);
+        // Or at once, if the operator vouches for it.
+        assert_eq!(machine.booted_at(now + 9 * week), 2);
+        let (engine, identity) = open_folder(&machine.config, Missing::Both).unwrap();
+        let sale = sale(&machine.config, &identity);
+        let vouched = Arc::new(Vouched(now + 9 * week));
+        let desk = Desk::open(engine, identity, sale, machine.config.breakglass, vouched);
+        assert_eq!(entered(&desk.unwrap()), 3);
+        assert_eq!(machine.booted_at(now + 9 * week), 3);
+    }
+
+    struct Vouched(u64);
+
+    impl Clock for Vouched {
+        fn now(&self) -> u64 {
+            self.0
+        }
+
+        fn running(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn is_vouched_for(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn an_epoch_that_a_clock_ran_ahead_to_is_over_a_day_after_the_clock_was_put_right() {
+        // Nothing was remembered when it began, so the clock was believed.
+        let machine = Machine::at(NOW);
+        let week = machine.week();
+        assert_eq!(machine.booted_at(NOW + 3 * week), 1);
+        assert_eq!(machine.booted_at(NOW), 1);
+        let desk = machine.start().unwrap();
+        machine.pass(DAY - 1);
+        assert_eq!(entered(&desk), 1);
+        machine.pass(1);
+        assert_eq!(entered(&desk), 2);
         // The new one began by the present clock.
-        assert_eq!(entered(&open(now + week)), 2);
-        assert_eq!(entered(&open(now + 2 * week - 1)), 3);
+        machine.pass(week - 1);
+        assert_eq!(entered(&desk), 2);
+        machine.pass(1);
+        assert_eq!(entered(&desk), 3);
+    }
+
+    #[test]
+    fn a_first_start_with_a_clock_that_was_never_set_is_refused() {
+        let machine = Machine::at(5);
+        assert!(matches!(machine.start(), Err(NodeError::Clock(_))));
+        machine.time.lock().unwrap().0 = NOW;
+        assert_eq!(machine.start().unwrap().terms().epoch, NOW as u32);
     }
 
     #[test]
@@ -117,7 +271,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::load(None, Some(folder.path()), []).unwrap();
         config.free_space_floor = 0;
-        let (engine, identity) = open_folder(&config, Identity::load_or_create).unwrap();
+        let (engine, identity) = open_folder(&config, Missing::Both).unwrap();
         let sale = sale(&config, &identity);
         let start = Instant::now();
         let clock = Arc::new(Runtime(start));

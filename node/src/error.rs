@@ -36,6 +36,50 @@ pub enum NodeError {
              seed this node has another address and its clients do not find it"
     )]
     BadSeed(PathBuf),
+    /// The seed is missing, and there is a store that was made with it.
+    #[error(
+        "{seed} is missing, and the store {store} was made with it. Restore the seed from a backup: with \
+             another one this node has another address, and its clients do not find what they stored. \
+             Nothing was written"
+    )]
+    SeedMissing {
+        /// Where it should be.
+        seed: PathBuf,
+        /// The store that is there.
+        store: PathBuf,
+    },
+    /// The store is missing, and there is the seed that it was made with.
+    #[error(
+        "there is no store in {store}, but {seed} is there: is a volume not mounted? If the store is lost \
+             for good, restore it from a backup, or start once with --new-store: then this node is empty, \
+             and what clients stored with it is gone. Nothing was written"
+    )]
+    StoreMissing {
+        /// The seed that is there.
+        seed: PathBuf,
+        /// Where the store should be.
+        store: PathBuf,
+    },
+    /// A new store was asked for, and there is one.
+    #[error("there is a store in {0}: start without --new-store")]
+    StoreThere(PathBuf),
+    /// The seed is another one than the store was made with.
+    #[error(
+        "{seed} is not the seed that the store {store} was made with: one of its digits may have changed, or \
+             it is another node's. Restore the seed from a backup"
+    )]
+    ForeignSeed {
+        /// The seed that is there.
+        seed: PathBuf,
+        /// The store that is there.
+        store: PathBuf,
+    },
+    /// This machine's clock cannot be right.
+    #[error(
+        "this machine's clock is not right: {0}. Set it, and start again; if you have checked that it is \
+             right, start once with --trust-clock"
+    )]
+    Clock(String),
     /// The store cannot write any more; why, was logged.
     #[error(
         "the store has stopped, and all that it acknowledged is there: mend the cause that the \
@@ -44,7 +88,13 @@ pub enum NodeError {
     Stopped,
     /// The store cannot be opened.
     #[error("the store: {0}")]
-    Store(#[from] StoreError),
+    Store(StoreError),
+    /// The store is damaged.
+    #[error(
+        "the store: {0}. Nothing was served from it. Copy the data folder before anything else, then \
+             `larderd verify` says what is damaged, what is safe and what to do"
+    )]
+    Damaged(StoreError),
     /// The store belongs to another seed, or what it says of its epoch is damaged.
     #[error(
         "the store was made with another seed than the one beside it, or is damaged: restore both \
@@ -63,4 +113,13 @@ pub enum NodeError {
     /// The system has no thread left.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
+}
+
+impl From<StoreError> for NodeError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Corrupt { .. } => NodeError::Damaged(error),
+            _ => NodeError::Store(error),
+        }
+    }
 }

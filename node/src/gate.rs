@@ -76,6 +76,13 @@ impl Gate {
     }
 }
 
+impl Place {
+    /// Whether it is one of this gate.
+    pub(crate) fn is_behind(&self, gate: &Arc<Gate>) -> bool {
+        Arc::ptr_eq(&self.gate, gate)
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let gate = &*self.gate;

@@ -19,7 +19,7 @@ use std::path::Path;
 
 use hmac::{Hmac, Mac};
 use larder_credentials::MasterSecret;
-use larder_protocol::{NodeId, Pass};
+use larder_protocol::{NodeId, Pass, ServerKey};
 use secp256k1::{Keypair, SECP256K1, SecretKey};
 use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -54,17 +54,6 @@ impl Identity {
         self
     }
 
-    /// Reads the seed file, or makes one if there is none.
-    ///
-    /// # Errors
-    /// [`NodeError`] when the file cannot be read, can be read by others, or is no seed.
-    pub fn load_or_create(path: &Path) -> Result<Self, NodeError> {
-        match fs::metadata(path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Self::create(path),
-            _ => Self::load(path),
-        }
-    }
-
     /// Reads the seed file.
     ///
     /// # Errors
@@ -87,9 +76,14 @@ impl Identity {
         Ok(identity)
     }
 
+    /// Makes a new seed and its file, in the place of any that is there.
+    ///
     /// Whole before it has its name, and durable before it is used: an address must not be
     /// handed out whose seed can get lost. One process at a time may do this.
-    fn create(path: &Path) -> Result<Self, NodeError> {
+    ///
+    /// # Errors
+    /// [`NodeError::File`].
+    pub fn create(path: &Path) -> Result<Self, NodeError> {
         let fail = |source| NodeError::File {
             doing: "create",
             path: path.to_owned(),
@@ -100,6 +94,15 @@ impl Identity {
         let text = Zeroizing::new(format!("{}\n", *Zeroizing::new(hex::encode(identity.seed))));
         write_durably(path, text.as_bytes()).map_err(fail)?;
         Ok(identity)
+    }
+
+    /// Who the node is to its clients.
+    #[must_use]
+    pub fn server_key(&self) -> ServerKey {
+        let mut server = self.server_keypair();
+        let key = ServerKey::from(server.public_key());
+        server.non_secure_erase();
+        key
     }
 
     pub(crate) fn server_keypair(&self) -> Keypair {
@@ -195,15 +198,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_file_is_made_once_for_its_owner_only_and_read_again() {
+    fn a_seed_file_is_made_for_its_owner_only_and_read_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("seed");
-        let made = Identity::load_or_create(&path).unwrap();
+        let made = Identity::create(&path).unwrap();
         assert_eq!(
             fs::metadata(&path).unwrap().permissions().mode() & 0o777,
             0o600
         );
-        assert_eq!(Identity::load_or_create(&path).unwrap().seed, made.seed);
+        assert_eq!(Identity::load(&path).unwrap().seed, made.seed);
         assert_ne!(made.seed, [0; 32]);
     }
 
@@ -211,19 +214,16 @@ mod tests {
     fn a_seed_that_others_can_read_or_that_is_none_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("seed");
-        Identity::load_or_create(&path).unwrap();
+        Identity::create(&path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(matches!(
-            Identity::load_or_create(&path),
+            Identity::load(&path),
             Err(NodeError::SeedExposed(_))
         ));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         for text in ["", "abc", &"g".repeat(64), &"a".repeat(66)] {
             fs::write(&path, text).unwrap();
-            assert!(matches!(
-                Identity::load_or_create(&path),
-                Err(NodeError::BadSeed(_))
-            ));
+            assert!(matches!(Identity::load(&path), Err(NodeError::BadSeed(_))));
         }
     }
 
@@ -232,8 +232,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("seed");
         fs::write(folder.path().join("seed.new"), "0123").unwrap();
-        let made = Identity::load_or_create(&path).unwrap();
-        assert_eq!(Identity::load_or_create(&path).unwrap().seed, made.seed);
+        let made = Identity::create(&path).unwrap();
+        assert_eq!(Identity::load(&path).unwrap().seed, made.seed);
         let names: Vec<_> = fs::read_dir(folder.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name())

@@ -37,6 +37,7 @@ pub mod till;
 
 mod admit;
 mod allowance;
+mod believed;
 mod breakglass;
 mod crew;
 mod delete;

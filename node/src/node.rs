@@ -12,12 +12,11 @@ use larder_protocol::{Address, NodeId};
 use larder_store::{Committer, Limits, Usage};
 use tokio::sync::watch;
 
-use crate::clock::SystemClock;
 use crate::config::{Payment, TillKind};
 use crate::crew::{Crew, join};
 use crate::desk::{Desk, Sale};
 use crate::epochs::keep_epochs;
-use crate::folder::open_folder;
+use crate::folder::{Missing, open_folder};
 use crate::identity::Identity;
 use crate::pipeline::Pipeline;
 use crate::seen::Seen;
@@ -57,12 +56,16 @@ impl Node {
     /// # Errors
     /// [`NodeError`], each with what to do.
     pub async fn start(config: &Config) -> Result<Self, NodeError> {
-        let (engine, identity) = open_folder(config, Identity::load_or_create)?;
+        let missing = match config.new_store {
+            true => Missing::Store,
+            false => Missing::Both,
+        };
+        let (engine, identity) = open_folder(config, missing)?;
         let onion_seed = identity.onion_seed();
         let sale = sale(config, &identity);
         let paid = sale.is_some();
-        let clock = Arc::new(SystemClock);
-        let desk = Desk::open(engine.clone(), identity, sale, config.breakglass, clock)?;
+        let breakglass = config.breakglass;
+        let desk = Desk::open(engine.clone(), identity, sale, breakglass, config.clock())?;
         let published_at = published::path(&config.data_dir);
         published::write(&published_at, &desk.terms())?;
         let limits = Limits {
@@ -176,6 +179,21 @@ impl Node {
         self.service.hand_over(peer, message);
     }
 
+    /// Answers the contents of one message on the calling thread. For benchmarks: what a flood is made of is bought
+    /// here.
+    #[cfg(feature = "bench")]
+    #[must_use]
+    pub fn answer(&self, contents: &[u8]) -> Vec<u8> {
+        self.pipeline.desk.answer(contents)
+    }
+
+    /// The parameter record, as everybody gets it. For benchmarks.
+    #[cfg(feature = "bench")]
+    #[must_use]
+    pub fn record(&self) -> larder_protocol::SignedRecord {
+        self.pipeline.desk.record()
+    }
+
     pub(crate) fn desk(&self) -> &Desk {
         &self.pipeline.desk
     }
@@ -199,7 +217,11 @@ impl Node {
             );
         }
         self.pipeline.unverified.close();
+        self.pipeline.strange.close();
         join(verifying).await;
+        let desk = self.pipeline.desk.clone();
+        // A store that has stopped has told why.
+        let _ = tokio::task::spawn_blocking(move || desk.note_time()).await;
         // Whoever takes no answers for so long loses them, and asks again.
         self.service.drain(DRAIN).await;
         let stopped = Stopped {

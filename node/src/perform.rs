@@ -179,7 +179,9 @@ impl Desk {
             Ok(Outcome::Deleted) => Refusal::Deleted,
             Ok(Outcome::StaleSequence(current)) => Refusal::StaleSequence { current },
             // No request asks for it.
-            Ok(Outcome::CellsDropped(_)) => return caller.refuse(Refusal::Internal),
+            Ok(Outcome::CellsDropped(_) | Outcome::OwnedByAnother) => {
+                return caller.refuse(Refusal::Internal);
+            }
         };
         let judged = verdict.overtaken(overtaken, &caller.terms, caller.subject.op);
         self.settle_with(caller, payment, judged)

@@ -3,6 +3,10 @@
 //! Cheap steps are taken on the thread that took the request in. Proofs wait for the verifiers,
 //! commits for the committer; neither the disk nor the arithmetic holds up the other. What is
 //! above the bounds is dropped without a word: the client's retry is the queue.
+//!
+//! A payment is known to be false only once its proofs were checked, which costs as much as checking a good one,
+//! and anybody can write one that reads well. So what shows no pass has a part of the room, and verifiers that yield to
+//! all others.
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -18,17 +22,24 @@ use crate::waiting::Waiting;
 /// One of so many requests that wait may be one that nobody has paid for.
 const FAVOURS: usize = 8;
 
+/// One of so many may be one whose payment is yet to be checked and that showed no pass.
+const STRANGERS: usize = 8;
+
 /// What the threads share.
 pub(crate) struct Pipeline {
     pub(crate) desk: Arc<Desk>,
     committer: Committer,
     /// Requests whose proofs have yet to be checked; as many as the gate lets in.
     pub(crate) unverified: Arc<Waiting<Unproven>>,
+    /// The same of those that showed no pass.
+    pub(crate) strange: Arc<Waiting<Unproven>>,
     /// Where what was committed goes; the threads behind it answer.
     committed: Sender<Committed>,
     pub(crate) gate: Arc<Gate>,
     /// The part of it for what nobody has paid for, where others do.
     favours: Arc<Gate>,
+    /// The part of it for payments that may be false, of whoever shows no pass.
+    strangers: Arc<Gate>,
 }
 
 /// A request that waits for a verifier.
@@ -60,8 +71,10 @@ impl Pipeline {
             desk,
             committer,
             unverified: Arc::new(Waiting::new(verifiers)),
+            strange: Arc::new(Waiting::new(verifiers)),
             committed,
             favours: gate.within(room.div_ceil(FAVOURS)),
+            strangers: gate.within(room.div_ceil(STRANGERS)),
             gate,
         }
     }
@@ -70,6 +83,7 @@ impl Pipeline {
     pub(crate) fn serve(&self, incoming: Incoming) {
         let Incoming {
             contents,
+            with_pass,
             responder,
         } = incoming;
         let step = self.desk.receive(&contents);
@@ -77,7 +91,7 @@ impl Pipeline {
         match step {
             Step::Answer(contents) => send(responder, &contents),
             Step::Drop => {}
-            step => match self.place(&step) {
+            step => match self.place(&step, with_pass) {
                 Some(place) => self.go_on(step, responder, place),
                 None => self.desk.tally.shed.one(),
             },
@@ -85,10 +99,22 @@ impl Pipeline {
     }
 
     /// Where a request waits that takes this step next, if there is room.
-    fn place(&self, step: &Step) -> Option<Place> {
-        match step.is_a_favour() {
-            true => self.favours.enter(),
-            false => self.gate.enter(),
+    fn place(&self, step: &Step, with_pass: bool) -> Option<Place> {
+        match step {
+            step if step.is_a_favour() => self.favours.enter(),
+            // Where there are passes.
+            Step::Verify(request) if !with_pass && !request.caller.terms.honoured().is_empty() => {
+                self.strangers.enter()
+            }
+            _ => self.gate.enter(),
+        }
+    }
+
+    /// Where whoever has this place waits for a verifier.
+    fn waiting_room(&self, place: &Place) -> &Arc<Waiting<Unproven>> {
+        match place.is_behind(&self.strangers) {
+            true => &self.strange,
+            false => &self.unverified,
         }
     }
 
@@ -124,7 +150,8 @@ impl Pipeline {
                 Step::Answer(contents) => return send(responder, &contents),
                 Step::Drop => return,
                 Step::Verify(request) => {
-                    return self.unverified.push(Unproven {
+                    let waiting = self.waiting_room(&place);
+                    return waiting.push(Unproven {
                         request: *request,
                         responder,
                         place,
@@ -193,7 +220,8 @@ mod tests {
     }
 
     #[test]
-    fn opens_and_quotes_that_wait_leave_seven_eighths_of_the_room_to_who_pays() {
+    fn what_is_free_and_payments_without_a_pass_that_wait_leave_most_of_the_room_to_who_shows_one()
+    {
         let folder = tempfile::tempdir().unwrap();
         let options = Options {
             free_space_floor: 0,
@@ -250,13 +278,27 @@ mod tests {
 
         let share = ROOM / FAVOURS;
         let in_turn = [&open, &quoted].into_iter().cycle();
-        let favours: Vec<Place> = in_turn.map_while(|step| pipeline.place(step)).collect();
+        let favours = in_turn.map_while(|step| pipeline.place(step, true));
+        let favours: Vec<Place> = favours.collect();
         assert_eq!(favours.len(), share);
-        let paying: Vec<Place> = std::iter::from_fn(|| pipeline.place(&paid)).collect();
-        assert_eq!(paying.len(), ROOM - share);
-        // Nor is the share kept free: whoever pays may have all of it.
-        drop(favours);
-        let rest: Vec<Place> = std::iter::from_fn(|| pipeline.place(&paid)).collect();
-        assert_eq!(rest.len(), share);
+        // Whether a payment is good nobody knows yet.
+        let places = |with_pass| -> Vec<Place> {
+            std::iter::from_fn(|| pipeline.place(&paid, with_pass)).collect()
+        };
+        let strangers = places(false);
+        assert_eq!(strangers.len(), ROOM / STRANGERS);
+        let paying = places(true);
+        assert_eq!(paying.len(), ROOM - share - strangers.len());
+        // Nor is either share kept free: whoever pays may have all of it.
+        drop((favours, strangers));
+        let rest = places(true);
+        assert_eq!(rest.len(), share + ROOM / STRANGERS);
+        drop((paying, rest));
+
+        // They wait apart, for verifiers of lower priority.
+        for (with_pass, waiting) in [(false, &pipeline.strange), (true, &pipeline.unverified)] {
+            let place = places(with_pass).pop().unwrap();
+            assert!(Arc::ptr_eq(pipeline.waiting_room(&place), waiting));
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! The timer: breakglass cells that are gone are removed from the disk, too.
+//! The timer: breakglass cells that are gone are removed from the disk, too; and the store is told what time it is,
+//! by which the next start judges its clock.
 //!
 //! From its deadline on nobody gets a cell, whether or not it was removed: this is only so that
 //! its bytes do not stay.
@@ -22,7 +23,7 @@ pub(crate) async fn keep_sweeping(desk: Weak<Desk>) {
         match tokio::task::spawn_blocking(move || desk.sweep()).await {
             Ok(Ok(())) => {}
             // Those who commit tell of a store that has stopped.
-            Ok(Err(error)) => tracing::error!("opened cells were not removed: {error}"),
+            Ok(Err(error)) => tracing::error!("the hourly sweep of the store failed: {error}"),
             Err(_) => tracing::error!("removing opened cells has panicked: please report it"),
         }
         let next = tokio::time::Instant::now() + PERIOD;
@@ -36,8 +37,9 @@ pub(crate) async fn keep_sweeping(desk: Weak<Desk>) {
 }
 
 impl Desk {
-    /// Removes the cells that are gone by now.
+    /// Notes the time, and removes the cells that are gone by now.
     pub(crate) fn sweep(&self) -> Result<(), NodeError> {
+        self.note_time()?;
         while self.drop_cells()? > 0 {}
         Ok(())
     }
@@ -54,8 +56,8 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
-    use crate::folder::open_folder;
-    use crate::{Breakglass, Config, Identity};
+    use crate::folder::{Missing, open_folder};
+    use crate::{Breakglass, Config};
 
     /// The time of the runtime, which a test lets run when nothing else does.
     struct Runtime(Instant);
@@ -63,6 +65,10 @@ mod tests {
     impl Clock for Runtime {
         fn now(&self) -> u64 {
             1_800_000_000 + self.0.elapsed().as_secs()
+        }
+
+        fn running(&self) -> Duration {
+            self.0.elapsed()
         }
     }
 
@@ -76,7 +82,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::load(None, Some(folder.path()), []).unwrap();
         config.free_space_floor = 0;
-        let (engine, identity) = open_folder(&config, Identity::load_or_create).unwrap();
+        let (engine, identity) = open_folder(&config, Missing::Both).unwrap();
         let clock = Arc::new(Runtime(Instant::now()));
         let now = clock.now();
         // One is gone already, one will be in a quarter of an hour; one nobody has opened.

@@ -295,16 +295,16 @@ mod tests {
 
     use super::*;
     use crate::clock::test::At;
-    use crate::folder::open_folder;
+    use crate::folder::{Missing, open_folder};
     use crate::till::Giveaway;
-    use crate::{Breakglass, Config, Desk, Identity, Offer, Sale};
+    use crate::{Breakglass, Config, Desk, Offer, Sale};
 
     #[test]
     fn an_epoch_has_the_terms_of_its_offer_from_the_first_one_on_and_not_those_of_another() {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::load(None, Some(folder.path()), []).unwrap();
         config.free_space_floor = 0;
-        let (engine, identity) = open_folder(&config, Identity::load_or_create).unwrap();
+        let (engine, identity) = open_folder(&config, Missing::Both).unwrap();
         let offer = config.offer;
         let sale = Sale {
             offer: offer.clone(),
@@ -350,7 +350,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::load(None, Some(folder.path()), []).unwrap();
         config.free_space_floor = 0;
-        let (engine, identity) = open_folder(&config, Identity::load_or_create).unwrap();
+        let (engine, identity) = open_folder(&config, Missing::Both).unwrap();
         let floor = Floor {
             oldest: Epoch(7),
             current: Epoch(7),

@@ -59,6 +59,14 @@ impl Endpoint {
         }
     }
 
+    /// Ends the connections of those who make room for others. Never ends.
+    pub(crate) async fn keep_room(self: Arc<Self>) {
+        loop {
+            let peer = self.mailroom.unwanted().await;
+            self.peers.disconnect_by_node_id(peer);
+        }
+    }
+
     /// Ends all connections and every wait for a message.
     pub(crate) fn close(&self) {
         self.mailroom.close();
@@ -100,7 +108,7 @@ mod tests {
             address: listener.local_addr().unwrap(),
         };
         let mut tasks = Tasks::default();
-        tasks.spawn(net::accept(Arc::clone(&theirs.peers), listener, 1));
+        tasks.spawn(net::accept(Arc::clone(&theirs.peers), listener));
         let peers = Arc::clone(&ours.peers);
         tasks.spawn(async move {
             // How it ends is of no interest here.

@@ -22,6 +22,9 @@ use crate::lock;
 use crate::relay::StockMessenger;
 use larder_protocol::NodeId;
 
+/// Peers a relay takes.
+const MAX_PEERS: usize = 1_024;
+
 /// What goes wrong with the messages a relay is to forward. The default is nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Faults {
@@ -190,6 +193,9 @@ impl OnionMessageHandler for FaultyRelay {
 
 impl BaseMessageHandler for FaultyRelay {
     fn peer_connected(&self, peer: PublicKey, init: &Init, inbound: bool) -> Result<(), ()> {
+        if self.connected.borrow().len() >= MAX_PEERS {
+            return Err(());
+        }
         self.stock.peer_connected(peer, init, inbound)?;
         self.connected.send_modify(|peers| peers.push(peer));
         Ok(())

@@ -35,6 +35,7 @@ mod endpoint;
 mod error;
 mod fair;
 mod faults;
+mod handshakes;
 mod keys;
 mod ldk;
 mod link;

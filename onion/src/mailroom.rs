@@ -11,6 +11,7 @@
 //! `docs/decisions/0001-own-onion-handler.md`.
 
 mod arrivals;
+mod inbound;
 mod inboxes;
 mod outboxes;
 
@@ -21,9 +22,10 @@ use bitcoin::secp256k1::PublicKey;
 use lightning::ln::msgs::OnionMessageHandler;
 use lightning::ln::msgs::{BaseMessageHandler, Init, MessageSendEvent, OnionMessage};
 use lightning::types::features::{InitFeatures, NodeFeatures};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use self::arrivals::Arrivals;
+use self::inbound::Inbound;
 use self::inboxes::Inboxes;
 pub(crate) use self::inboxes::{Mail, Wanted};
 pub(crate) use self::outboxes::Answers;
@@ -62,6 +64,8 @@ pub(crate) struct Mailroom {
     connected: watch::Sender<Vec<PublicKey>>,
     /// Something was posted and is not on the wire yet.
     unsent: watch::Sender<bool>,
+    /// Somebody has to make room.
+    made_room: Notify,
 }
 
 struct State {
@@ -70,7 +74,9 @@ struct State {
     /// Peers for whom LDK fetched a message, which it may not have written to the socket yet.
     leaving: Vec<PublicKey>,
     paces: Vec<(PublicKey, Bucket)>,
-    inbound_peers: Vec<PublicKey>,
+    inbound: Inbound,
+    /// Those whose connections are to be ended.
+    unwanted: Vec<PublicKey>,
     closed: bool,
     count: MailCount,
     started: Instant,
@@ -110,7 +116,8 @@ impl Mailroom {
                 ),
                 leaving: Vec::new(),
                 paces: Vec::new(),
-                inbound_peers: Vec::new(),
+                inbound: Inbound::default(),
+                unwanted: Vec::new(),
                 closed: false,
                 count: MailCount::default(),
                 started: Instant::now(),
@@ -118,6 +125,7 @@ impl Mailroom {
             arrivals: Arrivals::default(),
             connected: watch::Sender::new(Vec::new()),
             unsent: watch::Sender::new(false),
+            made_room: Notify::new(),
         }
     }
 
@@ -159,6 +167,19 @@ impl Mailroom {
     pub(crate) fn close(&self) {
         lock(&self.state).closed = true;
         self.arrivals.tell_all();
+    }
+
+    /// Waits for a peer that has to make room for another: its connection is to be ended, which LDK must not be
+    /// asked for while it tells of the other.
+    pub(crate) async fn unwanted(&self) -> PublicKey {
+        loop {
+            let made_room = self.made_room.notified();
+            let unwanted = lock(&self.state).unwanted.pop();
+            match unwanted {
+                Some(peer) => return peer,
+                None => made_room.await,
+            }
+        }
     }
 
     /// The peers that are connected, as they come and go.
@@ -211,6 +232,8 @@ impl State {
 impl OnionMessageHandler for Mailroom {
     fn handle_onion_message(&self, peer: PublicKey, message: &OnionMessage) {
         let mut state = lock(&self.state);
+        let now = state.started.elapsed();
+        state.inbound.spoke(peer, now);
         let pass = state.inboxes.pass_of(message);
         let pushed = state.inboxes.push(peer, message, pass);
         let dropped = pushed.map_or(1, |displaced| displaced as u64);
@@ -248,10 +271,12 @@ impl BaseMessageHandler for Mailroom {
         }
         let mut state = lock(&self.state);
         if inbound {
-            if state.inbound_peers.len() >= self.limits.inbound_peers {
-                return Err(());
+            let now = state.started.elapsed();
+            let places = self.limits.inbound_peers;
+            if let Some(unwanted) = state.inbound.admit(peer, places, now)? {
+                state.unwanted.push(unwanted);
+                self.made_room.notify_one();
             }
-            state.inbound_peers.push(peer);
         }
         state.inboxes.open(peer);
         state.outboxes.open(peer);
@@ -265,7 +290,8 @@ impl BaseMessageHandler for Mailroom {
 
     fn peer_disconnected(&self, peer: PublicKey) {
         let mut state = lock(&self.state);
-        state.inbound_peers.retain(|other| *other != peer);
+        state.inbound.remove(peer);
+        state.unwanted.retain(|other| *other != peer);
         state.paces.retain(|(other, _)| *other != peer);
         state.leaving.retain(|other| *other != peer);
         let [with_pass, without_pass] = state.inboxes.close(peer);

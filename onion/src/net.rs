@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use lightning::ln::msgs::OnionMessageHandler;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use crate::handshakes::Handshakes;
 use crate::ldk::Peers;
 use crate::peer_host::PeerHost;
 use crate::trouble::Trouble;
@@ -100,27 +100,31 @@ pub(crate) async fn persist<F: Future<Output = ()>>(connect: impl Fn() -> F) {
     }
 }
 
-/// Accepts connections, at most `limit` at once.
-pub(crate) async fn accept<H>(peers: Arc<Peers<H>>, listener: TcpListener, limit: usize)
+/// Accepts connections. Those that are no peer's yet are bounded here, see [`handshakes`](crate::handshakes); peers are
+/// by the handler.
+pub(crate) async fn accept<H>(peers: Arc<Peers<H>>, listener: TcpListener)
 where
     H: OnionMessageHandler + Send + Sync + 'static,
 {
-    let places = Arc::new(Semaphore::new(limit));
+    let mut waiting = Handshakes::default();
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
+        let accepted = match waiting.deadline() {
+            Some(deadline) => timeout_at(deadline, listener.accept()).await,
+            None => Ok(listener.accept().await),
         };
-        let stream = listener.accept().await.and_then(|(stream, _)| {
+        let known = peers.list_peers().into_iter();
+        waiting.settle(known.filter_map(|peer| peer.socket_address));
+        // One has waited for too long.
+        let Ok(accepted) = accepted else { continue };
+        let stream = accepted.and_then(|(stream, remote)| {
             stream.set_nodelay(true)?;
-            stream.into_std()
+            let stream = stream.into_std()?;
+            Ok((stream.try_clone()?, stream, remote))
         });
         match stream {
-            Ok(stream) => {
+            Ok((again, stream, remote)) => {
                 let connection = lightning_net_tokio::setup_inbound(Arc::clone(&peers), stream);
-                tokio::spawn(async move {
-                    connection.await;
-                    drop(place);
-                });
+                waiting.add(remote, again, connection);
             }
             // Out of file descriptors, most likely. Trying again at once would spin.
             Err(_) => sleep(FIRST_PAUSE).await,

@@ -37,9 +37,6 @@ pub(crate) type StockMessenger = OnionMessenger<
     IgnoringMessageHandler,
 >;
 
-/// Connections a relay accepts.
-const MAX_CONNECTIONS: usize = 1_024;
-
 /// Where a relay listens and what is wrong with it.
 #[derive(Clone, Copy)]
 pub struct RelayConfig {
@@ -99,7 +96,7 @@ impl Relay {
         let peers = ldk::peers(keys.manager(), Arc::clone(&handler));
 
         let mut tasks = Tasks::default();
-        tasks.spawn(net::accept(Arc::clone(&peers), listener, MAX_CONNECTIONS));
+        tasks.spawn(net::accept(Arc::clone(&peers), listener));
         tasks.spawn(net::keep_time(Arc::clone(&peers)));
         tasks.spawn(run(errands, Arc::clone(&handler), Arc::clone(&peers)));
         Ok(Relay {

@@ -46,7 +46,8 @@ pub struct ServiceConfig {
     pub listen: Option<SocketAddr>,
     /// Peers we stay connected to, usually the LSP beside us.
     pub connect_to: Vec<PeerHost>,
-    /// Peers that may be connected to us at once.
+    /// Peers that may be connected to us at once. When they are as many, one that has said nothing makes room for
+    /// another.
     pub max_inbound_peers: usize,
     /// Requests that may wait per peer, size class, and with a pass or without, in messages of up to
     /// 33 KB.
@@ -148,7 +149,7 @@ impl Service {
             let listener = TcpListener::bind(address).await.map_err(failed)?;
             local_addr = Some(listener.local_addr().map_err(failed)?);
             let peers = Arc::clone(&endpoint.peers);
-            tasks.spawn(net::accept(peers, listener, config.max_inbound_peers));
+            tasks.spawn(net::accept(peers, listener));
         }
         for host in config.connect_to.iter().cloned() {
             tasks.spawn(net::stay_connected(Arc::clone(&endpoint.peers), host));
@@ -165,6 +166,7 @@ impl Service {
         ));
         tasks.spawn(net::keep_time(Arc::clone(&endpoint.peers)));
         tasks.spawn(Arc::clone(&endpoint).keep_sending());
+        tasks.spawn(Arc::clone(&endpoint).keep_room());
         if let Some(rate) = config.pace {
             tasks.spawn(keep_pace(Arc::clone(&endpoint), rate));
         }

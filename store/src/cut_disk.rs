@@ -22,6 +22,9 @@ use crate::medium::{Disk, Medium};
 
 const SECTOR: usize = 512;
 
+/// What the mark of a store says once the power has gone: that of a boot before.
+pub(super) const ANOTHER_BOOT: &[u8] = b"another boot\n";
+
 /// A disk whose power fails at the step of a given number, and on which a sync of a file
 /// may be a lie. Steps are syncs, replacements and removals.
 pub(super) struct CutDisk {
@@ -99,6 +102,9 @@ impl CutDisk {
         // How much of what was not synced reaches the platter: none, some, or all.
         let arrives = [0.0, 0.3, 0.7, 1.0][random.random_range(0..4)];
         copy_folder(&self.folder, found.path(), &mut |path, now| {
+            if path.ends_with("in-use") {
+                return ANOTHER_BOOT.to_vec();
+            }
             let synced = match platter.get(path) {
                 Some(synced) => synced,
                 None if is_fresh_log(path) => &Vec::new(),

@@ -88,7 +88,7 @@ impl Database {
 /// threads hold its file, and with it sled's lock, for a moment longer than its owner.
 ///
 /// No other process can be meant: the store's own lock is ours by now.
-fn await_release(db: &Path) -> std::io::Result<()> {
+pub(crate) fn await_release(db: &Path) -> std::io::Result<()> {
     let file = match File::open(db) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),

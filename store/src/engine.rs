@@ -2,9 +2,9 @@
 
 use larder_credentials::ledger::{Claim, Declined, Entry, Floor, Past, Reads, Supply};
 use larder_credentials::{ClaimTag, Reference, Row};
-use larder_protocol::{Blob, BlobHash, Cell, Key};
+use larder_protocol::{Blob, BlobHash, Cell, Key, ServerKey};
 
-use crate::{Enter, Epochs, StoreError, StoredCell};
+use crate::{Enter, Epochs, Notes, StoreError, StoredCell};
 
 /// A primary store and its ledger. See the crate's documentation for what every engine
 /// promises.
@@ -66,6 +66,12 @@ pub trait Engine: Send + Sync + 'static {
     /// # Errors
     /// Those of the medium and of a damaged index.
     fn epochs(&self) -> Result<Option<Epochs>, StoreError>;
+
+    /// Returns what the store remembers of its node; nothing in a new store.
+    ///
+    /// # Errors
+    /// Those of the medium and of a damaged index.
+    fn notes(&self) -> Result<Notes, StoreError>;
 
     /// Enters another epoch, durably: raises the floor, forgets the rows below it, the
     /// tombstones and claims whose time is over, and gives their room back. Commits wait
@@ -180,6 +186,16 @@ pub enum Change {
         /// Unix seconds.
         now: u64,
     },
+    /// Makes the store this server's for good, if it is nobody's.
+    Own {
+        /// Whose it is to be.
+        server: ServerKey,
+    },
+    /// Notes what time it is, for the next opening; later or earlier than what was noted before.
+    NoteTime {
+        /// Unix seconds.
+        now: u64,
+    },
 }
 
 /// A payment and the claims that it opens: each buys one pair.
@@ -219,7 +235,7 @@ pub struct OpenedClaim {
 /// What became of an effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The entry is stored, and nothing else was to be done.
+    /// The entry is stored, and nothing else was to be done; or what was to be noted is.
     Settled,
     /// The blob is stored.
     Inserted,
@@ -255,6 +271,8 @@ pub enum Outcome {
     CellDoomed(Box<StoredCell>),
     /// So many cells were removed. When it is none, no more are gone.
     CellsDropped(usize),
+    /// Nothing was done: the store is another server's.
+    OwnedByAnother,
     /// Nothing was done: the entry did not take effect, and this is why.
     Declined(Box<Declined>),
 }

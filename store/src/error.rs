@@ -83,6 +83,17 @@ impl StoreError {
         }
     }
 
+    /// A blob that is not what was inserted.
+    pub(crate) fn mismatch(slot: u64) -> StoreError {
+        StoreError::corrupt(Place::Slot(slot), "its bytes do not match the blob's hash")
+    }
+
+    /// An index of which the end is missing.
+    pub(crate) fn older_than_the_slots() -> StoreError {
+        let what = "it is older than the slot file: acknowledged commits are missing";
+        StoreError::corrupt(Place::Index, what)
+    }
+
     pub(crate) fn corrupt(place: Place, what: impl Into<String>) -> StoreError {
         StoreError::Corrupt {
             place,
@@ -98,6 +109,11 @@ impl From<sled::Error> for StoreError {
                 doing: "read or write the index",
                 source,
             },
+            // Its own text names an offset that it does not know, and a backtrace that it does not have.
+            sled::Error::Corruption { at: None, .. } => StoreError::corrupt(
+                Place::Index,
+                "its log has bytes that were not written like that",
+            ),
             // sled's `Unsupported` and `ReportableBug` come from files that it does not
             // understand; it has no error that would be ours.
             other => StoreError::corrupt(Place::Index, other.to_string()),

@@ -3,6 +3,7 @@
 //! | in the folder | what it is |
 //! | --- | --- |
 //! | `lock` | empty, locked while the store is open |
+//! | `in-use` | there while the store is open, and after an end out of order, see [`in_use`](crate::in_use) |
 //! | `blobs.slots` | the slot file |
 //! | `index` | sled's folder, before an epoch was entered |
 //! | `index-NNNN` | sled's folder, afterwards: decimal, counting up |
@@ -33,6 +34,21 @@ pub(crate) struct Lock(File);
 pub(crate) fn lock(folder: &Path) -> Result<Lock, StoreError> {
     fs::create_dir_all(folder).map_err(StoreError::io("create the store's folder"))?;
     let file = File::create(folder.join("lock")).map_err(StoreError::io("create the lock"))?;
+    hold(file)
+}
+
+/// Takes the folder as it is, in order to read it: nothing is created.
+pub(crate) fn lock_to_read(folder: &Path) -> Result<Option<Lock>, StoreError> {
+    let file = match File::open(folder.join("lock")) {
+        Ok(file) => file,
+        // Nobody has ever opened it; or it is a copy.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StoreError::io("open the lock")(error)),
+    };
+    hold(file).map(Some)
+}
+
+fn hold(file: File) -> Result<Lock, StoreError> {
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Lock(file)),
         Err(Errno::WOULDBLOCK) => Err(StoreError::Locked),
@@ -56,6 +72,9 @@ pub(crate) struct Generation(u32);
 const CURRENT: &str = "index.current";
 
 impl Generation {
+    /// The one that a store is founded with; no file names it.
+    pub(crate) const FIRST: Generation = Generation(0);
+
     /// The one that is in use.
     pub(crate) fn current(folder: &Path) -> Result<Self, StoreError> {
         let name = match fs::read(folder.join(CURRENT)) {
@@ -76,7 +95,7 @@ impl Generation {
     }
 
     /// The one of this name.
-    fn named(name: &str) -> Option<Self> {
+    pub(crate) fn named(name: &str) -> Option<Self> {
         let number = match name.strip_prefix("index")? {
             "" => 0,
             number => number.strip_prefix('-')?.parse().ok()?,

@@ -10,7 +10,7 @@
 //!
 //! There is one writer, so what was read before a transaction still holds inside it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -113,10 +113,48 @@ impl Index {
         if found.without_empty_trees() == books {
             Ok(books)
         } else {
-            Err(damaged(
-                "it lost entries, or has some that were never written",
-            ))
+            Err(damaged_entries())
         }
+    }
+
+    /// The same, on through what is damaged: returns what there ought to be, and the tables that are not what
+    /// they ought to be, each with the first thing that was wrong with it.
+    pub(crate) fn inspect(
+        &self,
+        mut visit: impl FnMut(Table, &IVec, &IVec) -> Result<(), StoreError>,
+    ) -> Result<(Books, Vec<(Table, StoreError)>), StoreError> {
+        let mut books = self.books()?;
+        let trees = self.trees.read().unwrap_or_else(PoisonError::into_inner);
+        // One that is gone ought to be there all the same.
+        let tables = trees
+            .keys()
+            .copied()
+            .chain(books.tallies().map(|(table, _)| table));
+        let tables: BTreeSet<Table> = tables.collect();
+        let mut damaged = Vec::new();
+        for table in tables {
+            let (mut found, mut wrong) = (Tally::default(), None);
+            for entry in trees.get(&table).iter().flat_map(|tree| tree.iter()) {
+                match entry {
+                    Ok((key, value)) => {
+                        found.add(&key, &value);
+                        if let Err(error) = visit(table, &key, &value) {
+                            wrong.get_or_insert(error);
+                        }
+                    }
+                    // What follows it cannot be reached.
+                    Err(error) => {
+                        wrong = Some(error.into());
+                        break;
+                    }
+                }
+            }
+            if wrong.is_none() && found != *books.tally(table) {
+                wrong = Some(damaged_entries());
+            }
+            damaged.extend(wrong.map(|error| (table, error)));
+        }
+        Ok((books, damaged))
     }
 
     /// Shows every key of a table to `visit`.
@@ -243,6 +281,10 @@ impl View for Index {
         let trees = self.trees.read().unwrap_or_else(PoisonError::into_inner);
         trees.range(kind).map(|(table, _)| *table).collect()
     }
+}
+
+fn damaged_entries() -> StoreError {
+    damaged("it lost entries, or has some that were never written")
 }
 
 /// Writes these tallies and the number of commits into `meta`.

@@ -9,6 +9,7 @@ use larder_protocol::{Blob, Key};
 
 use crate::cells::{self, Doomed};
 use crate::claims::{self, Unpaid};
+use crate::notes;
 use crate::overlay::Overlay;
 use crate::record::{Record, TAIL_LEN, Tombstone, damaged};
 use crate::room::Room;
@@ -94,7 +95,8 @@ impl Judge<'_> {
                 let there = cells::standing(&self.overlay, key, *now)?;
                 Ok(there.is_none().then_some(Outcome::Absent))
             }
-            Change::DropCells { .. } => Ok(None),
+            Change::Own { server } => notes::refuse_to_own(&self.overlay, server),
+            Change::DropCells { .. } | Change::NoteTime { .. } => Ok(None),
         }
     }
 
@@ -148,6 +150,14 @@ impl Judge<'_> {
                 cells::doom(&mut self.overlay, self.doomed, key, deadline, now)
             }
             Change::DropCells { now } => cells::drop_gone(&mut self.overlay, self.doomed, now),
+            Change::Own { server } => {
+                notes::own(&mut self.overlay, &server)?;
+                Ok(Outcome::Settled)
+            }
+            Change::NoteTime { now } => {
+                notes::note_time(&mut self.overlay, now)?;
+                Ok(Outcome::Settled)
+            }
         }
     }
 }

@@ -8,6 +8,8 @@
 //! | [`Tags`] | `payments` | payment 32 | list of tags 32 |
 //! | [`Canary`] | `ledger` | `supply` | outstanding u128, halted u8 |
 //! | [`Epochs`] | `ledger` | `epochs` | oldest u32, current u32, ordinal u32, since u64, list of bytes: the terms |
+//! | [`Owner`](crate::notes::Owner) | `ledger` | `server` | the node's public server key 33 |
+//! | [`Latest`](crate::notes::Latest) | `ledger` | `latest` | Unix seconds u64 |
 
 use bincode::{Decode, Encode};
 use larder_credentials::ledger::{Claim, Floor, Supply};
@@ -19,6 +21,8 @@ use crate::{Epochs, OpenedClaim, StoreError};
 /// Where the ledger's single values are; of one length, as a tally wants keys to be.
 pub(crate) const SUPPLY: &[u8] = b"supply";
 pub(crate) const EPOCHS: &[u8] = b"epochs";
+pub(crate) const SERVER: &[u8] = b"server";
+pub(crate) const LATEST: &[u8] = b"latest";
 
 /// What is stored under a reference: a row is written once, under its first.
 #[derive(Debug, Clone, PartialEq, Eq)]

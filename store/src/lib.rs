@@ -42,19 +42,24 @@ mod database;
 mod engine;
 mod epochs;
 mod error;
+#[cfg(test)]
+mod false_cache;
 mod folder;
 mod free_slots;
 mod in_flight;
+mod in_use;
 mod index;
 mod judge;
 mod ledger_record;
 #[cfg(test)]
 mod many_epochs;
 mod medium;
+mod notes;
 mod options;
 mod overlay;
 #[cfg(test)]
 mod power_cut;
+mod presence;
 mod record;
 #[cfg(test)]
 mod refusing_disk;
@@ -63,6 +68,7 @@ mod room;
 mod sled_engine;
 mod slot_file;
 mod table;
+mod verify;
 mod view;
 
 #[cfg(any(test, feature = "suite"))]
@@ -73,5 +79,8 @@ pub use committer::{Busy, Committer, Done, Limits};
 pub use engine::{Change, Effect, Engine, OpenedClaim, Outcome, Payment, Reading, Stat, Usage};
 pub use epochs::{Enter, Epochs};
 pub use error::{Place, StoreError};
+pub use notes::Notes;
 pub use options::Options;
+pub use presence::{Presence, presence};
 pub use sled_engine::SledEngine;
+pub use verify::{Findings, verify};

@@ -22,15 +22,17 @@ use crate::claims::Unpaid;
 use crate::folder::{self, Generation};
 use crate::free_slots::FreeSlots;
 use crate::in_flight::InFlight;
+use crate::in_use::InUse;
 use crate::index::Index;
 use crate::medium::{Disk, Medium};
+use crate::notes;
 use crate::record::{Record, Stored};
 use crate::slot_file::SlotFile;
 use crate::table::Table;
 use crate::view::{State, View};
 use crate::{
-    Effect, Engine, Enter, Epochs, OpenedClaim, Options, Outcome, Place, Reading, Stat, StoreError,
-    StoredCell, Usage,
+    Effect, Engine, Enter, Epochs, Notes, OpenedClaim, Options, Outcome, Place, Reading, Stat,
+    StoreError, StoredCell, Usage,
 };
 
 /// A store in one folder: `blobs.slots`, sled's folder, and `lock`.
@@ -45,6 +47,8 @@ pub struct SledEngine {
     writer: Mutex<Writer>,
     /// What is durable, so that nobody waits for a commit in order to see it.
     shown: Mutex<Shown>,
+    /// After both files, so that it tells of their end.
+    in_use: InUse,
     /// Last, so that it outlives what it guards.
     _lock: folder::Lock,
 }
@@ -67,6 +71,7 @@ struct Shown {
     cells: u64,
     supply: Supply,
     epochs: Option<Epochs>,
+    notes: Notes,
 }
 
 impl Shown {
@@ -77,6 +82,7 @@ impl Shown {
             cells: books.count(Table::Cells..=Table::Cells),
             supply: index.supply()?,
             epochs: index.epochs()?,
+            notes: notes::read(index)?,
         })
     }
 }
@@ -100,6 +106,7 @@ impl SledEngine {
         medium: Arc<dyn Medium>,
     ) -> Result<Self, StoreError> {
         let lock = folder::lock(folder)?;
+        let in_use = InUse::begin(folder, &*medium)?;
         let (index, generation, slots) =
             guarded(|| folder::open(folder, options.cache_bytes, &medium))?;
 
@@ -119,8 +126,7 @@ impl SledEngine {
             })
         })?;
         if books.commits < slots.witnessed()? {
-            let what = "it is older than the slot file: acknowledged commits are missing";
-            return Err(StoreError::corrupt(Place::Index, what));
+            return Err(StoreError::older_than_the_slots());
         }
         // What a killed process wrote and never synced is shown from here on.
         slots.sync()?;
@@ -144,6 +150,7 @@ impl SledEngine {
                 generation,
                 stopped: false,
             }),
+            in_use,
             _lock: lock,
         })
     }
@@ -192,6 +199,15 @@ impl SledEngine {
     }
 }
 
+impl Drop for SledEngine {
+    fn drop(&mut self) {
+        // A panic elsewhere says nothing of the disk, and is no end in order.
+        if self.writer.get_mut().is_ok_and(|writer| !writer.stopped) {
+            self.in_use.ends_well();
+        }
+    }
+}
+
 impl Engine for SledEngine {
     fn commit(&self, batch: Vec<Effect>) -> Result<Vec<Outcome>, StoreError> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -221,8 +237,7 @@ impl Engine for SledEngine {
             // Either the slot was emptied and reused meanwhile, or its bytes are bad.
             let now = self.state(key)?;
             if now == state {
-                let what = "its bytes do not match the blob's hash";
-                return Err(StoreError::corrupt(Place::Slot(record.slot), what));
+                return Err(StoreError::mismatch(record.slot));
             }
             state = now;
         }
@@ -259,6 +274,10 @@ impl Engine for SledEngine {
         Ok(self.shown().epochs.clone())
     }
 
+    fn notes(&self) -> Result<Notes, StoreError> {
+        Ok(self.shown().notes)
+    }
+
     fn enter(&self, next: Enter) -> Result<Result<Epochs, Past>, StoreError> {
         if next.terms.len() > Enter::MAX_TERMS {
             return Err(StoreError::TermsTooLong);
@@ -285,7 +304,7 @@ impl Engine for SledEngine {
     }
 }
 
-fn occupy(free: &mut FreeSlots, slot: u64) -> Result<(), StoreError> {
+pub(crate) fn occupy(free: &mut FreeSlots, slot: u64) -> Result<(), StoreError> {
     if free.occupy(slot) {
         return Ok(());
     }
@@ -298,7 +317,7 @@ fn occupy(free: &mut FreeSlots, slot: u64) -> Result<(), StoreError> {
 }
 
 /// sled answers some damage with a panic; to an operator it is damage like any other.
-fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|_| Err(StoreError::corrupt(Place::Index, "sled gave up on it")))
 }

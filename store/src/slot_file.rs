@@ -27,7 +27,7 @@ use std::sync::Arc;
 use larder_protocol::{BLOB_LEN, Blob};
 use sha2::{Digest, Sha256};
 
-use crate::medium::{Medium, sync_folder};
+use crate::medium::{Disk, Medium, sync_folder};
 use crate::record::TAIL_LEN;
 use crate::{Place, StoreError};
 
@@ -71,11 +71,22 @@ impl SlotFile {
 
     /// Opens the file and checks its header.
     pub(crate) fn open(folder: &Path, medium: Arc<dyn Medium>) -> Result<Self, StoreError> {
+        Self::open_with(OpenOptions::new().read(true).write(true), folder, medium)
+    }
+
+    /// The same, and it cannot be written to.
+    pub(crate) fn open_to_read(folder: &Path) -> Result<Self, StoreError> {
+        Self::open_with(OpenOptions::new().read(true), folder, Arc::new(Disk))
+    }
+
+    fn open_with(
+        options: &OpenOptions,
+        folder: &Path,
+        medium: Arc<dyn Medium>,
+    ) -> Result<Self, StoreError> {
         let damaged = |what: &str| StoreError::corrupt(Place::SlotFile, what);
         let path = Self::path(folder);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
+        let file = options
             .open(&path)
             .map_err(StoreError::io("open the slot file"))?;
         let mut found = [0; HEADER_LEN];

@@ -12,8 +12,8 @@ use larder_credentials::{ClaimTag, Reference, Row};
 use larder_protocol::Key;
 use larder_store::suite::sample::{blob, key};
 use larder_store::{
-    Busy, Change, Committer, Done, Effect, Engine, Enter, Epochs, Limits, OpenedClaim, Outcome,
-    Reading, Stat, StoreError, StoredCell, Usage,
+    Busy, Change, Committer, Done, Effect, Engine, Enter, Epochs, Limits, Notes, OpenedClaim,
+    Outcome, Reading, Stat, StoreError, StoredCell, Usage,
 };
 
 /// An engine that announces each batch's size and waits for its result.
@@ -54,6 +54,10 @@ impl Engine for Gate {
     }
 
     fn epochs(&self) -> Result<Option<Epochs>, StoreError> {
+        unreachable!("a committer does not read")
+    }
+
+    fn notes(&self) -> Result<Notes, StoreError> {
         unreachable!("a committer does not read")
     }
 

@@ -15,7 +15,7 @@ use larder_credentials::ledger::{Past, Supply};
 use larder_credentials::{ClaimTag, Reference, Row};
 use larder_protocol::{Blob, Key};
 use larder_store::{
-    Change, Effect, Engine, Enter, Epochs, OpenedClaim, Options, Outcome, Reading, Stat,
+    Change, Effect, Engine, Enter, Epochs, Notes, OpenedClaim, Options, Outcome, Reading, Stat,
     StoreError, StoredCell, Usage,
 };
 
@@ -139,6 +139,10 @@ impl<T: Inserts> Engine for Yardstick<T> {
     }
 
     fn epochs(&self) -> Result<Option<Epochs>, StoreError> {
+        Err(StoreError::Stopped)
+    }
+
+    fn notes(&self) -> Result<Notes, StoreError> {
         Err(StoreError::Stopped)
     }
 

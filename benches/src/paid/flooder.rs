@@ -1,5 +1,6 @@
-//! A flood of free opens inside the process of its victim: half of them with a signature of noise,
-//! half well signed, all for cells that do not exist.
+//! A flood inside the process of its victim: of free opens, half of them with a signature of noise,
+//! half well signed, all for cells that do not exist; or of inserts whose payment reads well and has a false proof, without
+//! a pass.
 //!
 //! Every message is one that would get there over a socket, from a peer that is connected, with a
 //! path along which its answer leaves. It is made before the flood begins, and handed over where
@@ -14,13 +15,18 @@ use std::thread::{Builder, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 use larder_attacker::{Attacker, OnionMessage};
+use larder_credentials::Unspent;
 use larder_node::Node;
 use larder_onion::{NodeId, PeerAddress};
-use larder_protocol::{BreakglassOpen, Call, Key, Nonce, Request, ServerKey, SizeClass, envelope};
+use larder_protocol::{
+    BreakglassOpen, Call, Key, Nonce, Payment, Request, ServerKey, SizeClass, envelope,
+};
 use secp256k1::{Keypair, SECP256K1, SecretKey};
 use serde::{Deserialize, Serialize};
 
+use super::refused::CHALLENGE;
 use super::threads::{self, Threads};
+use super::wallet::{Wallet, Work, contents, on_all_cores, paid, reply};
 use crate::engine::status;
 
 /// Peers of the node, and one that is behind its relay.
@@ -28,6 +34,8 @@ const BESIDE: RangeInclusive<u8> = 101..=104;
 const BEHIND: u8 = 105;
 /// Opens of each peer, poured round and round.
 const OPENS: u64 = 64;
+/// The first blob of those that nobody stores: far from those of honest inserts.
+const FALSE: u64 = 1 << 40;
 /// How often what is due is handed over.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -40,11 +48,19 @@ pub(crate) enum Order {
     Stop,
 }
 
+/// What is in the messages.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum What {
+    SmallOpens,
+    BigOpens,
+    FalseProofs,
+}
+
 /// What is to be poured.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Pour {
     pub(crate) per_second: f64,
-    pub(crate) big: bool,
+    pub(crate) what: What,
     /// From the peer through which honest requests come, too.
     pub(crate) behind_relay: bool,
 }
@@ -116,16 +132,26 @@ impl Flooder {
     }
 
     fn pour(&self, pour: Pour) -> Result<Flood, Box<dyn Error>> {
-        let class = match pour.big {
-            true => SizeClass::Big,
-            false => SizeClass::Small,
-        };
         let from = match pour.behind_relay {
             true => std::slice::from_ref(&self.behind),
             false => &self.beside,
         };
         let server = self.node.address().server_key();
-        let opens = opens(from, server, class).ok_or("the opens cannot be made")?;
+        let count = OPENS * from.len() as u64;
+        let contents: Option<Vec<_>> = match pour.what {
+            What::SmallOpens => (0..count)
+                .map(|n| open(server, n, SizeClass::Small))
+                .collect(),
+            What::BigOpens => (0..count)
+                .map(|n| open(server, n, SizeClass::Big))
+                .collect(),
+            What::FalseProofs => false_proofs(&self.node, count),
+        };
+        let contents = contents.ok_or("the flood cannot be made")?;
+        let by_peers = contents.into_iter().zip(from.iter().cycle());
+        let opens: Vec<(NodeId, OnionMessage)> = by_peers
+            .map(|(contents, peer)| (peer.last_hop(), peer.arriving(contents)))
+            .collect();
         let over = Arc::new(AtomicBool::new(false));
         threads::forget_peak()?;
         let (seen, since) = (self.node.seen(), Instant::now());
@@ -180,18 +206,32 @@ impl Flood {
     }
 }
 
-/// Opens from all these peers in turn, each with the peer that hands it over.
-fn opens(
-    from: &[Attacker],
-    server: &ServerKey,
-    class: SizeClass,
-) -> Option<Vec<(NodeId, OnionMessage)>> {
-    let numbers = 0..OPENS * from.len() as u64;
-    let opens = numbers.zip(from.iter().cycle()).map(|(number, attacker)| {
-        let open = open(server, number, class)?;
-        Some((attacker.last_hop(), attacker.arriving(open)))
+/// Inserts that are paid with pairs nobody has spent, by proofs that do not hold. Whoever has no pair can write as much;
+/// it is less work to spoil good ones.
+fn false_proofs(node: &Node, count: u64) -> Option<Vec<Vec<u8>>> {
+    let server = node.address().server_key();
+    let signed = node.record();
+    let mut wallet = Wallet::new(signed.verified(server)?)?;
+    let ask = |contents: &[u8]| reply(&node.answer(contents));
+    let (quote, claims) = wallet.quote(None);
+    ask(&contents(quote, Payment::None)?)?.outcome.ok()?;
+    let mut pairs = Vec::new();
+    for claim in claims {
+        let in_flight = wallet.purchase(claim)?;
+        let answer = ask(&contents(Call::Purchase, paid(&in_flight))?)?;
+        pairs.push(wallet.accept(in_flight, &answer)?.encode());
+    }
+    let numbered = (FALSE..FALSE + count).zip(pairs.iter().cycle()).collect();
+    let wallet = &wallet;
+    let written = on_all_cores(numbered, |(number, pair)| {
+        let call = Work::Insert.call(number, server)?;
+        let pair = Unspent::decode(&**pair).ok()?;
+        let in_flight = wallet.pay(pair, &call, wallet.prices.insert)?;
+        let mut core = in_flight.core().to_vec();
+        core[CHALLENGE] ^= 1;
+        contents(call, Payment::Credentials(core))
     });
-    opens.collect()
+    written.into_iter().collect()
 }
 
 /// The contents of an open. Every other one is garbage.

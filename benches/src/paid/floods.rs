@@ -1,17 +1,17 @@
-//! What free opens of breakglass cells take from those who pay, when they arrive at a storage node's
-//! intake at ten times what it can serve.
+//! What free opens of breakglass cells, and inserts with false payments, take from those who pay, when they arrive at a
+//! storage node's intake at ten times what it can serve.
 //!
 //! The honest client comes through a stock relay, over loopback; both are processes of their own. The
 //! flood comes from [inside the node's process](super::flooder), because over sockets it does not
 //! come to ten times: flooder, relay and node share the machine, and a message that is carried
 //! costs as much as one that is served. What was handed over is counted by the node.
 //!
-//! What a node *can* serve is reckoned from the CPU that its threads take to serve an open, from
-//! the inbox to the answer, with all of the machine's cores for nothing else, on a node without an
+//! What a node *can* serve is reckoned from the CPU that its threads take to serve an open, or to turn a false payment away,
+//! from the inbox to the answer, with all of the machine's cores for nothing else, on a node without an
 //! allowance.
 //!
 //! The flood comes from peers of its own, and from the peer through which honest requests come, in
-//! each of both size classes. It has no pass. The honest client has one from a run before, and shows it
+//! each of both size classes where it is of opens. It has no pass. The honest client has one from a run before, and shows it
 //! with every first attempt.
 
 use std::error::Error;
@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use super::Cast;
 use super::client::{self, Outcome};
-use super::flooder::{Order, Pour, Poured};
+use super::flooder::{Order, Pour, Poured, What};
 use super::wallet::Work;
 use crate::actor::Actor;
 use crate::report::{Bar, Report, spread};
@@ -28,8 +28,9 @@ use crate::report::{Bar, Report, spread};
 const ROUNDS: usize = 3;
 /// How much more comes than can be served.
 const TIMES: f64 = 10.0;
-/// Opens a second while it is measured what one costs, and how long that takes.
+/// Opens, or false payments, a second while it is measured what one costs, and how long that takes.
 const MEASURED: f64 = 400.0;
+const MEASURED_FALSE: f64 = 40.0;
 const MEASURING: Duration = Duration::from_secs(2);
 /// How long a run is, the honest inserts that are ready for it, and how many are sent at once.
 const SECONDS: u64 = 2;
@@ -39,11 +40,15 @@ const IN_FLIGHT: usize = 16;
 /// The threads that peel and serve what has a pass, and what has none.
 const SERVE: &str = "larder-serve";
 const YIELD: &str = "larder-yield";
+/// Those that check payments with a pass, and without.
+const VERIFY: &str = "larder-verify";
+const DOUBT: &str = "larder-doubt";
 /// Threads of which is told what they took, and what they do.
-const THREADS: [(&str, &str); 4] = [
+const THREADS: [(&str, &str); 5] = [
     (SERVE, "peeling and serving with a pass"),
     (YIELD, "peeling and serving without one"),
-    ("larder-verify", "verifying"),
+    (VERIFY, "verifying with a pass"),
+    (DOUBT, "verifying without one"),
     ("flood", "handing over"),
 ];
 
@@ -51,7 +56,7 @@ const THREADS: [(&str, &str); 4] = [
 struct Flood {
     name: &'static str,
     behind_relay: bool,
-    big: bool,
+    what: What,
     /// Honest inserts a second, by round, against those without a flood.
     kept: Vec<f64>,
     /// Messages that arrived, against what can be served.
@@ -67,11 +72,11 @@ struct Flood {
 }
 
 impl Flood {
-    fn new(name: &'static str, behind_relay: bool, big: bool) -> Self {
+    fn new(name: &'static str, behind_relay: bool, what: What) -> Self {
         Flood {
             name,
             behind_relay,
-            big,
+            what,
             kept: Vec::new(),
             arrived: Vec::new(),
             peeled: Vec::new(),
@@ -130,13 +135,16 @@ fn stop(node: &mut Actor) -> Result<Poured, Box<dyn Error>> {
     Ok(serde_json::from_str(&poured)?)
 }
 
-/// Opens of this class that a storage node can serve in a second.
-fn servable(big: bool) -> Result<f64, Box<dyn Error>> {
+/// Messages of this kind that a storage node can serve in a second.
+fn servable(what: What) -> Result<f64, Box<dyn Error>> {
     let relay = Actor::cast("relay", &[])?;
     let mut node = Actor::cast("open-node", &[&relay.address])?;
     let measured = Pour {
-        per_second: MEASURED,
-        big,
+        per_second: match what {
+            What::FalseProofs => MEASURED_FALSE,
+            _ => MEASURED,
+        },
+        what,
         behind_relay: false,
     };
     pour(&mut node, measured)?;
@@ -145,7 +153,7 @@ fn servable(big: bool) -> Result<f64, Box<dyn Error>> {
     // On a machine that others use, too, some may find no room.
     let served = poured.arrived - poured.dropped;
     let by = |name| poured.cpu.get(name).copied().unwrap_or_default();
-    let took = by(SERVE) + by(YIELD);
+    let took = by(SERVE) + by(YIELD) + by(VERIFY) + by(DOUBT);
     if took == 0.0 {
         return Err("no thread serves".into());
     }
@@ -155,28 +163,40 @@ fn servable(big: bool) -> Result<f64, Box<dyn Error>> {
 /// Takes the figures.
 pub(crate) fn run(report: &mut Report) -> Result<(), Box<dyn Error>> {
     report.note(&format!(
-        "floods of free opens: {ROUNDS} rounds of {SECONDS} seconds of paid inserts, {IN_FLIGHT} at \
+        "floods of free opens and of false payments: {ROUNDS} rounds of {SECONDS} seconds of paid inserts, {IN_FLIGHT} at \
          once, without a flood and beside each; {TIMES} times what the node could serve if it did \
          nothing else is handed over at its intake"
     ));
     let floods = [
-        Flood::new("small, from other peers", false, false),
-        Flood::new("big, from other peers", false, true),
-        Flood::new("small, from the client's own relay", true, false),
-        Flood::new("big, from the client's own relay", true, true),
+        Flood::new("small, from other peers", false, What::SmallOpens),
+        Flood::new("big, from other peers", false, What::BigOpens),
+        Flood::new("small, from the client's own relay", true, What::SmallOpens),
+        Flood::new("big, from the client's own relay", true, What::BigOpens),
+        Flood::new("false payments, from other peers", false, What::FalseProofs),
+        Flood::new(
+            "false payments, from the client's own relay",
+            true,
+            What::FalseProofs,
+        ),
     ];
-    let can = [servable(false)?, servable(true)?];
-    for (name, can) in ["small", "big"].iter().zip(can) {
-        let name = format!("opens that can be served, {name}");
-        report.value(&name, can, "per second");
+    let mut all_can = Vec::new();
+    for (name, what) in [
+        ("small opens", What::SmallOpens),
+        ("big opens", What::BigOpens),
+        ("false payments", What::FalseProofs),
+    ] {
+        let can = servable(what)?;
+        report.value(&format!("{name} that can be served"), can, "per second");
+        all_can.push((what, can));
     }
     for mut flood in floods {
         let mut cast = Cast::of("flooded-node")?;
         let mut alone = Vec::new();
-        let can = can[usize::from(flood.big)];
+        let can = all_can.iter().find(|(what, _)| *what == flood.what);
+        let (_, can) = *can.ok_or("a flood of another kind")?;
         let poured = Pour {
             per_second: TIMES * can,
-            big: flood.big,
+            what: flood.what,
             behind_relay: flood.behind_relay,
         };
         for round in 0..=ROUNDS {

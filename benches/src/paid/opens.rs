@@ -17,6 +17,7 @@
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use cpu_time::ProcessTime;
 use larder_node::clock::{Clock, SystemClock};
@@ -51,6 +52,10 @@ struct Measured {
 impl Clock for Measured {
     fn now(&self) -> u64 {
         self.start + self.micros.load(Ordering::Relaxed) / 1_000_000
+    }
+
+    fn running(&self) -> Duration {
+        Duration::from_secs(self.now())
     }
 }
 

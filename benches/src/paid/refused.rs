@@ -43,7 +43,7 @@ const OUT_EPOCH: usize = 6;
 /// of the first scalar of its range proof,
 const RANGE: usize = 448;
 /// and of the challenge of its Σ-proof.
-const CHALLENGE: usize = 1_024 + 31;
+pub(super) const CHALLENGE: usize = 1_024 + 31;
 
 /// A pair that can be spent again and again, as whoever keeps backups could try to.
 type Stored = Zeroizing<[u8; PAIR_BYTES]>;

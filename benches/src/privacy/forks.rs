@@ -18,8 +18,8 @@ use larder_node::{Desk, Identity, Offer};
 use larder_protocol::record::Prices;
 use larder_protocol::{Key, Op, Pass, Payment, Refusal, Reply, Request, envelope};
 use larder_store::{
-    Effect, Engine, Enter, Epochs, OpenedClaim, Outcome, Reading, Stat, StoreError, StoredCell,
-    Usage,
+    Effect, Engine, Enter, Epochs, Notes, OpenedClaim, Outcome, Reading, Stat, StoreError,
+    StoredCell, Usage,
 };
 
 use super::paths::Serve;
@@ -77,10 +77,14 @@ impl Forks {
                     (Identity::from_seed(seed), offer)
                 }
             };
+            // Own prices begin behind the terms that the first one has entered, which has found none.
+            let own = match lie {
+                Lie::Prices => engine.epochs()?,
+                Lie::Passes => None,
+            };
             let fork = Fork {
                 inner: engine.clone(),
-                own: Mutex::new(None),
-                inherits: lie == Lie::Prices,
+                own: Mutex::new(own),
             };
             desks.push(desk(Arc::new(fork), identity, offer)?);
         }
@@ -167,8 +171,6 @@ fn is_refused_its_price(answer: &[u8]) -> bool {
 struct Fork {
     inner: Arc<dyn Engine>,
     own: Mutex<Option<Epochs>>,
-    /// Whether it begins with the terms that are there.
-    inherits: bool,
 }
 
 impl Engine for Fork {
@@ -202,11 +204,11 @@ impl Engine for Fork {
 
     fn epochs(&self) -> Result<Option<Epochs>, StoreError> {
         let own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*own {
-            Some(own) => Ok(Some(own.clone())),
-            None if self.inherits => self.inner.epochs(),
-            None => Ok(None),
-        }
+        Ok(own.clone())
+    }
+
+    fn notes(&self) -> Result<Notes, StoreError> {
+        self.inner.notes()
     }
 
     fn enter(&self, next: Enter) -> Result<Result<Epochs, Past>, StoreError> {

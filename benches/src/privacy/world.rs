@@ -104,6 +104,10 @@ impl Clock for WorldClock {
     fn now(&self) -> u64 {
         now()
     }
+
+    fn running(&self) -> Duration {
+        Duration::from_secs(now())
+    }
 }
 
 impl Plan {

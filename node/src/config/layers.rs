@@ -85,6 +85,9 @@ pub(super) fn read_environment(
             return Err(wrong(&name, "its value is not UTF-8"));
         };
         let Some((_, section, key, default)) = known.iter().find(|known| known.0 == rest) else {
+            if is_foreign(rest, &text) {
+                continue;
+            }
             let nearest = nearest(rest, known.iter().map(|known| known.0.as_str()));
             let text = format!("nothing is set by it; did you mean {ENV_PREFIX}{nearest}?");
             return Err(wrong(&name, text));
@@ -122,6 +125,32 @@ pub(super) fn read_environment(
         table.insert((*key).to_owned(), value);
     }
     Ok(())
+}
+
+/// Whether a container platform sets such a variable, for a service or another container whose name begins with ours: Kubernetes for each
+/// service in the namespace, Docker for links. `rest` is what follows our prefix.
+fn is_foreign(rest: &str, value: &str) -> bool {
+    let is_url = ["tcp://", "udp://", "sctp://"]
+        .iter()
+        .any(|scheme| value.starts_with(scheme));
+    let words: Vec<&str> = rest.split('_').collect();
+    let ends = |end: &[&str]| words.ends_with(end);
+    let is_protocol = |word: &str| matches!(word, "TCP" | "UDP" | "SCTP");
+    // PORT_9735_TCP, and PROTO, PORT or ADDR of it.
+    let of_port = |words: &[&str]| match words {
+        [.., "PORT", number, protocol] => is_protocol(protocol) && number.parse::<u16>().is_ok(),
+        _ => false,
+    };
+    let part_of_port = match words.split_last() {
+        Some((&("PROTO" | "PORT" | "ADDR"), words)) => of_port(words),
+        _ => false,
+    };
+    ends(&["SERVICE", "HOST"])
+        || words.windows(2).any(|two| two == ["SERVICE", "PORT"])
+        || (ends(&["PORT"]) && is_url)
+        || of_port(&words)
+        || part_of_port
+        || (ends(&["NAME"]) && value.starts_with('/'))
 }
 
 fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> &'a str {

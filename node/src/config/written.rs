@@ -3,14 +3,14 @@
 //! **Fails** with the key at fault and what it may be instead.
 
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::PathBuf;
 
 use larder_protocol::record::Prices;
 use serde::Deserialize;
 use toml::Table;
 
 use super::layers::wrong;
-use super::{Config, Payment, TillKind, expand};
+use super::{Config, Payment, TillKind};
 use crate::offer::Offer;
 use crate::{Breakglass, NodeError};
 
@@ -73,9 +73,12 @@ impl Written {
         written.map_err(|error| wrong(ORIGIN, format!("{error}").trim_end()))
     }
 
-    /// The configuration, if all keys are within what they may be and in agreement. `data_dir`
-    /// outdoes what is written.
-    pub(super) fn checked(self, data_dir: Option<&Path>) -> Result<Config, NodeError> {
+    /// The configuration, if all keys are within what they may be and in agreement. `data_dir` says
+    /// which folder is meant by what is written.
+    pub(super) fn checked(
+        self,
+        data_dir: impl FnOnce(&str) -> Result<PathBuf, NodeError>,
+    ) -> Result<Config, NodeError> {
         let parse = |what: &str, text: &str| format!("`{text}` is no value for {what}");
         let one_of = |what: &str, text: &str, values: &str| {
             wrong(ORIGIN, format!("{}: take {values}", parse(what, text)))
@@ -142,7 +145,7 @@ impl Written {
         // More than a disk or a memory has, and far from what a number can hold.
         let mib = |key, value| bounded(key, value, 0..=1 << 30).map(|mib| mib << 20);
         Ok(Config {
-            data_dir: expand(data_dir.unwrap_or(Path::new(&self.data_dir)))?,
+            data_dir: data_dir(&self.data_dir)?,
             listen: self
                 .listen
                 .parse()
@@ -159,6 +162,8 @@ impl Written {
             workers,
             writes_in_flight: writes as usize,
             inbound_peers: peers as usize,
+            new_store: false,
+            trust_clock: false,
         })
     }
 }

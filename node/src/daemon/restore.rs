@@ -9,16 +9,26 @@
 
 use std::sync::Arc;
 
-use crate::clock::Clock;
-use crate::folder::open_folder;
-use crate::identity::Identity;
+use larder_store::{Change, Effect};
+
+use crate::clock::{Clock, utc};
+use crate::desk::believed;
+use crate::folder::{Missing, open_folder};
 use crate::succession::Succession;
 use crate::{Config, NodeError};
 
 /// Restores, and says what that means.
 pub(super) fn restore(config: &Config, clock: Arc<dyn Clock>) -> Result<String, NodeError> {
     // A new seed would be another node: the backup has to bring its own.
-    let (engine, identity) = open_folder(config, Identity::load)?;
+    let (engine, identity) = open_folder(config, Missing::Nothing)?;
+    let clock = Arc::new(believed(&*engine, clock, u64::MAX)?);
+    // However old the backup is, it is not from the future; and the new epoch's number is the time.
+    if clock.is_in_doubt() {
+        return Err(NodeError::Clock(format!(
+            "it says an earlier time than the store remembers, {}",
+            utc(clock.now())
+        )));
+    }
     let succession = Succession {
         engine,
         identity,
@@ -27,6 +37,8 @@ pub(super) fn restore(config: &Config, clock: Arc<dyn Clock>) -> Result<String, 
         clock,
     };
     let terms = succession.close_all(&config.offer)?;
+    let now = succession.clock.now();
+    (succession.engine).commit(vec![Effect::unpaid(Change::NoteTime { now })])?;
     Ok(format!(
         "restored: this is epoch {}, and all earlier ones are closed\n\
          What clients stored up to the backup is there; what they stored after it is gone, and\n\
@@ -56,7 +68,7 @@ mod tests {
     }
 
     fn epochs(config: &Config) -> Epochs {
-        let (engine, _) = open_folder(config, Identity::load).unwrap();
+        let (engine, _) = open_folder(config, Missing::Nothing).unwrap();
         engine.epochs().unwrap().unwrap()
     }
 
@@ -71,7 +83,7 @@ mod tests {
         let config = config(folder.path());
         let clock = Arc::new(At(1_800_000_000));
         let open = || {
-            let (engine, identity) = open_folder(&config, Identity::load_or_create).unwrap();
+            let (engine, identity) = open_folder(&config, Missing::Both).unwrap();
             let (offer, till) = (config.offer.clone(), Arc::new(Giveaway));
             let sale = Sale { offer, till };
             let breakglass = config.breakglass;
@@ -84,10 +96,19 @@ mod tests {
         let told = restore(&config, Arc::new(later)).unwrap();
         assert!(told.contains("epoch 1800000060"), "{told}");
         assert_eq!(epochs(&config).floor, closed(1_800_000_060));
-        // Again within the same second, or with a clock that was set back.
-        for (now, epoch) in [(1_800_000_060, 1_800_000_061), (5, 1_800_000_062)] {
+        // Again within the same second, or with a clock that was set back a little.
+        for (now, epoch) in [
+            (1_800_000_060, 1_800_000_061),
+            (1_799_990_000, 1_800_000_062),
+        ] {
             restore(&config, Arc::new(At(now))).unwrap();
             assert_eq!(epochs(&config).floor, closed(epoch));
+        }
+        // One that was set back far would give the epoch a time that is long over.
+        for now in [5, 1_790_000_000] {
+            let refused = restore(&config, Arc::new(At(now)));
+            assert!(matches!(refused, Err(NodeError::Clock(_))), "{now}");
+            assert_eq!(epochs(&config).floor, closed(1_800_000_062));
         }
         // The node goes on from there, and what is closed stays so.
         open().enter_next_epoch().unwrap();
@@ -108,7 +129,7 @@ mod tests {
             without,
             Err(NodeError::File { doing: "read", .. })
         ));
-        Identity::load_or_create(&config.seed_path()).unwrap();
+        drop(open_folder(&config, Missing::Both).unwrap());
         restore(&config, clock).unwrap();
         assert_eq!(epochs(&config).floor, closed(1_800_000_000));
     }
@@ -117,7 +138,7 @@ mod tests {
     fn a_store_that_a_node_is_running_on_is_not_restored() {
         let folder = tempfile::tempdir().unwrap();
         let config = config(folder.path());
-        let running = open_folder(&config, Identity::load_or_create).unwrap();
+        let running = open_folder(&config, Missing::Both).unwrap();
         let refused = restore(&config, Arc::new(At(1_800_000_000)));
         assert!(matches!(refused, Err(NodeError::Store(_))));
         drop(running);

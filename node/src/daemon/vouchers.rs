@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use clap::Args;
 
+use crate::believed::could_be;
 use crate::clock::Clock;
 use crate::config::Payment;
 use crate::identity::Identity;
@@ -50,7 +51,9 @@ pub(super) fn create(
         return Err(wrong("--tokens", problem));
     }
     let till = Vouchers::new(&Identity::load(&config.seed_path())?);
-    let expires = clock.now() + u64::from(create.expires_days) * DAY;
+    let now = clock.now();
+    could_be(now)?;
+    let expires = now + u64::from(create.expires_days) * DAY;
     let mut codes = String::new();
     for _ in 0..create.count {
         let mut id = [0; 16];
@@ -77,9 +80,11 @@ mod tests {
     fn node() -> (tempfile::TempDir, Config) {
         let folder = tempfile::tempdir().unwrap();
         let config = Config::load(None, Some(folder.path()), []).unwrap();
-        Identity::load_or_create(&config.seed_path()).unwrap();
+        Identity::create(&config.seed_path()).unwrap();
         (folder, config)
     }
+
+    const NOW: u64 = 1_800_000_000;
 
     fn make(config: &Config, tokens: u64) -> Result<String, NodeError> {
         let order = Create {
@@ -87,7 +92,19 @@ mod tests {
             count: 3,
             expires_days: 2,
         };
-        create(config, &order, &At(1_000))
+        create(config, &order, &At(NOW))
+    }
+
+    #[test]
+    fn a_clock_that_was_never_set_makes_no_voucher_that_is_over_already() {
+        let (_folder, config) = node();
+        let order = Create {
+            tokens: 1_000,
+            count: 1,
+            expires_days: 2,
+        };
+        let refused = create(&config, &order, &At(5));
+        assert!(matches!(refused, Err(NodeError::Clock(_))));
     }
 
     #[test]
@@ -98,7 +115,7 @@ mod tests {
         let vouchers: Vec<Voucher> = codes.lines().map(|code| code.parse().unwrap()).collect();
         for voucher in &vouchers {
             assert!(voucher.genuine(&key));
-            assert_eq!((voucher.tokens, voucher.expires), (20_000, 1_000 + 2 * DAY));
+            assert_eq!((voucher.tokens, voucher.expires), (20_000, NOW + 2 * DAY));
         }
         let ids: HashSet<_> = vouchers.iter().map(|voucher| voucher.id).collect();
         assert_eq!(ids.len(), 3);

@@ -10,6 +10,7 @@ use larder_store::Engine;
 use crate::scene::*;
 
 const TIMER: u64 = BREAKGLASS.seconds as u64;
+const DAY: u64 = 24 * 60 * 60;
 
 fn cell(content: u8) -> Cell {
     Cell([content; CELL_BYTES])
@@ -131,7 +132,7 @@ fn a_cell_is_gone_also_if_the_node_was_down_when_its_time_was_over() {
     let pair = wallet.perform(&scene, &pair, put(&scene, 1, 5, 1)).pair;
     let pair = wallet.perform(&scene, &pair, put(&scene, 2, 5, 2)).pair;
     assert_eq!(scene.free(open(&scene, 1)), opened(5, 1, TIMER));
-    scene.later(10 * TIMER);
+    scene.later(2 * TIMER);
     let scene = scene.restarted(Some(sale(offer()))).unwrap();
     assert_eq!(scene.free(open(&scene, 1)), Err(Refusal::Absent));
     // One that nobody opened has no time.
@@ -140,6 +141,22 @@ fn a_cell_is_gone_also_if_the_node_was_down_when_its_time_was_over() {
     let done = wallet.perform(&scene, &pair, put(&scene, 1, 0, 3));
     assert_eq!(done.outcome, Ok(Done::CellStored));
     assert_eq!(scene.free(open(&scene, 1)), opened(0, 3, TIMER));
+}
+
+#[test]
+fn a_clock_that_jumped_while_the_node_was_down_costs_no_cell_before_it_is_believed() {
+    let (scene, mut wallet) = (scene(), Wallet::new(2));
+    let pair = wallet.buy(&scene, 1_000);
+    wallet.perform(&scene, &pair, put(&scene, 1, 5, 1));
+    assert_eq!(scene.free(open(&scene, 1)), opened(5, 1, TIMER));
+    // For longer than an epoch; or it says so.
+    scene.later(10 * TIMER);
+    let scene = scene.restarted(Some(sale(offer()))).unwrap();
+    assert_eq!(scene.free(open(&scene, 1)), opened(5, 1, TIMER));
+    scene.later(DAY - 1);
+    assert_eq!(scene.free(open(&scene, 1)), opened(5, 1, TIMER - DAY + 1));
+    scene.later(1);
+    assert_eq!(scene.free(open(&scene, 1)), Err(Refusal::Absent));
 }
 
 #[test]

@@ -69,8 +69,10 @@ fn post(mailroom: &Mailroom, to: PublicKey, message: OnionMessage) -> Result<(),
 fn strangers_are_counted_and_those_we_connect_to_come_on_top() {
     let mailroom = Mailroom::new(LIMITS);
     let (first, friend) = (peer(), peer());
-    assert_eq!(connect(&mailroom, first, true), Ok(()));
-    assert_eq!(connect(&mailroom, peer(), true), Ok(()));
+    for stranger in [first, peer()] {
+        assert_eq!(connect(&mailroom, stranger, true), Ok(()));
+        mailroom.handle_onion_message(stranger, &message());
+    }
     assert_eq!(connect(&mailroom, peer(), true), Err(()));
     assert_eq!(connect(&mailroom, friend, false), Ok(()));
     mailroom.peer_disconnected(first);

@@ -71,6 +71,7 @@ impl Intake {
                     self.tally.received.add();
                     return Some(Incoming {
                         contents,
+                        with_pass: mail.pass.is_some(),
                         responder: Responder {
                             endpoint: Arc::clone(&self.endpoint),
                             tally: Arc::clone(&self.tally),
@@ -104,6 +105,8 @@ fn request(peeled: Peeled, with_pass: bool) -> Option<(Vec<u8>, BlindedMessagePa
 pub struct Incoming {
     /// What the client sent, opaque here.
     pub contents: Vec<u8>,
+    /// Whether it came with a pass.
+    pub with_pass: bool,
     /// Sends the answer; dropping it sends none.
     pub responder: Responder,
 }

@@ -1,7 +1,11 @@
 //! Peers that send what nobody asked for.
 
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+
 use larder_attacker::Attacker;
-use larder_onion::{REPLY_TLV, REQUEST_TLV};
+use larder_onion::{Circuits, CircuitsConfig, REPLY_TLV, REQUEST_TLV, Service, ServiceConfig};
+use tokio::net::TcpStream;
 
 use crate::support::{Network, contents, echo, node_id, serve, to, until};
 
@@ -85,4 +89,59 @@ async fn a_flood_fills_no_more_than_its_share_and_others_are_served() {
     assert!(service.counters().waiting <= 64 + 8);
     let before = service.counters().arrived;
     until(|| service.counters().arrived > before).await;
+}
+
+/// A service where so many may connect, and nobody else has yet.
+async fn crowded(places: usize) -> Service {
+    let mut config = ServiceConfig::new([98; 32]);
+    config.listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+    config.max_inbound_peers = places;
+    let (service, intake) = Service::start(config).await.unwrap();
+    serve(&intake, echo);
+    service
+}
+
+async fn straight_to(service: &Service) -> Circuits {
+    let mut config = CircuitsConfig::new(vec![service.address().unwrap()]);
+    config.connections_per_hop = 1;
+    let circuits = Circuits::start(config).unwrap();
+    circuits.wait_connected().await;
+    circuits
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_say_nothing_keep_no_peer_out() {
+    let service = crowded(4).await;
+    let address = service.local_addr().unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..200 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    let circuits = straight_to(&service).await;
+    let reply = circuits.request(&to(&service), &contents(1)).await.unwrap();
+    assert!(reply.contents == contents(1));
+    // They were not waited for: LDK would have ended them by then.
+    let last = silent.last().unwrap().try_read(&mut [0]);
+    assert!(last.is_err_and(|error| error.kind() == ErrorKind::WouldBlock));
+    assert_eq!(service.connected(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn peers_that_say_nothing_make_room_and_those_that_have_spoken_do_not() {
+    let service = crowded(2).await;
+    let spoken = straight_to(&service).await;
+    let reply = spoken.request(&to(&service), &contents(1)).await.unwrap();
+    assert!(reply.contents == contents(1));
+    let silent = straight_to(&service).await;
+    until(|| service.connected() == 2).await;
+
+    let newcomer = straight_to(&service).await;
+    let reply = newcomer.request(&to(&service), &contents(2)).await.unwrap();
+    assert!(reply.contents == contents(2));
+    until(|| silent.connected() == 0).await;
+    // Both have spoken now; nobody has to go for the one that comes back again and again.
+    for (circuits, n) in [(&spoken, 3), (&newcomer, 4)] {
+        let reply = circuits.request(&to(&service), &contents(n)).await.unwrap();
+        assert!(reply.contents == contents(n));
+    }
 }

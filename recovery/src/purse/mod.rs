@@ -272,7 +272,9 @@ impl Purse {
         let Some(epoch) = inner.book.now().map(|terms| terms.record.epoch) else {
             return Ok(());
         };
-        if !inner.book.seen.contains_key(&epoch) {
+        // One that lies ahead was seen by a clock that was put right since: it would put off what is due.
+        let seen = inner.book.seen.get(&epoch);
+        if seen.is_none_or(|at| *at > now) {
             inner.record(Event::Seen { epoch, at: now })?;
         }
         Ok(())

@@ -134,9 +134,10 @@ async fn a_storage_node_that_goes_down_behind_an_open_is_asked_again() {
     let (shelf, keys) = wallet.lose();
     let (_, restore) = nothing_left(&shelf).await;
     // It opens the cell, dooms it, and says nothing.
-    shelf.loses_answers(20);
+    shelf.loses_answers_to(Some(Op::BreakglassOpen));
     let failed = restore.tokens().await;
     assert!(matches!(failed, Err(RecoveryError::Unreachable(_))));
+    shelf.loses_answers_to(None);
     shelf.is_now(u64::from(BREAKGLASS_SECONDS) - 1);
     has_all(&read(&restore).await.expect("it is still there"), keys).await;
 }

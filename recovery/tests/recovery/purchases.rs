@@ -76,9 +76,9 @@ async fn a_voucher_whose_purchase_was_cut_short_is_not_used_up() {
     let means = || Means::Voucher(shelf.voucher(1, 100));
     let provider = open(&shelf, journal.clone(), 1).await.expect("honest");
     // It took the voucher, and nobody heard.
-    shelf.loses_answers(21);
+    shelf.loses_answers_to(Some(Op::Quote));
     assert!(provider.buy(100, means()).await.is_err());
-    shelf.loses_answers(0);
+    shelf.loses_answers_to(None);
     drop(provider);
     let provider = open(&shelf, journal, 2).await.expect("honest");
     let bought = provider.buy(100, means()).await.expect("its own");
@@ -93,9 +93,9 @@ async fn what_may_have_been_paid_for_is_not_given_up_when_it_is_sold_no_more() {
     let provider = open(&shelf, MemoryJournal::new(), 1).await.expect("honest");
     let means = || Means::Voucher(shelf.voucher(1, 100));
     // It took the voucher, and nobody heard.
-    shelf.loses_answers(21);
+    shelf.loses_answers_to(Some(Op::Quote));
     assert!(provider.buy(100, means()).await.is_err());
-    shelf.loses_answers(0);
+    shelf.loses_answers_to(None);
     for refusal in [Refusal::NotOffered, Refusal::Halted, Refusal::Busy] {
         shelf.refuses_quote(refusal.clone());
         let bought = provider.buy(100, means()).await;
@@ -190,9 +190,9 @@ async fn a_purchase_goes_on_in_a_new_epoch() {
     shelf.next_epoch();
     shelf.pay();
     // Its answer is lost, and then the epoch changes under it again.
-    shelf.loses_answers(21);
+    shelf.loses_answers_to(Some(Op::Purchase));
     assert!(provider.collect(&purchase).await.is_err());
-    shelf.loses_answers(0);
+    shelf.loses_answers_to(None);
     shelf.next_epoch();
     let collected = provider.collect(&purchase).await.expect("paid");
     assert_eq!(collected.stage, Stage::Collected);

@@ -42,6 +42,28 @@ async fn each_pair_is_moved_at_a_time_of_its_own_in_the_first_quarter_of_an_epoc
 }
 
 #[tokio::test]
+async fn a_clock_that_was_days_off_when_an_epoch_was_first_seen_puts_nothing_off() {
+    let days = 10 * 24 * 60 * 60;
+    let now = 2 * days;
+    for wrong in [now + days, now - days] {
+        let shelf = PaidShelf::new();
+        let (provider, journal) = funded(&shelf, 100).await;
+        shelf.next_epoch();
+        provider.upkeep(wrong).await.expect("honest");
+        // The clock is put right, and the program may have ended between.
+        drop(provider);
+        let provider = open(&shelf, journal, now).await.expect("honest");
+        let mut last = now;
+        while let Some(next) = provider.upkeep(last).await.expect("honest").next {
+            assert!(next <= now + 2 * QUARTER, "{wrong}: {next}");
+            last = next;
+        }
+        let holdings = provider.purse().expect("given").holdings();
+        assert_eq!(holdings.by_epoch, [(FIRST_EPOCH + 1, 100)].into());
+    }
+}
+
+#[tokio::test]
 async fn pairs_that_are_all_due_are_moved_one_a_call_at_times_drawn_apart() {
     let shelf = PaidShelf::new();
     let (provider, journal) = funded(&shelf, 500).await;

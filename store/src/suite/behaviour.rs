@@ -2,11 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use larder_protocol::BlobHash;
+use larder_protocol::{BlobHash, ServerKey};
 
 use super::Open;
-use super::sample::{blob, key};
-use crate::{Change, Effect, Engine, Outcome, Reading, Stat};
+use super::sample::{blob, entering, key};
+use crate::{Change, Effect, Engine, Notes, Outcome, Reading, Stat};
 
 /// Says that a blob is stored.
 fn present(blob_number: u64) -> Stat {
@@ -263,4 +263,37 @@ pub fn usage_counts_blobs_and_tombstones(open: Open) {
     assert_eq!(counts(&*engine), (3, 2));
     drop(engine);
     assert_eq!(counts(&*open(folder.path())), (3, 2));
+}
+
+/// A store is the first server's that it was said to be, whatever is said afterwards.
+pub fn a_store_has_one_owner_for_good(open: Open) {
+    let folder = folder();
+    let engine = open(folder.path());
+    assert_eq!(engine.notes().unwrap(), Notes::default());
+    let [first, second] = [1, 2].map(|number| {
+        let server = ServerKey::from_slice(key(number).as_bytes());
+        server.expect("a point")
+    });
+    let own = |server| Effect::unpaid(Change::Own { server });
+    let outcomes = engine.commit(vec![own(first), own(second)]).unwrap();
+    assert_eq!(outcomes, [Outcome::Settled, Outcome::OwnedByAnother]);
+    drop(engine);
+    let engine = open(folder.path());
+    engine.enter(entering(1, 1)).unwrap().unwrap();
+    assert_eq!(commit(&*engine, own(first)), Outcome::Settled);
+    assert_eq!(commit(&*engine, own(second)), Outcome::OwnedByAnother);
+    assert_eq!(engine.notes().unwrap().owner, Some(first));
+}
+
+/// Also when it is earlier than the one before.
+pub fn the_time_that_was_noted_last_is_remembered(open: Open) {
+    let folder = folder();
+    let engine = open(folder.path());
+    let note = |now| Effect::unpaid(Change::NoteTime { now });
+    for now in [5, 9, 7] {
+        assert_eq!(commit(&*engine, note(now)), Outcome::Settled);
+        assert_eq!(engine.notes().unwrap().time, Some(now));
+    }
+    drop(engine);
+    assert_eq!(open(folder.path()).notes().unwrap().time, Some(7));
 }

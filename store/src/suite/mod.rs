@@ -50,6 +50,8 @@ macro_rules! engine_suite {
             of_racing_inserts_one_wins,
             a_read_beside_deletes_never_shows_other_bytes,
             usage_counts_blobs_and_tombstones,
+            a_store_has_one_owner_for_good,
+            the_time_that_was_noted_last_is_remembered,
             a_cell_only_goes_forward,
             a_doom_does_not_move_and_outlives_the_store_being_closed,
             a_cell_is_gone_at_its_deadline_for_every_call_whether_or_not_it_was_dropped,

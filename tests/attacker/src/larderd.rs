@@ -385,7 +385,12 @@ fn open(config: &Config) -> Open {
         ..Options::default()
     };
     let engine = Arc::new(SledEngine::open(&store, options).expect("a store"));
-    let identity = Identity::load_or_create(&config.seed_path()).expect("a seed");
+    let seed = config.seed_path();
+    let identity = match seed.exists() {
+        true => Identity::load(&seed),
+        false => Identity::create(&seed),
+    };
+    let identity = identity.expect("a seed");
     let sale = match config.payment {
         Payment::None => None,
         Payment::Credentials(_) => Some(Sale {

@@ -11,10 +11,12 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::Notify;
 
+use crate::corruption::samples;
 use crate::processes::{field, paid_larderd, relay};
 use crate::wallet::{Client, blob, patient, runtime};
 
-const KILLS: usize = 20;
+/// How often it is killed; see [`samples`].
+const KILLS: [usize; 2] = [20, 60];
 const WORKERS: u64 = 12;
 
 /// What was acknowledged for a number.
@@ -85,7 +87,8 @@ async fn load(client: Arc<Client>, ledger: Arc<Ledger>, worker: u64) {
 }
 
 #[test]
-fn every_acknowledged_insert_and_delete_survives_twenty_kills() {
+fn every_acknowledged_insert_and_delete_survives_twenty_kills_or_sixty() {
+    let kills = samples(KILLS);
     let folder = tempfile::tempdir().expect("a folder");
     let relay = relay();
     let mut node = paid_larderd(folder.path(), &[relay.peer]);
@@ -97,7 +100,7 @@ fn every_acknowledged_insert_and_delete_survives_twenty_kills() {
         let workers: Vec<_> = (0..WORKERS)
             .map(|worker| tokio::spawn(load(client.clone(), ledger.clone(), worker)))
             .collect();
-        for _ in 0..KILLS {
+        for _ in 0..kills {
             ledger.wait_for(rng.random_range(1..40)).await;
             // Any moment between two acknowledgements, and any step of a commit.
             tokio::time::sleep(rng.random_range(Duration::ZERO..Duration::from_millis(50))).await;
@@ -119,7 +122,7 @@ fn every_acknowledged_insert_and_delete_survives_twenty_kills() {
         let client = Client::connect(patient(relay.peer), &node.address).await;
         let acknowledged = ledger.acknowledged.lock().expect("no panic").clone();
         let deleting = ledger.deleting.lock().expect("no panic").clone();
-        assert!(acknowledged.len() > KILLS);
+        assert!(acknowledged.len() > kills);
         // What was under way can be no more than one request per worker.
         assert!(deleting.len() <= WORKERS as usize, "{}", deleting.len());
         let last = acknowledged.keys().max().copied().unwrap_or_default();

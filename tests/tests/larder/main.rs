@@ -33,6 +33,7 @@ mod cell_times;
 mod cells;
 mod corruption;
 mod daemon;
+mod data_folder;
 mod faults;
 mod flood;
 mod flood_of_opens;

@@ -49,15 +49,22 @@ impl Process {
 
     /// Reads lines up to one that begins with `what`, and returns the rest of it.
     pub(crate) fn line(&mut self, what: &str) -> String {
+        self.line_unless_it_ends(what).unwrap_or_else(|| {
+            let log: Vec<String> = self.log.iter().collect();
+            panic!("it ended before it said `{what}`: {log:?}")
+        })
+    }
+
+    /// The same; `None` when it ends before.
+    pub(crate) fn line_unless_it_ends(&mut self, what: &str) -> Option<String> {
         loop {
             let mut line = String::new();
             let read = self.output.read_line(&mut line).expect("text");
             if read == 0 {
-                let log: Vec<String> = self.log.iter().collect();
-                panic!("it ended before it said `{what}`: {log:?}");
+                return None;
             }
             if let Some(rest) = line.strip_prefix(what) {
-                return rest.trim().to_owned();
+                return Some(rest.trim().to_owned());
             }
         }
     }
@@ -190,15 +197,24 @@ pub(crate) fn paid_larderd(folder: &Path, lsps: &[PeerAddress]) -> NodeProcess {
 
 /// Starts a `larderd` and reads how to reach it.
 pub(crate) fn start(command: &mut Command) -> NodeProcess {
+    start_unless_it_refuses(command).unwrap_or_else(|(_, log)| panic!("it did not start: {log}"))
+}
+
+/// The same, of one that may end instead: how it did, and its log.
+pub(crate) fn start_unless_it_refuses(
+    command: &mut Command,
+) -> Result<NodeProcess, (ExitStatus, String)> {
     let mut process = Process::start(command);
-    let address = process.line("address").parse().expect("an address");
+    let Some(address) = process.line_unless_it_ends("address") else {
+        return Err(process.end());
+    };
     let peer = process.line("listens").parse().expect("a peer address");
     process.line("ready");
-    NodeProcess {
+    Ok(NodeProcess {
         process,
-        address,
+        address: address.parse().expect("an address"),
         peer,
-    }
+    })
 }
 
 /// A storage node that lies as it is told: `tests/attacker/src/lie.rs` lists what it understands.
@@ -263,8 +279,13 @@ pub(crate) fn field(log: &str, name: &str) -> u64 {
         .unwrap_or_else(|_| panic!("no {name}: {log}"))
 }
 
+/// `larderd` without any argument.
+pub(crate) fn bare_larderd() -> Command {
+    Command::new(LARDERD)
+}
+
 pub(crate) fn larderd_command(folder: &Path, lsps: &[PeerAddress]) -> Command {
-    let mut command = Command::new(LARDERD);
+    let mut command = bare_larderd();
     command
         .arg("--data-dir")
         .arg(folder)

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use larder_node::clock::Clock;
 use larder_node::till::Vouchers;
@@ -37,6 +38,10 @@ struct Still(AtomicU64);
 impl Clock for Still {
     fn now(&self) -> u64 {
         self.0.load(Ordering::SeqCst)
+    }
+
+    fn running(&self) -> Duration {
+        Duration::from_secs(self.now())
     }
 }
 

@@ -8,6 +8,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use larder_credentials::ledger::{Past, Supply};
 use larder_credentials::{ClaimTag, Reference, Row};
@@ -21,7 +22,7 @@ use larder_protocol::{
 use larder_recovery::transport::Exchange;
 use larder_recovery::{Transport, Unreachable};
 use larder_store::{
-    Effect, Engine, Enter, Epochs, OpenedClaim, Options, Outcome, Reading, SledEngine, Stat,
+    Effect, Engine, Enter, Epochs, Notes, OpenedClaim, Options, Outcome, Reading, SledEngine, Stat,
     StoreError, StoredCell, Usage,
 };
 use rand::rngs::StdRng;
@@ -62,6 +63,10 @@ struct Still(AtomicU64);
 impl Clock for Still {
     fn now(&self) -> u64 {
         self.0.load(Ordering::SeqCst)
+    }
+
+    fn running(&self) -> Duration {
+        Duration::from_secs(self.now())
     }
 }
 
@@ -161,6 +166,10 @@ impl Engine for Mortal {
 
     fn epochs(&self) -> Result<Option<Epochs>, StoreError> {
         self.step(Engine::epochs)
+    }
+
+    fn notes(&self) -> Result<Notes, StoreError> {
+        self.step(Engine::notes)
     }
 
     fn enter(&self, next: Enter) -> Result<Result<Epochs, Past>, StoreError> {

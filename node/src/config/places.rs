@@ -1,0 +1,70 @@
+//! Where the data folder is when nobody names one, and what `~` is.
+//!
+//! | the environment has | then it is |
+//! | --- | --- |
+//! | `STATE_DIRECTORY`, from systemd's `StateDirectory=` | that folder, the first if there are several |
+//! | `HOME` | `~/.larderd` |
+//! | `XDG_STATE_HOME` and no `HOME` | `larderd` in there |
+//! | none of them | an error: no folder is made wherever the program happens to be started |
+//!
+//! A value that is empty or no absolute path counts as none.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use super::layers::wrong;
+use crate::NodeError;
+
+/// What the environment says of folders.
+#[derive(Default)]
+pub(super) struct Places {
+    home: Option<PathBuf>,
+    state: Option<PathBuf>,
+    service: Option<PathBuf>,
+}
+
+impl Places {
+    pub(super) fn of(environment: &[(OsString, OsString)]) -> Self {
+        let find = |name: &str| {
+            let found = environment
+                .iter()
+                .find(|(known, _)| known == OsStr::new(name));
+            found.map(|(_, value)| value.as_os_str())
+        };
+        let absolute = |value: &OsStr| Some(PathBuf::from(value)).filter(|path| path.is_absolute());
+        Places {
+            home: find("HOME").and_then(absolute),
+            state: find("XDG_STATE_HOME").and_then(absolute),
+            // Several are separated by colons.
+            service: find("STATE_DIRECTORY").and_then(|folders| {
+                let text = folders.to_str()?;
+                absolute(OsStr::new(text.split(':').next()?))
+            }),
+        }
+    }
+
+    /// The data folder, when nobody names one.
+    pub(super) fn data_folder(&self) -> Result<PathBuf, NodeError> {
+        let state = || self.state.as_ref().map(|state| state.join("larderd"));
+        let home = || self.home.as_ref().map(|home| home.join(".larderd"));
+        (self.service.clone().or_else(home).or_else(state)).ok_or_else(|| {
+            let problem = "there is no home folder (HOME is not set) to keep the data in: name a folder with \
+                           --data-dir or LARDERD_DATA_DIR, or have systemd make one with \
+                           StateDirectory=larderd";
+            wrong("data_dir", problem)
+        })
+    }
+
+    /// The folder of this name, in which `~` is the home folder.
+    pub(super) fn expand(&self, folder: &Path) -> Result<PathBuf, NodeError> {
+        match (folder.strip_prefix("~"), &self.home) {
+            (Err(_), _) => Ok(folder.to_owned()),
+            (Ok(rest), Some(home)) => Ok(home.join(rest)),
+            (Ok(_), None) => {
+                let problem = "there is no home folder (HOME is not set): name the data folder by its whole \
+                               path, with --data-dir or LARDERD_DATA_DIR";
+                Err(wrong("data_dir", problem))
+            }
+        }
+    }
+}
