@@ -441,6 +441,7 @@ fn a_word_that_is_none_is_named_and_words_that_were_given_are_not_kept() {
     let path = |name: &str| set.folder.path().join(name);
     let (wallet, words) = (path("wallet"), path("words"));
     set.init(&wallet, &["--long"]);
+    put(&wallet, set.folder.path(), "a", b"a");
     write_down(&wallet, &words);
     let text = fs::read_to_string(&words).expect("paper");
     let mut all: Vec<&str> = text.split_whitespace().collect();
@@ -463,7 +464,7 @@ fn a_word_that_is_none_is_named_and_words_that_were_given_are_not_kept() {
 
     // As they are written down: with line breaks, and in capitals.
     fs::write(&words, text.to_uppercase().replace(' ', "\n")).expect("paper");
-    assert_eq!(result(&mut begin())["values"], 0);
+    assert_eq!(result(&mut begin())["values"], 1);
     let key = |wallet: &Path| fs::read(wallet.join("root.key")).expect("a key");
     assert!(key(&other) == key(&wallet));
     let (exit, error) = refusal(&other, &["words"]);
