@@ -74,7 +74,7 @@ async fn terms_may_change_with_the_epoch_and_not_within_one() {
     shelf.change_terms();
     assert!(matches!(
         provider.lookup(key).await,
-        Err(RecoveryError::Misbehaved(_))
+        Err(RecoveryError::Contradicted { .. })
     ));
 }
 
