@@ -150,15 +150,18 @@ async fn what_was_undone_since_a_kill_is_done_again() {
     let ((key, blob), keypair) = (pair(1), keypair(101));
     let removed = provider.delete(&keypair, blob.hash()).await;
     assert_eq!(removed, Ok(Removed::NeverThere));
-    let killed = copy(&journal);
-    assert_eq!(provider.insert(key, blob.clone()).await, Ok(Written::New));
     drop(provider);
+    // Another device stores something there meanwhile, from a purse of its own.
+    let other = open(&shelf, MemoryJournal::new(), 7).await.expect("honest");
+    let means = Means::Voucher(shelf.voucher(2, 50));
+    other.buy(50, means).await.expect("a good voucher");
+    assert_eq!(other.insert(key, blob.clone()).await, Ok(Written::New));
     // The request of then is answered with what is there now, and removes nothing.
-    let provider = open(&shelf, killed, 2).await.expect("honest");
+    let provider = open(&shelf, journal, 2).await.expect("honest");
     let removed = provider.delete(&keypair, blob.hash()).await;
     assert_eq!(removed, Ok(Removed::Now));
     assert!(!shelf.has(&key));
-    let left = 50 - INSERT - 2 * DELETE + REFUNDS[0];
-    assert_eq!(shelf.outstanding(), left);
+    let left = 50 - 2 * DELETE + REFUNDS[0];
     assert_eq!(tokens(&provider), left);
+    assert_eq!(shelf.outstanding(), left + 50 - INSERT);
 }
