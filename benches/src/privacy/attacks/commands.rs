@@ -18,8 +18,8 @@ pub(crate) struct Repeated {
     pub(crate) in_vain: usize,
 }
 
-/// Look-ups that two commands share. A restore has lost everything, so it is let off, as the first of the two and as
-/// the second.
+/// Look-ups that two commands share. A restore has lost everything, so what it asks for again is let off; what is asked for
+/// again behind it is not.
 pub(crate) fn repeated(recording: &Recording, restores: &[(usize, u32)]) -> Repeated {
     let mut first: HashMap<(usize, Key), (u32, Outcome)> = HashMap::new();
     let mut pairs: BTreeMap<(usize, u32, u32), usize> = BTreeMap::new();
