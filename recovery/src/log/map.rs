@@ -150,9 +150,12 @@ impl Map {
             None if news.anew => front.durable = State::default(),
             None => {}
         }
-        for changes in records {
-            let dead = front.durable.apply(&changes);
-            dead.into_iter().for_each(|chunks| self.log.release(chunks));
+        for (at, changes) in records.into_iter().enumerate() {
+            let dead = front.durable.apply(&changes).into_iter();
+            match at < news.covered {
+                true => dead.for_each(|chunks| self.log.discard(chunks)),
+                false => dead.for_each(|chunks| self.log.release(chunks)),
+            }
         }
         Ok(())
     }

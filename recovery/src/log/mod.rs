@@ -400,6 +400,9 @@ impl Log {
             // Another call may have been faster.
             if state.cursor.slot(0) == from && matches!(state.role, Role::Following) {
                 state.cursor = cursor;
+                if news.covered > 0 {
+                    state.news.covered = state.news.records.len() + news.covered;
+                }
                 state.news.records.extend(news.records);
                 due.into_iter().for_each(|item| state.due.push(item));
             }

@@ -31,6 +31,9 @@ pub struct News {
     pub anew: bool,
     /// Then these records, in order.
     pub records: Vec<Vec<u8>>,
+    /// How many of them a roll-up covers that was passed on the way: what they made garbage is due now, as no later one
+    /// names it.
+    pub covered: usize,
 }
 
 /// Why a walk stopped.
@@ -95,6 +98,7 @@ pub(crate) async fn walk(
                     match registers.insert(slot, &anchor).await? {
                         Put::New | Put::Already => {
                             due.extend(cursor.pass_anchor(&anchor)?);
+                            news.covered = news.records.len();
                             cursor.is_proven = !is_kept;
                         }
                         Put::Tombstoned => return Ok(End::Deleted),

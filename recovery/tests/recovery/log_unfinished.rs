@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use larder_recovery::log::cache::{Cached, MemoryStorage};
 use larder_recovery::log::map::{Commit, Map, Write};
 use larder_recovery::log::register::Answer;
 use larder_recovery::log::unfinished::Unfinished;
@@ -14,6 +15,7 @@ use rand::rngs::StdRng;
 
 use crate::log_shown::{commit, lead, put};
 use crate::sea::Sea;
+use crate::shelf::root;
 
 /// What survives a device.
 type File = Vec<[u8; 40]>;
@@ -272,4 +274,36 @@ async fn what_a_killed_writer_had_in_flight_the_next_session_deletes_and_looks_b
     assert_eq!(heir.log().due().len(), 6);
     tidy(&heir).await;
     assert_eq!(unnamed(&sea, &heir), []);
+}
+
+#[tokio::test]
+async fn what_was_replaced_before_a_roll_up_that_was_killed_is_deleted_by_whoever_reads_over_it() {
+    let (sea, storage) = (Sea::calm(), Arc::new(MemoryStorage::new()));
+    let open = async |seed: u64, hint: u64| {
+        let cached = Cached::new(&root(1), sea.registers(), storage.clone());
+        let rng = &mut StdRng::seed_from_u64(seed);
+        let map = Map::open(Arc::new(cached), rng, Some(hint)).await;
+        let map = map.expect("an honest one");
+        map.take_over().await.expect("an honest one");
+        map
+    };
+    let first = open(1, 0).await;
+    commit(&first, [put("value", 3 * BODY_MAX)]).await;
+    drop(first);
+    // It replaces the value, rolls up, and is killed before it deletes or remembers anything.
+    let killed = open(2, 0).await;
+    commit(&killed, [put("value", 1)]).await;
+    assert_eq!(killed.roll_up().await, Ok(1));
+    drop(killed);
+    // The next one begins where it knows the newest generation to have been, and reads over the roll-up.
+    let next = open(3, 0).await;
+    assert_eq!(next.log().generation(), 1);
+    tidy(&next).await;
+    let left = next.log().take_due();
+    assert_eq!(left.count(), 0, "as far as this device knows");
+    drop(next);
+    let last = open(4, 1).await;
+    last.log().resume(left);
+    tidy(&last).await;
+    assert_eq!(unnamed(&sea, &last), []);
 }
