@@ -27,8 +27,8 @@ pub(crate) enum Standing {
     Free,
     /// What is stored is not known on this device, or not all of it is taken: a restore is not over.
     Unknown,
-    /// As far as its tokens go. A young storage node does not show yet for how long it accepts them.
-    Reserve { is: Restorable, young: bool },
+    /// As far as its tokens go.
+    Reserve(Restorable),
 }
 
 impl Standing {
@@ -37,25 +37,24 @@ impl Standing {
         let Some(extent) = extent else {
             return Some(Standing::Unknown);
         };
-        let Some(tariff) = connection.provider.record().tariff else {
+        if connection.provider.record().tariff.is_none() {
             return Some(Standing::Free);
-        };
-        let young = tariff.issuers.len() == 1;
+        }
         let is = connection.provider.restorable(extent).ok()?;
-        Some(Standing::Reserve { is, young })
+        Some(Standing::Reserve(is))
     }
 
     pub(crate) fn is_now(self) -> bool {
         match self {
             Standing::Free => true,
             Standing::Unknown => false,
-            Standing::Reserve { is, .. } => is.is_now(),
+            Standing::Reserve(is) => is.is_now(),
         }
     }
 
     pub(crate) fn json(self) -> Value {
         let (times, epochs) = match self {
-            Standing::Reserve { is, .. } => (Some(is.times), is.epochs),
+            Standing::Reserve(is) => (Some(is.times), is.epochs),
             Standing::Free | Standing::Unknown => (None, None),
         };
         json!({ "now": self.is_now(), "times": times, "epochs": epochs, "why_not": self.why_not() })
@@ -65,9 +64,8 @@ impl Standing {
     pub(crate) fn text(self) -> String {
         match (self.why_not(), self) {
             (Some(why_not), _) => format!("no: {why_not}"),
-            (None, Standing::Reserve { is, young }) => {
+            (None, Standing::Reserve(is)) => {
                 let expires = match is.epochs.unwrap_or(0) {
-                    0 if young => "in this epoch at least".to_owned(),
                     0 => "expires when the present epoch ends".to_owned(),
                     1 => "expires in 1 epoch".to_owned(),
                     epochs => format!("expires in {epochs} epochs"),
@@ -82,14 +80,14 @@ impl Standing {
     fn why_not(self) -> Option<&'static str> {
         match self {
             Standing::Unknown => Some("not everything is here yet: run `larder restore`"),
-            Standing::Reserve { is, .. } if is.epochs.is_none() => Some(
+            Standing::Reserve(is) if is.epochs.is_none() => Some(
                 "no cell with a reserve was written yet, or that has expired: `larder upkeep` writes one \
                  behind a pause, `larder upkeep --at-once` now, or says how many tokens are missing for it",
             ),
-            Standing::Reserve { is, .. } if is.times == 0 => Some(
+            Standing::Reserve(is) if is.times == 0 => Some(
                 "what is stored has outgrown the reserve: `larder upkeep` sets more aside in the next epoch",
             ),
-            Standing::Free | Standing::Reserve { .. } => None,
+            Standing::Free | Standing::Reserve(_) => None,
         }
     }
 }

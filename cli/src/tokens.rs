@@ -16,10 +16,9 @@ pub(crate) struct Tokens {
     pub(crate) now: u64,
     inserts: u64,
     lookups: u64,
-    /// Of an epoch that ends with the current one.
+    /// Of epochs that the next one refuses.
     ending: u64,
-    /// For how many seconds they are safe, if nobody looks after them; unknown while a storage
-    /// node is too young to show how long it accepts them.
+    /// For how many seconds they are safe, if nobody looks after them; nothing when some may end at any time.
     safe_for: Option<u64>,
     /// When the next ones are moved to a new epoch, unix seconds.
     pub(crate) next_reissue: Option<u64>,
@@ -33,21 +32,21 @@ impl Tokens {
         let holdings = connection.holdings()?;
         let record = connection.provider.record();
         let tariff = record.tariff?;
-        // Issuers of epochs in a row, up to the current one.
-        let earlier = tariff.issuers.len().saturating_sub(1) as u32;
-        let oldest = record.epoch.saturating_sub(earlier);
-        let ending = holdings.by_epoch.get(&oldest).copied();
+        let takes = u32::from(tariff.next_takes);
+        let last = record.epoch.saturating_sub(takes);
+        let ending = holdings.by_epoch.range(..=last).map(|(_, tokens)| tokens);
+        let ending = ending.sum();
         // The current epoch may end at any time.
         let epochs = holdings
             .by_epoch
             .keys()
             .next()
-            .map(|held| held.saturating_sub(oldest));
+            .map(|held| held.saturating_sub(last));
         Some(Tokens {
             now: now(),
             inserts: holdings.suffice_for(tariff.prices.insert),
             lookups: holdings.suffice_for(tariff.prices.lookup),
-            ending: ending.filter(|_| earlier > 0).unwrap_or(0),
+            ending,
             safe_for: epochs
                 .filter(|epochs| *epochs > 0)
                 .map(|epochs| u64::from(epochs) * u64::from(record.epoch_seconds)),

@@ -29,6 +29,11 @@ pub struct Offer {
 }
 
 impl Offer {
+    /// How many earlier epochs the next one takes credentials of, as records say it.
+    pub(crate) fn next_takes(&self) -> u8 {
+        u8::try_from(self.earlier_epochs).unwrap_or(u8::MAX)
+    }
+
     /// Says what is wrong with the offer, if anything: the key at fault, and why.
     pub(crate) fn fault(&self) -> Option<String> {
         let Prices {

@@ -7,7 +7,7 @@
 //! | when | epoch entered | closed |
 //! | --- | --- | --- |
 //! | a store without any | the unix time | all earlier ones |
-//! | an epoch ends | the next | what is older than the accepted earlier ones |
+//! | an epoch ends | the next | what is older than the earlier ones whose credentials its record says the next one takes |
 //! | `larderd restore` | the unix time, or the next if that is later | all earlier ones |
 //!
 //! An epoch lasts a minute at least, so the time in seconds is later than any epoch that was
@@ -24,7 +24,7 @@ use crate::NodeError;
 use crate::clock::Clock;
 use crate::identity::Identity;
 use crate::offer::Offer;
-use crate::terms::{Terms, record_for};
+use crate::terms::{Terms, published, record_for};
 
 /// Who enters epochs.
 pub(crate) struct Succession {
@@ -59,7 +59,7 @@ impl Succession {
             return self.present();
         };
         let next = Epoch(epochs.floor.current.0.saturating_add(1));
-        let oldest = next.oldest_live(offer.earlier_epochs);
+        let oldest = next.oldest_live(self.promised(&epochs).unwrap_or(offer.earlier_epochs));
         self.enter(offer, next, oldest, epochs.ordinal)
     }
 
@@ -77,6 +77,13 @@ impl Succession {
         self.enter(offer, next, next, ordinal)
     }
 
+    /// How many earlier epochs the next one takes credentials of, as clients were told; whatever is configured since then holds
+    /// one epoch later.
+    fn promised(&self, epochs: &Epochs) -> Option<u32> {
+        let record = published(epochs, &self.identity.server_key())?;
+        record.tariff.map(|tariff| tariff.next_takes.into())
+    }
+
     fn enter(
         &self,
         offer: &Offer,
@@ -89,6 +96,10 @@ impl Succession {
         let closed = stored.as_ref().map(|epochs| epochs.floor.oldest);
         let oldest = closed.map_or(oldest, |closed| closed.max(oldest));
         let floor = Floor { oldest, current };
+        let promised = stored.as_ref().and_then(|epochs| self.promised(epochs));
+        let earlier = promised.map_or(offer.earlier_epochs, |earlier| {
+            earlier.max(offer.earlier_epochs)
+        });
         let seconds = self.breakglass_seconds;
         let record = record_for(&self.identity, offer, seconds, stored.as_ref(), floor);
         let next = Enter {
@@ -96,7 +107,7 @@ impl Succession {
             since: self.clock.now(),
             terms: record.encode(),
             // A tombstone outlives the credentials of the epoch in which it was made.
-            tombstones_before: (ordinal + 1).saturating_sub(offer.earlier_epochs),
+            tombstones_before: (ordinal + 1).saturating_sub(earlier),
         };
         match self.engine.enter(next)? {
             Ok(epochs) => Terms::of_epoch(&self.identity, &epochs),

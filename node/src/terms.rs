@@ -134,26 +134,24 @@ impl Terms {
         }
     }
 
-    /// Whether the epoch has what the operator asks for now, as far as it can have: refunds and
-    /// earlier epochs come with time.
+    /// Whether the epoch has what the operator asks for now, as far as it can have: refunds come with time.
     pub(crate) fn are_those_of(&self, offer: &Offer, breakglass_seconds: u32) -> bool {
         self.teller.as_ref().is_some_and(|teller| {
             let Tariff {
-                issuers,
                 prices,
                 refunds,
                 denominations,
+                next_takes,
                 ..
             } = teller.tariff().published();
             let offered = |age: usize| offer.refunds.get(age).copied().unwrap_or_default();
-            let accepted = offer.earlier_epochs.min(self.ordinal.saturating_sub(1));
             *prices == offer.prices
                 && teller.tariff().refund(0) == offered(0)
                 && (0..)
                     .zip(refunds)
                     .all(|(age, refund)| *refund <= offered(age))
                 && *denominations == offer.denominations
-                && issuers.len() == accepted as usize + 1
+                && u32::from(*next_takes) == offer.earlier_epochs
                 && self.epoch_seconds == offer.epoch_seconds
                 && self.breakglass_seconds == breakglass_seconds
         })
@@ -250,6 +248,7 @@ pub(crate) fn record_for(
             refunds: offer.refunds_after(&promised),
             denominations: offer.denominations.clone(),
             breakglass_seconds,
+            next_takes: offer.next_takes(),
         }),
         ..unpaid
     };
@@ -261,7 +260,7 @@ pub(crate) fn record_for(
 
 /// The record that was published for an epoch. One of which that cannot be said any more has promised no refunds,
 /// and is not named by those after it.
-fn published(epochs: &Epochs, server_key: &ServerKey) -> Option<Record> {
+pub(crate) fn published(epochs: &Epochs, server_key: &ServerKey) -> Option<Record> {
     let signed = SignedRecord::decode(&epochs.terms).ok()?;
     signed.verified(server_key).cloned()
 }
@@ -328,13 +327,8 @@ mod tests {
             for (number, change) in others.iter().enumerate() {
                 let mut other = offer.clone();
                 change(&mut other);
-                // Of the first epoch there is no earlier one, whatever is accepted.
-                let same = number == 5 && ordinal == 1;
-                assert_eq!(
-                    terms.are_those_of(&other, seconds),
-                    same,
-                    "{ordinal}: {number}"
-                );
+                let same = terms.are_those_of(&other, seconds);
+                assert!(!same, "{ordinal}: {number}");
             }
             desk.enter_next_epoch().unwrap();
         }

@@ -23,6 +23,7 @@
 //! | 1 + 8 n | refund in tokens for a delete `0, 1, …, n-1` epochs after the insert |
 //! | 1 + 8 n | denominations in tokens that can be bought |
 //! | 4 | breakglass timer, seconds |
+//! | 1 | how many earlier epochs the next one takes credentials of, if there were so many |
 //!
 //! The hashes of earlier records make all records of a storage node one chain: one that gave two clients different
 //! records at any time never gives them one record again, as long as either remembers one that is listed. What was
@@ -99,6 +100,9 @@ pub struct Tariff {
     pub denominations: Vec<u64>,
     /// Seconds from the opening of a breakglass cell to its deletion.
     pub breakglass_seconds: u32,
+    /// How many earlier epochs the next one takes credentials of, this one included, if there were so many: so a client
+    /// knows what it has to move before the next epoch begins, and that it may take its time with the rest.
+    pub next_takes: u8,
 }
 
 /// Prices in tokens.
@@ -280,6 +284,7 @@ impl Tariff {
             to.extend(list.iter().flat_map(|tokens| tokens.to_be_bytes()));
         }
         to.extend_from_slice(&self.breakglass_seconds.to_be_bytes());
+        to.push(self.next_takes);
     }
 
     fn decode(
@@ -322,6 +327,7 @@ impl Tariff {
             refunds: list("the refunds")?,
             denominations: list("the denominations")?,
             breakglass_seconds: reader.u32("the breakglass timer")?,
+            next_takes: reader.u8("the epochs that the next one takes")?,
         })
     }
 }

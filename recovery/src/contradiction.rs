@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | of one epoch | any difference |
 //! | of two epochs | keys of an epoch that are others in the later one, or not those committed to |
-//! | of epochs in a row | a pass that is not the one committed to |
+//! | of epochs in a row | a pass that is not the one committed to; an epoch closed whose credentials it had said it would take |
 //! | of two epochs | the later one [names](larder_protocol::Earlier) another record for the earlier one's epoch, or passes it over; or names none, and takes credentials of then all the same |
 //!
 //! Anyone who knows the key in the storage node's address can check this without asking anybody. A storage node
@@ -15,6 +15,7 @@
 
 use std::fmt;
 
+use larder_credentials::Epoch;
 use larder_protocol::{Record, ServerKey, SignedRecord, issuer_commitment};
 
 use crate::terms::keys;
@@ -75,6 +76,13 @@ pub(crate) fn between(one: &Record, other: &Record) -> Option<&'static str> {
         && tariff.passes.is_none_or(|[now, _]| now != next)
     {
         return Some("its pass is not the one it had committed to");
+    }
+    let closed = before.live().any(|key| {
+        let takes = Epoch(new.epoch).oldest_live(old_tariff.next_takes.into());
+        key.epoch() >= takes && after.parameters(key.epoch()).is_err()
+    });
+    if follows(new.epoch) && closed {
+        return Some("it closed an epoch whose credentials it had said it would take");
     }
     let named = tariff.earlier.iter().find(|it| it.epoch == old.epoch);
     let reaches =

@@ -27,8 +27,8 @@ impl Provider {
     ///
     /// Each pair is moved at a random time of its own in the first quarter of an epoch, as this
     /// client sees it, and a call moves one at most: two that come together are one wallet's. Pairs that
-    /// are due already wait for later calls. What is of the oldest epoch that is accepted would be lost with the next
-    /// one, so all of it is moved at once. So a call in each epoch suffices to lose nothing, and as many calls in an
+    /// are due already wait for later calls. What the next epoch refuses, as the terms say, would be lost with it, so
+    /// all of that is moved at once. So a call in each epoch suffices to lose nothing, and as many calls in an
     /// epoch as there are pairs suffice for none to be moved beside another. A purse that is not
     /// kept up for as many epochs as a storage node accepts loses its tokens.
     ///

@@ -160,6 +160,7 @@ mod tests {
                 refunds: Vec::new(),
                 denominations: Vec::new(),
                 breakglass_seconds: 1,
+                next_takes: 1,
             }),
         }
     }

@@ -125,13 +125,19 @@ fn fewer_epochs_accepted_close_some_and_more_do_not_open_them_again() {
         };
         Some(sale(offer))
     };
+    let takes = |scene: &Scene| scene.record().tariff.unwrap().next_takes;
     let scene = scene.restarted(of(1)).unwrap();
     scene.next_epoch();
-    assert_eq!(floor(&scene), FIRST + 4);
-    let scene = scene.restarted(of(4)).unwrap();
+    assert_eq!(floor(&scene), FIRST + 3, "as the record before it said");
+    assert_eq!(takes(&scene), 1);
     scene.next_epoch();
-    assert_eq!(floor(&scene), FIRST + 4);
-    assert_eq!(scene.record().tariff.unwrap().issuers.len(), 3);
+    assert_eq!(floor(&scene), FIRST + 5);
+    let scene = scene.restarted(of(4)).unwrap();
+    for _ in 0..3 {
+        scene.next_epoch();
+        assert_eq!((floor(&scene), takes(&scene)), (FIRST + 6, 4));
+    }
+    assert_eq!(scene.record().tariff.unwrap().issuers.len(), 4);
 }
 
 #[test]

@@ -391,6 +391,7 @@ fn tariff_without_lists() -> Tariff {
         refunds: vec![],
         denominations: vec![],
         breakglass_seconds: 1,
+        next_takes: 1,
     }
 }
 

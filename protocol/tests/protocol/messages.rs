@@ -156,7 +156,7 @@ pub(crate) fn tariff() -> impl Strategy<Value = Tariff> {
         any::<[u64; 5]>(),
         vec(any::<u64>(), 0..255),
         vec(any::<u64>(), 0..255),
-        any::<u32>(),
+        any::<(u32, u8)>(),
     )
         .prop_map(
             |(
@@ -166,7 +166,7 @@ pub(crate) fn tariff() -> impl Strategy<Value = Tariff> {
                 p,
                 refunds,
                 denominations,
-                breakglass_seconds,
+                (breakglass_seconds, next_takes),
             )| {
                 let earlier = (1..).zip(earlier.into_iter().map(RecordHash));
                 Tariff {
@@ -186,6 +186,7 @@ pub(crate) fn tariff() -> impl Strategy<Value = Tariff> {
                     refunds,
                     denominations,
                     breakglass_seconds,
+                    next_takes,
                 }
             },
         )

@@ -45,6 +45,7 @@ fn paid(issuers: Vec<[u8; PARAMETERS_BYTES]>) -> Record {
         refunds: vec![],
         denominations: vec![],
         breakglass_seconds: 0,
+        next_takes: 1,
     };
     record(7, Some(tariff))
 }

@@ -66,6 +66,7 @@ fn tariff() -> Tariff {
         refunds: vec![7, 4, 2],
         denominations: vec![100, 1_000, 10_000],
         breakglass_seconds: 259_200,
+        next_takes: 2,
     }
 }
 

@@ -124,8 +124,7 @@ impl Provider {
         let purse = self.purse.as_ref().ok_or(RecoveryError::NoPurse)?;
         let written = purse.with_cells(|cells| cells.written);
         let written = written.filter(|written| written.tokens > 0);
-        let epochs = written.zip(purse.epochs());
-        let epochs = epochs.and_then(|(written, (_, oldest))| written.lasts(oldest));
+        let epochs = written.and_then(|written| purse.lasts(&written));
         let cost = extent.cost(&self.record()).max(1);
         let tokens = written.filter(|_| epochs.is_some()).map_or(0, |w| w.tokens);
         Ok(Restorable {

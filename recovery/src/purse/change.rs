@@ -73,15 +73,18 @@ pub(crate) struct Written {
 }
 
 impl Written {
-    /// How many epochs may begin until what it leads to is older than the oldest one that is accepted; none
-    /// more when only the reserve is left, and nothing at all without that. Its page may be of the epoch
-    /// before its own.
-    pub(crate) fn lasts(&self, oldest: Epoch) -> Option<u32> {
-        let reserve = self.epoch.0.checked_sub(oldest.0)?;
+    /// How many epochs may begin until what it leads to is not accepted any more; none more when only the reserve is
+    /// left, and nothing at all without that. Its page may be of the epoch before its own.
+    pub(super) fn lasts(&self, oldest: Epoch, ending: Epoch) -> Option<u32> {
+        if self.epoch < oldest {
+            return None;
+        }
+        let reserve = self.epoch.0.saturating_sub(ending.0);
         let page = u32::try_from(self.page >> 16).unwrap_or(u32::MAX);
         Some(match page {
             0 => reserve,
-            page => reserve.min(page.saturating_sub(oldest.0)),
+            page if page < oldest.0 => 0,
+            page => reserve.min(page.saturating_sub(ending.0)),
         })
     }
 }

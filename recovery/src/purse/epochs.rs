@@ -1,7 +1,7 @@
 //! When credentials of older epochs are moved into the current one.
 //!
-//! Each pair at a time of its own, and one at a time: two reissues that come together are one wallet's. What is of the
-//! oldest epoch that is accepted may expire at any moment, and is moved at once, whatever that tells.
+//! Each pair at a time of its own, and one at a time: two reissues that come together are one wallet's. What the next
+//! epoch refuses, as the terms say, may expire at any moment, and is moved at once, whatever that tells.
 
 use larder_credentials::Epoch;
 use larder_protocol::{Call, Nonce};
@@ -30,7 +30,7 @@ pub(crate) enum Move<'p> {
 struct Old {
     two: [usize; 2],
     at: u64,
-    /// Of the oldest epoch that is accepted: the next one may begin at any time, and then it is over.
+    /// The next epoch refuses it, and may begin at any time.
     expires: bool,
 }
 
@@ -114,7 +114,7 @@ impl Inner {
         let Some(terms) = self.book.now() else {
             return Vec::new();
         };
-        let (current, oldest) = (terms.credentials.current(), terms.oldest());
+        let (current, ending) = (terms.credentials.current(), terms.ending());
         let Some(seen) = self.book.seen.get(&terms.record.epoch).copied() else {
             return Vec::new();
         };
@@ -122,7 +122,7 @@ impl Inner {
             .map(|at| (&self.book.idle[at], at))
             .filter(|(held, _)| held.epoch < current && held.mark != Mark::Elsewhere)
             .map(|(held, at)| {
-                let delay = match held.epoch == oldest {
+                let delay = match held.epoch <= ending {
                     true => 0,
                     false => purse.delay(held, terms.record.epoch_seconds),
                 };
@@ -138,7 +138,7 @@ impl Inner {
         let pairs = pairs.map(|two| Old {
             two: [two[0].4, two[1].4],
             at: two[0].3,
-            expires: two[0].0 == oldest,
+            expires: two[0].0 <= ending,
         });
         let mut pairs: Vec<Old> = pairs.collect();
         // Those that are known by one key go together: two keys would be tied to each other.

@@ -215,6 +215,13 @@ impl Purse {
         Some((terms.credentials.current(), terms.oldest()))
     }
 
+    /// How many epochs may begin until what a cell leads to is not accepted any more.
+    pub(crate) fn lasts(&self, written: &Written) -> Option<u32> {
+        let inner = self.lock();
+        let terms = inner.book.now()?;
+        written.lasts(terms.oldest(), terms.ending())
+    }
+
     /// When the current epoch was first seen, in unix seconds.
     pub(crate) fn epoch_seen(&self) -> Option<u64> {
         let inner = self.lock();

@@ -36,6 +36,12 @@ impl Terms {
         live.next()
             .map_or(self.credentials.current(), |first| first.epoch())
     }
+
+    /// The newest epoch whose credentials the next one refuses, which may begin at any time.
+    pub(crate) fn ending(&self) -> Epoch {
+        let current = self.credentials.current();
+        current.oldest_live(self.tariff.next_takes.into())
+    }
 }
 
 impl Purse {

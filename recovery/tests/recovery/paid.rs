@@ -172,6 +172,7 @@ impl PaidShelf {
                 refunds: REFUNDS.to_vec(),
                 denominations: vec![24, 50, 500],
                 breakglass_seconds: BREAKGLASS_SECONDS,
+                next_takes: EARLIER as u8,
             }),
         };
         let issuer = issuer(&record, FIRST_EPOCH);

@@ -134,6 +134,22 @@ async fn a_call_in_each_epoch_loses_nothing_and_as_many_as_there_are_pairs_move_
 }
 
 #[tokio::test]
+async fn what_the_terms_say_the_next_epoch_refuses_is_moved_at_once_and_nothing_else() {
+    // How old the credentials are, in epochs, and how many earlier ones the next epoch takes.
+    for (age, takes, at_once) in [(1, 1, true), (1, 2, false), (2, 2, true), (2, 3, false)] {
+        let shelf = PaidShelf::new();
+        let (provider, _) = funded(&shelf, 500).await;
+        (0..age).for_each(|_| shelf.next_epoch());
+        shelf.with_record(|record| {
+            record.tariff.as_mut().expect("prices").next_takes = takes;
+        });
+        // When the epoch is seen first, few are due; what is moved at once is moved in one go.
+        let done = provider.upkeep(1_000).await.expect("honest");
+        assert_eq!(done.reissued > 1, at_once, "{age} {takes}: {done:?}");
+    }
+}
+
+#[tokio::test]
 async fn credentials_of_the_oldest_epoch_are_moved_at_once() {
     let shelf = PaidShelf::new();
     let (provider, _) = funded(&shelf, 100).await;
@@ -318,7 +334,7 @@ async fn a_request_that_cannot_be_settled_does_not_keep_the_others_from_being_mo
 async fn keys_and_passes_that_break_a_commitment_and_keys_that_change_while_they_live_are_refused()
 {
     type Change = fn(&mut larder_protocol::record::Tariff);
-    let changes: [(Change, bool); 5] = [
+    let changes: [(Change, bool); 6] = [
         // The keys of the new epoch are not those that were committed to.
         (
             |tariff| tariff.issuers[2] = other(&tariff.issuers, 2),
@@ -336,6 +352,8 @@ async fn keys_and_passes_that_break_a_commitment_and_keys_that_change_while_they
         ),
         // There is none any more.
         (|tariff| tariff.passes = None, false),
+        // The oldest epoch of which it had said that this one takes its credentials is closed.
+        (|tariff| _ = tariff.issuers.remove(0), false),
         // Prices may change.
         (|tariff| tariff.prices.lookup += 1, true),
     ];

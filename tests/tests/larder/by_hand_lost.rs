@@ -107,8 +107,7 @@ fn the_words_or_the_root_key_alone_bring_values_and_tokens_back_again_and_again(
     let line = line.expect("of the one storage node");
     let (times, expires) = line.split_once(" times covered, ").expect(line);
     assert!(times.starts_with("restorable    yes: "), "{line}");
-    // A young storage node does not show yet for how long it accepts them.
-    assert_eq!(expires, "in this epoch at least");
+    assert_eq!(expires, "expires in 2 epochs");
 
     let large = random(400_000, 1);
     put(&wallet, set.folder.path(), "large", &large);
