@@ -25,6 +25,9 @@ use crate::RecoveryError;
 /// Inserts that a pair should pay for, so that its exchange adds little to what they cost.
 const LASTS: u64 = 16;
 
+/// Inserts that it has to pay for to be ready: one that is all but used up would be gone before anybody looks again.
+const READY: u64 = 4;
+
 impl Purse {
     /// A request that takes a pair off the page ahead of need, if the wallet is in use and has too few that pay as
     /// they are.
@@ -79,25 +82,29 @@ fn choose(
     let (free, listed) = (of(Mark::Free), of(Mark::Listed));
     let all = in_flight + (free.len() + listed.len()) / 2;
     let wanted = wanted.min(all.div_ceil(4));
-    // The largest with the smallest that suffices, as operations take them.
-    let (mut left, mut ready) = (free, in_flight);
-    while let Some(largest) = left.pop() {
-        let suffices = |&at: &usize| sum(&[largest, at]) >= price;
-        let Some(at) = left.iter().position(suffices) else {
-            break;
-        };
-        left.remove(at);
-        ready += 1;
-    }
-    if ready >= wanted {
-        return None;
-    }
+    let lack = |tokens: u64| {
+        // The largest with the smallest that suffices, as operations take them.
+        let (mut left, mut ready) = (free.clone(), in_flight);
+        while let Some(largest) = left.pop() {
+            let suffices = |&at: &usize| sum(&[largest, at]) >= tokens;
+            let Some(at) = left.iter().position(suffices) else {
+                break;
+            };
+            left.remove(at);
+            ready += 1;
+        }
+        ready < wanted
+    };
     let lasting = price.saturating_mul(LASTS).saturating_add(fee);
-    let enough = |two: &[usize; 2]| sum(two) >= price.saturating_add(fee);
     let lasts = pairs(&listed).filter(|two| sum(two) >= lasting);
-    lasts
-        .min_by_key(&sum)
-        .or_else(|| pairs(&listed).max_by_key(&sum).filter(enough))
+    let lasts = lasts.min_by_key(&sum);
+    if lasts.is_some() && lack(price.saturating_mul(READY)) {
+        return lasts;
+    }
+    // None lasts: then one that suffices, if none is left that does.
+    let enough = |two: &[usize; 2]| sum(two) >= price.saturating_add(fee);
+    let largest = pairs(&listed).max_by_key(&sum).filter(enough);
+    largest.filter(|_| lack(price))
 }
 
 #[cfg(test)]

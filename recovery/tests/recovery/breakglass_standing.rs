@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 use larder_protocol::Op;
 use larder_recovery::breakglass::{Extent, Wrote};
-use larder_recovery::{Holdings, Looked, MemoryJournal, RecoveryError};
+use larder_recovery::{Holdings, Looked, MemoryJournal, RecoveryError, Written};
 
 use crate::loss::{
     START, Wallet, buy, has_all, not_found, nothing_left, read, shows_no_operation_again,
 };
-use crate::paid::{EARLIER, EPOCH_SECONDS, INSERT, LOOKUP, PUT, PaidShelf, open, pair, tokens};
+use crate::paid::{
+    EARLIER, EPOCH_SECONDS, FEE, INSERT, LOOKUP, PUT, PaidShelf, open, pair, tokens,
+};
 
 fn holdings(wallet: &Wallet) -> Holdings {
     let purse = wallet.provider.purse();
@@ -204,13 +206,17 @@ async fn a_cell_that_may_be_stored_keeps_its_page_and_its_reserve() {
     wallet.now += u64::from(EPOCH_SECONDS);
     wallet.until(Wrote::Page).await;
     assert_ne!(wallet.stay().await.wrote, Some(Wrote::Cell));
-    // It spends what it can.
+    // It spends what it can: what is left would not pay for another one and for gathering it.
+    let mut spent = Ok(Written::New);
     for (key, blob) in (0..150).map(pair) {
-        if wallet.provider.insert(key, blob).await.is_err() {
+        spent = wallet.provider.insert(key, blob).await;
+        if spent.is_err() {
             break;
         }
     }
-    assert_eq!(holdings(&wallet).suffice_for(INSERT), 0);
+    let out = matches!(spent, Err(RecoveryError::OutOfTokens { .. }));
+    assert!(out, "{spent:?}");
+    assert_eq!(holdings(&wallet).suffice_for(INSERT + 4 * FEE), 0);
     let (shelf, _) = wallet.lose();
     let (provider, restore) = nothing_left(&shelf).await;
     restore.tokens().await.expect("the reserve is kept");
