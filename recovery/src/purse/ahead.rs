@@ -45,7 +45,8 @@ impl Inner {
     fn ahead(&self) -> Option<[usize; 2]> {
         let terms = self.book.now()?;
         let cells = &self.book.cells;
-        if cells.restoring.is_some() {
+        // A page that was begun is sent again for nothing as long as nothing else is paid for, so an exchange waits for it.
+        if cells.restoring.is_some() || self.begun_page().is_some() {
             return None;
         }
         let uses = cells.uses.since.max(cells.uses.before);

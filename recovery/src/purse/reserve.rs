@@ -105,15 +105,7 @@ impl Purse {
     /// The page of this epoch that was begun and never heard of, as it was sent, if nothing was paid for since:
     /// it is as good as when it was made, and sent once more it costs nothing.
     pub(crate) fn begun_page(&self) -> Option<(u64, Blob)> {
-        let book = &self.lock().book;
-        let (number, (hash, fate)) = book.cells.pages.last_key_value()?;
-        let epoch = u64::from(book.now()?.record.epoch);
-        let last = book.asked(book.next_request.checked_sub(1)?)?;
-        let Call::Insert(Insert { blob, .. }) = &last.request.call else {
-            return None;
-        };
-        let is_begun = *fate == Fate::Begun && number >> 16 == epoch && blob.hash() == *hash;
-        is_begun.then(|| (*number, blob.clone()))
+        self.lock().begun_page()
     }
 
     /// A page for the next cell leaves out what that is to hold. When this does not pay for a restore any
@@ -231,6 +223,19 @@ impl Purse {
 }
 
 impl Inner {
+    /// See [`Purse::begun_page`].
+    pub(super) fn begun_page(&self) -> Option<(u64, Blob)> {
+        let book = &self.book;
+        let (number, (hash, fate)) = book.cells.pages.last_key_value()?;
+        let epoch = u64::from(book.now()?.record.epoch);
+        let last = book.asked(book.next_request.checked_sub(1)?)?;
+        let Call::Insert(Insert { blob, .. }) = &last.request.call else {
+            return None;
+        };
+        let is_begun = *fate == Fate::Begun && number >> 16 == epoch && blob.hash() == *hash;
+        is_begun.then(|| (*number, blob.clone()))
+    }
+
     /// The pair of this mark and epoch.
     fn kept(&self, mark: Mark, epoch: Epoch) -> Option<[usize; 2]> {
         let all = self.book.idle.iter().enumerate();

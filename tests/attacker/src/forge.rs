@@ -23,57 +23,81 @@ pub(crate) enum Forgery {
     Foreign,
     /// Another blob of the same storage node.
     Swapped,
-    /// As blobs were sealed once: to the key's point, which is what a look-up shows. First an anchor far ahead, then
-    /// the snapshot that it names, with a value of the storage node's invention.
+    /// As blobs were sealed once: to the key's point, which is what a look-up shows. First an anchor, then the snapshot
+    /// that it names, with a value of the storage node's invention.
     Sealed,
-    /// In the form of today, with what the storage node knows in the place of the secret.
+    /// The same in the form of today, with what the storage node knows in the place of the secret.
     Keyed,
 }
 
 /// The name under which the invented value would be restored.
 const INVENTED: &str = "invented";
 
-/// How many powers of two a search for the newest anchor asks for first.
-const POWERS: u64 = 40;
+/// How many powers of two a search for the newest anchor asks for first, all at once.
+const POWERS: usize = 40;
 
 /// What inside a blob is in front of its body, and what is left for all of it.
 const INSIDE_LEN: usize = BLOB_LEN - 33 - 16;
 
-/// What a forger has said so far.
+/// Whether something is stored under a key, and whether that is forged as well.
+#[derive(Clone, Copy)]
+pub(crate) struct Replaces {
+    pub(crate) is_there: bool,
+    pub(crate) everywhere: bool,
+}
+
+/// What a forger was asked for so far.
 #[derive(Default)]
 pub(crate) struct Forger {
-    asked: u64,
+    /// Every key once.
+    asked: Vec<Key>,
+    /// The key of the anchor that it makes up.
+    anchor: Option<Key>,
 }
 
 impl Forger {
-    /// A blob for this key; `other` is one that is stored. None where this kind has nothing to say.
+    /// A blob for this key; `other` is one that is stored under another. `replaces` says whether this key has one, and whether
+    /// it forges where that is so. None where this kind has nothing to say.
     pub(crate) fn blob(
         &mut self,
         how: Forgery,
         server: &ServerKey,
         key: &Key,
+        replaces: Replaces,
         other: Option<Blob>,
     ) -> Option<Blob> {
-        self.asked += 1;
         match how {
             Forgery::Random => Some(noise(key)),
             Forgery::Foreign => Some(foreign(server)),
             Forgery::Swapped => other,
-            Forgery::Sealed => self.sealed(server, key),
-            Forgery::Keyed => Some(keyed(server, key)),
+            Forgery::Sealed | Forgery::Keyed => {
+                let (slot, contents) = self.invented(key, replaces)?;
+                Some(match how {
+                    Forgery::Sealed => seal_to_point(server, key, &slot, &contents),
+                    _ => keyed(server, key, &slot, &contents),
+                })
+            }
         }
     }
 
-    /// Goes by the order in which a restore that knows nothing asks.
-    fn sealed(&self, server: &ServerKey, key: &Key) -> Option<Blob> {
-        let (chunk, contents) = snapshot();
-        let (slot, contents) = match self.asked - 1 {
-            power @ 0..POWERS => anchor(1 << power, &chunk, &contents),
-            // Its lower bits.
-            nth if nth < 2 * POWERS - 1 => return None,
-            _ => (chunk, contents),
-        };
-        Some(seal_to_point(server, key, &slot, &contents))
+    /// Goes by what a restore that knows nothing asks for: 40 anchors in any order, of which the first one is there in a log
+    /// that was rolled up once, and then the snapshot of the newest. Everything else is as it is.
+    fn invented(&mut self, key: &Key, replaces: Replaces) -> Option<(Slot, Contents)> {
+        let asked = self.asked.iter().position(|asked| asked == key);
+        let asked = asked.unwrap_or_else(|| {
+            self.asked.push(*key);
+            self.asked.len() - 1
+        });
+        if self.anchor.is_none() && replaces.is_there == replaces.everywhere {
+            self.anchor = Some(*key);
+        }
+        let (chunk, snapshot) = snapshot();
+        if self.anchor == Some(*key) {
+            // Where nothing is it may be any but the first.
+            let index = if replaces.everywhere { 1 } else { 2 };
+            return Some(anchor(index, &chunk, &snapshot));
+        }
+        (asked == POWERS && !replaces.is_there).then_some((chunk, snapshot))
     }
 }
 
@@ -163,9 +187,8 @@ fn seal_to_point(server: &ServerKey, key: &Key, slot: &Slot, contents: &Contents
 }
 
 /// The key's own bytes are keyed with instead of its secret.
-fn keyed(server: &ServerKey, key: &Key) -> Blob {
-    let (slot, contents) = snapshot();
-    let (inside, place) = (inside(&slot, &contents), place(server, key, &slot));
+fn keyed(server: &ServerKey, key: &Key, slot: &Slot, contents: &Contents) -> Blob {
+    let (inside, place) = (inside(slot, contents), place(server, key, slot));
     let known: [u8; 32] = Sha256::digest(key.as_bytes()).into();
     let [mac_key, key_key] =
         [&b"larder/blob/mac/1"[..], b"larder/blob/key/1"].map(|label| hmac(&known, &[label]));

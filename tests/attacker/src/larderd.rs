@@ -20,7 +20,7 @@ use larder_protocol::{
 use larder_store::{Engine, Options, Reading, SledEngine, Stat};
 use secp256k1::{Keypair, SECP256K1, SecretKey};
 
-use crate::forge::{Forger, hmac};
+use crate::forge::{Forger, Replaces, hmac};
 use crate::lie::{Lie, Order, Tag, Time, Withheld};
 
 /// Threads that take requests, for those with a pass and for those without.
@@ -283,7 +283,12 @@ impl Lying {
                 let other = self.stored.filter(|key| *key != lookup.key);
                 let other = other.and_then(|key| read(open, &key));
                 let server = node.server.public_key().into();
-                match self.forger.blob(how, &server, &lookup.key, other) {
+                let replaces = Replaces {
+                    is_there,
+                    everywhere,
+                };
+                let forged = self.forger.blob(how, &server, &lookup.key, replaces, other);
+                match forged {
                     Some(blob) => reply.outcome = Ok(Done::Found(blob)),
                     None => return false,
                 }

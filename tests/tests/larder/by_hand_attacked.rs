@@ -4,7 +4,7 @@
 //! never stored; and nothing of what the honest storage nodes hold is lost.
 
 use crate::attacked::{Asks, Attacked};
-use crate::by_hand::json_of;
+use crate::by_hand::{delete_all, json_of};
 use crate::processes::{copy, larder, run};
 
 /// Every way of making a blob from what a storage node was shown, where nothing is or where something is.
@@ -76,7 +76,8 @@ fn one_that_is_alone_and_keeps_back_or_misdates_restores_nothing_less() {
     assert_eq!(scene.put("later", b"later").status.code(), Some(7));
     scene.malicious.order("roll-forward");
 
-    // What it says to be deleted and what it says not to be there contradict each other.
+    // What it says to be deleted and what it says not to be there contradict each other, once all of the first is deleted.
+    delete_all(&scene.wallet());
     scene.malicious.order("withhold blobs");
     scene.restore(&parties, &[]).blames(1, "misbehaves");
     assert!(scene.malicious.told().0 > 0);

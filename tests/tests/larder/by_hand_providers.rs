@@ -199,7 +199,8 @@ fn a_storage_node_is_added_and_another_retired_while_other_devices_write() {
     let root = one.join("root.key");
     several.init(&two, &[0], &["--root-file", root.to_str().expect("text")]);
     buy(&two, "1");
-    succeed(larder(&two).arg("restore"));
+    // Nothing is stored yet.
+    succeed(larder(&two).args(["restore", "--new"]));
     let large = random(50_000, 8);
     several.put(&one, "large", &large);
     several.put(&two, "a", b"of two");

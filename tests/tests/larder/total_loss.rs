@@ -323,8 +323,8 @@ async fn the_root_key_restores_from_the_real_node_at_every_age_and_says_when_it_
         }
         let held = provider.purse().expect("one was given").holdings().tokens;
         let not_found = world.outstanding() - u128::from(held);
-        // Not the one pair that was in use; of six.
-        let found_all = not_found < 1_000 && held > 4_000;
+        // Not the two pairs of six that were taken off the page ahead of need, as a quarter of them may be: a walk finds those.
+        let found_all = not_found < 2_000 && held > 3_500;
         assert!(
             if age > EARLIER { held > 500 } else { found_all },
             "{age}: {held} {not_found}"
