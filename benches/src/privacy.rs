@@ -22,6 +22,7 @@ use larder_protocol::Op;
 
 use self::attacks::{Score, commands, near, pairs, shared};
 use self::forks::Lie;
+use self::recording::Outcome;
 use self::world::{Kind, Lived, Plan};
 use crate::report::{Bar, Report};
 
@@ -156,6 +157,10 @@ fn figures(report: &mut Report, world: &str, plan: &Plan, lived: &Lived) {
     let links = shared::links(&recording.seen);
     let (shown_again, links): (Vec<_>, Vec<_>) =
         (links.into_iter()).partition(|&(one, other)| is_restore(one) || is_restore(other));
+    // One that is under way when an epoch begins is refused, and what it has shown pays for another one.
+    let is_refused = |at: usize| recording.seen[at].outcome == Outcome::Refused;
+    let (shown_in_vain, links): (Vec<_>, Vec<_>) =
+        (links.into_iter()).partition(|&(one, _)| is_refused(one));
     for &(one, other) in links.iter().take(3) {
         let [one, other] = [one, other].map(|at| &recording.seen[at]);
         report.note(&format!(
@@ -167,6 +172,8 @@ fn figures(report: &mut Report, world: &str, plan: &Plan, lived: &Lived) {
     bar(report, figure, links.len() as f64, "pairs", 0.0);
     let figure = "the same, of what a restore shows again";
     plain(report, figure, shown_again.len() as f64, "pairs");
+    let figure = "the same, of what was refused when an epoch began";
+    plain(report, figure, shown_in_vain.len() as f64, "pairs");
     let lengths = shared::lengths(&recording.seen) as f64;
     bar(
         report,
