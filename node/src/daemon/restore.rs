@@ -59,6 +59,7 @@ mod tests {
     use super::*;
     use crate::clock::test::At;
     use crate::desk::{Desk, Sale};
+    use crate::folder::tests::{sold_before_owners_were_noted, write_seed};
     use crate::till::Giveaway;
 
     fn config(folder: &std::path::Path) -> Config {
@@ -132,6 +133,20 @@ mod tests {
         drop(open_folder(&config, Missing::Both).unwrap());
         restore(&config, clock).unwrap();
         assert_eq!(epochs(&config).floor, closed(1_800_000_000));
+    }
+
+    #[test]
+    fn a_seed_that_did_not_sign_the_terms_of_a_store_neither_restores_it_nor_becomes_its_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        sold_before_owners_were_noted(&config, [1; 32]);
+        write_seed(&config, [2; 32]);
+        let refused = restore(&config, Arc::new(At(1_800_000_100)));
+        assert!(matches!(refused, Err(NodeError::ForeignSeed { .. })));
+        write_seed(&config, [1; 32]);
+        assert_eq!(epochs(&config).floor, closed(1_800_000_000));
+        restore(&config, Arc::new(At(1_800_000_100))).unwrap();
+        assert_eq!(epochs(&config).floor, closed(1_800_000_100));
     }
 
     #[test]
