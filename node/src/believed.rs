@@ -13,7 +13,7 @@
 //! | otherwise: set back, or far ahead | it is doubted, and time goes on from the last note as the machine runs |
 //! | doubted, and has gone on steadily for a day | it is believed: the last note was wrong, or the node was off for long |
 //! | doubted, and the operator vouches for it (`--trust-clock`) | it is believed |
-//! | before [`EARLIEST`] | it is never believed |
+//! | before [`EARLIEST`], or from [`LATEST`] on | it is never believed |
 //!
 //! A day's doubt costs a day: an epoch lasts so much longer. A wrong time that is believed costs tokens. So what is not
 //! certain waits.
@@ -28,6 +28,10 @@ use crate::clock::{Clock, utc};
 
 /// When there was no Larder yet: 1 January 2025. A clock before it was never set.
 pub(crate) const EARLIEST: u64 = 1_735_689_600;
+
+/// When a clock is known to be wrong: 1 January 2090. Those that have lost their battery start in 2099, among others, and
+/// an epoch is named after its time in 32 bits, which end in 2106: after the last there is no other.
+pub(crate) const LATEST: u64 = 3_786_912_000;
 
 /// How far off the clock may be and be believed, and for how long it has to go on steadily when it is not.
 pub(crate) const DAY: u64 = 24 * 60 * 60;
@@ -61,7 +65,7 @@ struct Doubt {
 }
 
 impl BelievedTime {
-    /// Goes on from what time it was when it was noted. A node that was off for `off` seconds is not
+    /// Goes on from what time it was when it was noted. The clock of a node that was off for `off` seconds is not
     /// doubted.
     ///
     /// # Errors
@@ -118,7 +122,7 @@ impl State {
     fn read(&mut self, clock: u64, running: Duration) -> u64 {
         let due = after(self.seconds, running.saturating_sub(self.at));
         let near = clock.saturating_add(DAY) >= due && clock <= due.saturating_add(self.ahead);
-        if near {
+        if near && could_be(clock).is_ok() {
             if self.doubt.is_some() {
                 tracing::info!("this machine's clock is believed again");
             }
@@ -149,7 +153,7 @@ impl State {
         });
         if let Some(doubt) = steady {
             let steady_for = running.saturating_sub(doubt.at).as_secs();
-            return steady_for >= DAY && clock >= EARLIEST;
+            return steady_for >= DAY && could_be(clock).is_ok();
         }
         self.doubt = Some(Doubt {
             seconds: clock,
@@ -177,13 +181,12 @@ fn after(seconds: u64, passed: Duration) -> u64 {
 /// # Errors
 /// [`NodeError::Clock`] when it cannot.
 pub(crate) fn could_be(seconds: u64) -> Result<(), NodeError> {
-    match seconds {
-        EARLIEST.. => Ok(()),
-        _ => Err(NodeError::Clock(format!(
-            "it says {}, when there was no larderd yet",
-            utc(seconds)
-        ))),
-    }
+    let why = match seconds {
+        EARLIEST..LATEST => return Ok(()),
+        LATEST.. => "too far ahead to be true",
+        _ => "when there was no larderd yet",
+    };
+    Err(NodeError::Clock(format!("it says {}, {why}", utc(seconds))))
 }
 
 #[cfg(test)]
@@ -294,19 +297,21 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_never_set_is_never_believed_however_steady() {
-        let clock = Set::at(5);
-        let time = open(&clock, NOW);
-        for day in 1..30 {
-            clock.pass(DAY);
-            assert_eq!(time.now(), NOW + day * DAY);
-        }
-        assert!(time.is_in_doubt());
-        for vouched in [false, true] {
-            let clock = Arc::new(Set(Mutex::new((5, 0)), vouched));
-            let noted = vouched.then_some(NOW);
-            let refused = BelievedTime::open(clock, noted, WEEK);
-            assert!(matches!(refused, Err(NodeError::Clock(_))));
+    fn a_clock_that_was_never_set_or_is_beyond_its_time_is_never_believed_however_steady() {
+        for wrong in [5, LATEST, 4_400_000_000, u64::MAX - 40 * DAY] {
+            let clock = Set::at(wrong);
+            let time = open(&clock, NOW);
+            for day in 1..30 {
+                clock.pass(DAY);
+                assert_eq!(time.now(), NOW + day * DAY);
+            }
+            assert!(time.is_in_doubt());
+            for vouched in [false, true] {
+                let clock = Arc::new(Set(Mutex::new((wrong, 0)), vouched));
+                let noted = vouched.then_some(NOW);
+                let refused = BelievedTime::open(clock, noted, WEEK);
+                assert!(matches!(refused, Err(NodeError::Clock(_))));
+            }
         }
     }
 

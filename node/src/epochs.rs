@@ -252,9 +252,16 @@ mod tests {
     }
 
     #[test]
-    fn a_first_start_with_a_clock_that_was_never_set_is_refused() {
+    fn a_first_start_with_a_clock_that_cannot_be_right_is_refused_and_enters_no_last_epoch() {
         let machine = Machine::at(5);
-        assert!(matches!(machine.start(), Err(NodeError::Clock(_))));
+        // Never set; and what others are without their battery.
+        for wrong in [5, 4_080_000_000, 4_400_000_000, u64::MAX] {
+            machine.time.lock().unwrap().0 = wrong;
+            assert!(
+                matches!(machine.start(), Err(NodeError::Clock(_))),
+                "{wrong}"
+            );
+        }
         machine.time.lock().unwrap().0 = NOW;
         assert_eq!(machine.start().unwrap().terms().epoch, NOW as u32);
     }

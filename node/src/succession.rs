@@ -21,6 +21,7 @@ use larder_credentials::ledger::Floor;
 use larder_store::{Engine, Enter, Epochs};
 
 use crate::NodeError;
+use crate::believed::could_be;
 use crate::clock::Clock;
 use crate::identity::Identity;
 use crate::offer::Offer;
@@ -58,7 +59,7 @@ impl Succession {
         let (Some(offer), Some(epochs)) = (&self.offer, self.engine.epochs()?) else {
             return self.present();
         };
-        let next = Epoch(epochs.floor.current.0.saturating_add(1));
+        let next = after(epochs.floor.current)?;
         let oldest = next.oldest_live(offer.earlier_epochs);
         self.enter(offer, next, oldest, epochs.ordinal)
     }
@@ -68,12 +69,14 @@ impl Succession {
     pub(crate) fn close_all(&self, offer: &Offer) -> Result<Terms, NodeError> {
         let stored = self.engine.epochs()?;
         let (reached, ordinal) = match &stored {
-            Some(Epochs { floor, ordinal, .. }) => (floor.current.0, *ordinal),
-            None => (0, 0),
+            Some(Epochs { floor, ordinal, .. }) => (floor.current, *ordinal),
+            None => (Epoch(0), 0),
         };
-        let time = u32::try_from(self.clock.now()).unwrap_or(u32::MAX);
+        let now = self.clock.now();
+        could_be(now)?;
+        let time = u32::try_from(now).unwrap_or(u32::MAX);
         // Number 0 is for free service.
-        let next = Epoch(time.max(reached.saturating_add(1)));
+        let next = after(reached)?.max(Epoch(time));
         self.enter(offer, next, next, ordinal)
     }
 
@@ -103,4 +106,10 @@ impl Succession {
             Err(past) => Err(NodeError::Past(past)),
         }
     }
+}
+
+/// The epoch after this one.
+fn after(epoch: Epoch) -> Result<Epoch, NodeError> {
+    let next = epoch.0.checked_add(1);
+    next.map(Epoch).ok_or(NodeError::LastEpoch)
 }

@@ -11,21 +11,28 @@ use std::sync::Arc;
 
 use larder_store::{Change, Effect};
 
+use crate::believed::{DAY, could_be};
 use crate::clock::{Clock, utc};
 use crate::desk::believed;
 use crate::folder::{Missing, open_folder};
 use crate::succession::Succession;
 use crate::{Config, NodeError};
 
+/// How old a backup is taken for at most; what is older, the operator has to vouch for.
+const OLDEST: u64 = 10 * 365 * DAY;
+
 /// Restores, and says what that means.
 pub(super) fn restore(config: &Config, clock: Arc<dyn Clock>) -> Result<String, NodeError> {
     // A new seed would be another node: the backup has to bring its own.
     let (engine, identity) = open_folder(config, Missing::Nothing)?;
-    let clock = Arc::new(believed(&*engine, clock, u64::MAX)?);
+    let says = clock.now();
+    could_be(says)?;
+    let clock = Arc::new(believed(&*engine, clock, OLDEST)?);
     // However old the backup is, it is not from the future; and the new epoch's number is the time.
     if clock.is_in_doubt() {
         return Err(NodeError::Clock(format!(
-            "it says an earlier time than the store remembers, {}",
+            "it says {}, and the store, which is no older than ten years, remembers {}",
+            utc(says),
             utc(clock.now())
         )));
     }
@@ -106,11 +113,15 @@ mod tests {
             assert_eq!(epochs(&config).floor, closed(epoch));
         }
         // One that was set back far would give the epoch a time that is long over.
-        for now in [5, 1_790_000_000] {
+        // One that runs far ahead would leave hardly any number for those that follow.
+        for now in [5, 1_790_000_000, 3_480_000_000, 4_400_000_000, u64::MAX] {
             let refused = restore(&config, Arc::new(At(now)));
             assert!(matches!(refused, Err(NodeError::Clock(_))), "{now}");
             assert_eq!(epochs(&config).floor, closed(1_800_000_062));
         }
+        let ten_years_on = 1_800_000_000 + OLDEST + 2 * DAY;
+        let refused = restore(&config, Arc::new(At(ten_years_on)));
+        assert!(matches!(refused, Err(NodeError::Clock(_))));
         // The node goes on from there, and what is closed stays so.
         open().enter_next_epoch().unwrap();
         let floor = epochs(&config).floor;
@@ -131,6 +142,8 @@ mod tests {
             Err(NodeError::File { doing: "read", .. })
         ));
         drop(open_folder(&config, Missing::Both).unwrap());
+        let too_far_ahead = restore(&config, Arc::new(At(4_400_000_000)));
+        assert!(matches!(too_far_ahead, Err(NodeError::Clock(_))));
         restore(&config, clock).unwrap();
         assert_eq!(epochs(&config).floor, closed(1_800_000_000));
     }
