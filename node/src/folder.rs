@@ -149,12 +149,19 @@ fn create_folder(folder: &Path) -> Result<(), NodeError> {
 
 fn close_to_others(folder: &Path) -> Result<(), NodeError> {
     use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700)).map_err(|source| {
-        NodeError::File {
-            doing: "close to other users",
-            path: folder.to_owned(),
-            source,
-        }
+    // Where it is closed already, a disk that takes no writes is told of by whoever has something to write.
+    let closed = fs::metadata(folder).and_then(|folder| {
+        let mode = folder.permissions().mode();
+        Ok(mode & 0o777 == 0o700)
+    });
+    let closed = closed.and_then(|closed| match closed {
+        true => Ok(()),
+        false => fs::set_permissions(folder, fs::Permissions::from_mode(0o700)),
+    });
+    closed.map_err(|source| NodeError::File {
+        doing: "close to other users",
+        path: folder.to_owned(),
+        source,
     })
 }
 

@@ -44,6 +44,12 @@ pub enum StoreError {
         /// How many bytes are missing.
         missing: u64,
     },
+    /// The disk is so full that it cannot even be noted that the store is in use. Nothing was done.
+    #[error(
+        "the disk is full: free 1 MiB on it, and the store opens. Without any room it cannot be noted that the \
+         store is in use, and what a failing disk had lost would be taken for durable at the next opening"
+    )]
+    NoRoomToOpen,
     /// The caller's fault: see [`Enter::MAX_TERMS`](crate::Enter::MAX_TERMS).
     #[error("the epoch's terms are longer than the store keeps")]
     TermsTooLong,

@@ -202,8 +202,17 @@ impl SledEngine {
 impl Drop for SledEngine {
     fn drop(&mut self) {
         // A panic elsewhere says nothing of the disk, and is no end in order.
-        if self.writer.get_mut().is_ok_and(|writer| !writer.stopped) {
-            self.in_use.ends_well();
+        if !self.writer.get_mut().is_ok_and(|writer| !writer.stopped) {
+            return;
+        }
+        let synced = guarded(|| {
+            self.slots.sync()?;
+            let index = self.index();
+            index.sync()?;
+            index.ending()
+        });
+        if let Ok(ending) = synced {
+            self.in_use.ends_well_if(ending);
         }
     }
 }
