@@ -38,6 +38,9 @@ use crate::terms::Terms;
 use crate::till::{Settlements, Till};
 use crate::{Breakglass, NodeError};
 
+/// With fewer free bytes nothing is written that nobody has asked for.
+const ROOM_FOR_NOTES: u64 = 1 << 20;
+
 /// What a node sells its work for, and where.
 pub struct Sale {
     /// What it asks from the next epoch on.
@@ -238,8 +241,16 @@ impl Desk {
         }
     }
 
-    /// Has the store remember what time it is.
+    /// Has the store remember what time it is. On a disk that is nearly full it goes on with what it remembers: a note is
+    /// not worth the commit that finds no room, after which nothing else would be written, deletes included.
     pub(crate) fn note_time(&self) -> Result<(), NodeError> {
+        if self.engine.usage()?.free_bytes < ROOM_FOR_NOTES {
+            tracing::warn!(
+                "the disk is full, so it was not noted what time it is: free some room. Until then look-ups and, as \
+                 far as they find room, deletes are served"
+            );
+            return Ok(());
+        }
         let now = self.clock.now();
         self.commit(Effect::unpaid(Change::NoteTime { now }))?;
         Ok(())

@@ -67,7 +67,7 @@ impl Node {
         let breakglass = config.breakglass;
         let desk = Desk::open(engine.clone(), identity, sale, breakglass, config.clock())?;
         let published_at = published::path(&config.data_dir);
-        published::write(&published_at, &desk.terms())?;
+        published::write_or_warn(&published_at, &desk.terms());
         let limits = Limits {
             queue: config.writes_in_flight,
             ..Limits::default()

@@ -19,7 +19,7 @@ pub(crate) fn path(data_dir: &Path) -> PathBuf {
 }
 
 /// Writes it, whole or not at all.
-pub(crate) fn write(path: &Path, terms: &Terms) -> Result<(), NodeError> {
+fn write(path: &Path, terms: &Terms) -> Result<(), NodeError> {
     let line = format!("{} {}\n", terms.epoch, hex::encode(terms.record_hash().0));
     let next = path.with_extension("next");
     std::fs::write(&next, line)
@@ -29,6 +29,13 @@ pub(crate) fn write(path: &Path, terms: &Terms) -> Result<(), NodeError> {
             path: path.to_owned(),
             source,
         })
+}
+
+/// The same where it is no reason to serve nobody that it cannot be written, as on a full disk.
+pub(crate) fn write_or_warn(path: &Path, terms: &Terms) {
+    if let Err(error) = write(path, terms) {
+        tracing::warn!("the hash of the terms was not written down: {error}");
+    }
 }
 
 /// The epoch and the hash, as text; `None` before the node has run for the first time.
@@ -51,9 +58,7 @@ pub(crate) fn read(path: &Path) -> Result<Option<(String, String)>, NodeError> {
 pub(crate) async fn keep_published(mut terms: watch::Receiver<Arc<Terms>>, path: PathBuf) {
     while terms.changed().await.is_ok() {
         let (now, path) = (terms.borrow_and_update().clone(), path.clone());
-        let written = tokio::task::spawn_blocking(move || write(&path, &now)).await;
-        if let Ok(Err(error)) = written {
-            tracing::warn!("the hash of the terms was not written down: {error}");
-        }
+        // One that has panicked has said so.
+        let _ = tokio::task::spawn_blocking(move || write_or_warn(&path, &now)).await;
     }
 }

@@ -247,7 +247,10 @@ mod tests {
         // Not even by the superuser.
         let error = lock(Path::new("/proc/self")).err().unwrap();
         let told = error.to_string();
-        assert!(told.contains("cannot write to the store's folder: "), "{told}");
+        assert!(
+            told.contains("cannot write to the store's folder: "),
+            "{told}"
+        );
     }
 
     #[test]

@@ -33,6 +33,7 @@ use crate::StoreError;
 use crate::database::await_release;
 use crate::folder::{self, Generation};
 use crate::medium::{Medium, sync_folder};
+use crate::room_to_open::or_no_room;
 use crate::slot_file::SlotFile;
 
 const NAME: &str = "in-use";
@@ -61,7 +62,7 @@ impl InUse {
         let path = folder.join(NAME);
         let boot = this_boot();
         if is_of_this_boot(&path, boot.as_deref()).map_err(StoreError::io("read the mark"))? {
-            make_true(folder, medium).map_err(or_no_room)?;
+            make_true(folder, medium).map_err(|error| or_no_room(folder, error))?;
         }
         let mark = file_of_mark(&path, medium).and_then(|mark| {
             write_mark(&mark, &boot.unwrap_or_default())?;
@@ -70,7 +71,7 @@ impl InUse {
         });
         let mark = mark.map_err(StoreError::io("mark the store as in use"));
         Ok(InUse {
-            mark: mark.map_err(or_no_room)?,
+            mark: mark.map_err(|error| or_no_room(folder, error))?,
             ending: None,
         })
     }
@@ -121,16 +122,6 @@ fn write_mark(mark: &File, says: &str) -> io::Result<()> {
     mark.write_all_at(format!("{says:ID_LEN$}\n").as_bytes(), 0)
 }
 
-/// Says what to do when it is for want of room that a store cannot be opened.
-fn or_no_room(error: StoreError) -> StoreError {
-    match error {
-        StoreError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-            StoreError::NoRoomToOpen
-        }
-        other => other,
-    }
-}
-
 /// Which boot this is, where the system tells.
 fn this_boot() -> Option<String> {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
@@ -144,7 +135,10 @@ fn is_of_this_boot(mark: &Path, boot: Option<&str>) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
     };
-    let says = mark.strip_suffix(b"\n").unwrap_or_default().trim_ascii_end();
+    let says = mark
+        .strip_suffix(b"\n")
+        .unwrap_or_default()
+        .trim_ascii_end();
     let is_another = |boot: &str| is_boot_id(says) && says != boot.as_bytes();
     Ok(says != CLOSED.as_bytes() && !boot.is_some_and(is_another))
 }

@@ -65,6 +65,7 @@ mod record;
 mod refusing_disk;
 mod rewrite;
 mod room;
+mod room_to_open;
 mod sled_engine;
 mod slot_file;
 mod table;

@@ -212,7 +212,10 @@ fn a_full_disk_opens_what_was_open_before_and_says_what_to_do_where_no_mark_can_
     std::fs::remove_file(folder.path().join("in-use")).unwrap();
     for _ in 0..2 {
         let refused = open().err().unwrap();
-        assert!(matches!(refused, StoreError::NoRoomToOpen), "{refused}");
+        assert!(
+            matches!(refused, StoreError::NoRoomToOpen { .. }),
+            "{refused}"
+        );
         assert!(!folder.path().join("in-use").exists());
     }
     disk.arm(false);
