@@ -384,6 +384,57 @@ mod tests {
     }
 
     #[test]
+    fn what_is_empty_is_not_set_and_names_no_folder_wherever_it_was_started() {
+        let home = ("HOME", "/h");
+        let of = |environment: &[(&str, &str)]| {
+            let environment = environment.iter();
+            let environment = environment.map(|&(name, value)| (name.into(), value.into()));
+            Config::load(None, None, environment)
+        };
+        let set = of(&[home, ("LARDERD_DATA_DIR", "")]).unwrap();
+        assert_eq!(set.data_dir, Path::new("/h/.larderd"));
+        assert!(of(&[("LARDERD_DATA_DIR", "")]).is_err());
+        let defaults = load("", &[]).unwrap();
+        for name in [
+            "LARDERD_LISTEN",
+            "LARDERD_PAYMENT",
+            "LARDERD_LIMITS_WORKERS",
+        ] {
+            let empty = load("", &[(name, "")]).unwrap();
+            assert_eq!(
+                (empty.listen, empty.payment, empty.workers),
+                (defaults.listen, defaults.payment, defaults.workers)
+            );
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file.toml");
+        std::fs::write(&file, "data_dir = \"\"").unwrap();
+        for (file, data_dir) in [(Some(&*file), None), (None, Some(Path::new("")))] {
+            let text = problem(Config::load(
+                file,
+                data_dir,
+                [(OsString::from("HOME"), "/h".into())],
+            ));
+            assert!(text.contains("it is empty"), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_home_folder_of_another_user_is_not_made_where_it_was_started() {
+        for name in ["~satoshi/d", "~satoshi", "~~"] {
+            let text = problem(load_at(name));
+            assert!(text.contains(name) && text.contains("whole path"), "{text}");
+        }
+        assert_eq!(load_at("./~x").unwrap().data_dir, Path::new("./~x"));
+    }
+
+    fn load_at(data_dir: &str) -> Result<Config, NodeError> {
+        let home = (OsString::from("HOME"), OsString::from("/h"));
+        let data_dir = (OsString::from("LARDERD_DATA_DIR"), data_dir.into());
+        Config::load(None, None, [home, data_dir])
+    }
+
+    #[test]
     fn variables_that_a_container_platform_sets_for_a_service_of_our_name_are_none_of_ours() {
         let foreign = [
             ("LARDERD_SERVICE_HOST", "10.0.0.1"),

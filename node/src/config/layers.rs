@@ -92,6 +92,10 @@ pub(super) fn read_environment(
             let text = format!("nothing is set by it; did you mean {ENV_PREFIX}{nearest}?");
             return Err(wrong(&name, text));
         };
+        // What a compose file leaves empty nobody has set. An empty list is one.
+        if text.is_empty() && !default.is_array() {
+            continue;
+        }
         let value = match default {
             Value::Integer(_) => Value::Integer(
                 text.parse()
