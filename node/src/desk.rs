@@ -19,6 +19,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use larder_credentials::Epoch;
 use larder_protocol::{Pass, Refusal, ServerKey, SignedRecord};
 use larder_store::{Change, Effect, Engine, Outcome, StoreError};
 use tokio::sync::watch;
@@ -81,6 +82,18 @@ impl Desk {
         breakglass: Breakglass,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, NodeError> {
+        Self::open_after(None, engine, identity, sale, breakglass, clock)
+    }
+
+    /// The same, where it is known that a store which is lost had come to the epoch `passed`.
+    pub(crate) fn open_after(
+        passed: Option<Epoch>,
+        engine: Arc<dyn Engine>,
+        identity: Identity,
+        sale: Option<Sale>,
+        breakglass: Breakglass,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, NodeError> {
         let (offer, till) = match sale {
             Some(Sale { offer, till }) => (Some(offer), Some(till)),
             None => (None, None),
@@ -94,6 +107,7 @@ impl Desk {
             offer,
             breakglass_seconds: breakglass.seconds,
             clock: clock.clone(),
+            passed,
         };
         let terms = succession.present()?;
         if let Some(offer) = &succession.offer

@@ -67,7 +67,7 @@ mod tests {
     use crate::Config;
     use crate::clock::Clock;
     use crate::folder::{Missing, open_folder};
-    use crate::node::sale;
+    use crate::node::{open_desk, sale};
 
     /// The time of the runtime, which a test lets run when nothing else does.
     struct Runtime(Instant);
@@ -115,10 +115,13 @@ mod tests {
         }
 
         fn start(&self) -> Result<Arc<Desk>, NodeError> {
-            let (engine, identity) = open_folder(&self.config, Missing::Both)?;
-            let sale = sale(&self.config, &identity);
+            self.start_with(Missing::Both)
+        }
+
+        fn start_with(&self, missing: Missing) -> Result<Arc<Desk>, NodeError> {
+            let (engine, identity) = open_folder(&self.config, missing)?;
             let clock = Arc::new(ByHand(self.time.clone()));
-            Desk::open(engine, identity, sale, self.config.breakglass, clock)
+            open_desk(&self.config, engine, identity, clock)
         }
 
         /// Restarts with the clock at this time, as after a power cut. Which epoch it is then.
@@ -264,6 +267,22 @@ mod tests {
         }
         machine.time.lock().unwrap().0 = NOW;
         assert_eq!(machine.start().unwrap().terms().epoch, NOW as u32);
+    }
+
+    #[test]
+    fn a_new_store_beside_its_seed_goes_on_after_the_epoch_that_was_published_whatever_the_clock_says()
+     {
+        // Ahead at the first start; or behind at the next one.
+        for (first, next) in [(NOW + 40 * 365 * DAY, NOW), (NOW, NOW - 300 * DAY)] {
+            let machine = Machine::at(first);
+            let published = machine.start().unwrap().terms().epoch;
+            std::fs::remove_dir_all(machine.config.store_path()).unwrap();
+            *machine.time.lock().unwrap() = (next, 0);
+            let desk = machine.start_with(Missing::Store).unwrap();
+            assert_eq!(desk.terms().epoch, published + 1);
+            drop(desk);
+            assert_eq!(machine.start().unwrap().terms().epoch, published + 1);
+        }
     }
 
     #[test]

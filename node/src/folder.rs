@@ -283,6 +283,7 @@ pub(crate) mod tests {
             offer: None,
             breakglass_seconds: config.breakglass.seconds,
             clock: Arc::new(At(1_800_000_000)),
+            passed: None,
         };
         succession.close_all(&config.offer).unwrap();
         assert_eq!(succession.engine.notes().unwrap().owner, None);

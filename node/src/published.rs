@@ -4,10 +4,12 @@
 //! One line: the epoch and the hash in hexadecimal digits. It says what everybody may know, and is written anew whenever
 //! the node starts and enters an epoch; the store does not depend on it.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use larder_credentials::Epoch;
 use tokio::sync::watch;
 
 use crate::NodeError;
@@ -22,7 +24,12 @@ pub(crate) fn path(data_dir: &Path) -> PathBuf {
 fn write(path: &Path, terms: &Terms) -> Result<(), NodeError> {
     let line = format!("{} {}\n", terms.epoch, hex::encode(terms.record_hash().0));
     let next = path.with_extension("next");
-    std::fs::write(&next, line)
+    let written = File::create(&next).and_then(|mut file| {
+        file.write_all(line.as_bytes())?;
+        // Or a power cut may leave an empty file under its name.
+        file.sync_all()
+    });
+    written
         .and_then(|()| std::fs::rename(&next, path))
         .map_err(|source| NodeError::File {
             doing: "write",
@@ -52,6 +59,12 @@ pub(crate) fn read(path: &Path) -> Result<Option<(String, String)>, NodeError> {
             source,
         }),
     }
+}
+
+/// The latest epoch that is known to have been entered, if any was.
+pub(crate) fn entered(path: &Path) -> Result<Option<Epoch>, NodeError> {
+    let epoch = read(path)?.and_then(|(epoch, _)| epoch.parse().ok());
+    Ok(epoch.filter(|epoch| *epoch > 0).map(Epoch))
 }
 
 /// Writes it whenever an epoch was entered, for as long as the desk is there.

@@ -6,13 +6,14 @@
 //!
 //! | when | epoch entered | closed |
 //! | --- | --- | --- |
-//! | a store without any | the unix time | all earlier ones |
+//! | a store without any | the unix time, or the one after that which was published last, if that is later | all earlier ones |
 //! | an epoch ends | the next | what is older than the accepted earlier ones |
-//! | `larderd restore` | the unix time, or the next if that is later | all earlier ones |
+//! | `larderd restore` | the unix time, or the next of the store or of what was published, if that is later | all earlier ones |
 //!
 //! An epoch lasts a minute at least, so the time in seconds is later than any epoch that was
 //! entered before a loss, even by a store of which nothing is left: one that begins anew beside
-//! a seed that was kept takes nothing that the lost one has issued or taken.
+//! a seed that was kept takes nothing that the lost one has issued or taken. Where the clock ran ahead before, or is
+//! behind now, that is not so; then what was published ([`published`](crate::published)) tells.
 
 use std::sync::Arc;
 
@@ -36,6 +37,8 @@ pub(crate) struct Succession {
     /// Seconds from the opening of a breakglass cell to its deletion, from the next epoch on.
     pub(crate) breakglass_seconds: u32,
     pub(crate) clock: Arc<dyn Clock>,
+    /// How far the epochs had come by what lies beside the store, which may be new or from a backup.
+    pub(crate) passed: Option<Epoch>,
 }
 
 impl Succession {
@@ -76,6 +79,7 @@ impl Succession {
         could_be(now)?;
         let time = u32::try_from(now).unwrap_or(u32::MAX);
         // Number 0 is for free service.
+        let reached = reached.max(self.passed.unwrap_or(Epoch(0)));
         let next = after(reached)?.max(Epoch(time));
         self.enter(offer, next, next, ordinal)
     }

@@ -16,7 +16,7 @@ use crate::clock::{Clock, utc};
 use crate::desk::believed;
 use crate::folder::{Missing, open_folder};
 use crate::succession::Succession;
-use crate::{Config, NodeError};
+use crate::{Config, NodeError, published};
 
 /// How old a backup is taken for at most; what is older, the operator has to vouch for.
 const OLDEST: u64 = 10 * 365 * DAY;
@@ -42,6 +42,7 @@ pub(super) fn restore(config: &Config, clock: Arc<dyn Clock>) -> Result<String, 
         offer: Some(config.offer.clone()),
         breakglass_seconds: config.breakglass.seconds,
         clock,
+        passed: published::entered(&published::path(&config.data_dir))?,
     };
     let terms = succession.close_all(&config.offer)?;
     let now = succession.clock.now();
@@ -146,6 +147,17 @@ mod tests {
         assert!(matches!(too_far_ahead, Err(NodeError::Clock(_))));
         restore(&config, clock).unwrap();
         assert_eq!(epochs(&config).floor, closed(1_800_000_000));
+    }
+
+    #[test]
+    fn a_backup_is_not_restored_to_an_epoch_before_the_one_that_was_published() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        drop(open_folder(&config, Missing::Both).unwrap());
+        // By a clock that ran ahead, after the backup was made.
+        std::fs::write(folder.path().join("terms"), "2000000000 abcd\n").unwrap();
+        restore(&config, Arc::new(At(1_800_000_000))).unwrap();
+        assert_eq!(epochs(&config).floor, closed(2_000_000_001));
     }
 
     #[test]
