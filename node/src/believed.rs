@@ -11,7 +11,7 @@
 //! | within a day of what it should be, by the last note and the time that has passed since | it is believed |
 //! | at a start, ahead by no more than an epoch or a day | it is believed: the node was off |
 //! | otherwise: set back, or far ahead | it is doubted, and time goes on from the last note as the machine runs |
-//! | doubted, and has gone on steadily for a day | it is believed: the last note was wrong, or the node was off for long |
+//! | doubted, and has gone on steadily for a day in which the node ran, however often it was restarted | it is believed: the last note was wrong, or the node was off for long |
 //! | doubted, and the operator vouches for it (`--trust-clock`) | it is believed |
 //! | before [`EARLIEST`], or from [`LATEST`] on | it is never believed |
 //!
@@ -22,6 +22,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use larder_store::DoubtedClock;
 
 use crate::NodeError;
 use crate::clock::{Clock, utc};
@@ -62,10 +64,31 @@ struct Doubt {
     seconds: u64,
     /// when the machine had run for so long.
     at: Duration,
+    /// For how many seconds it was steady when the node ran before.
+    before: u64,
+}
+
+impl Doubt {
+    /// Goes on where the node stopped, unless the clock has been set since: nobody knows how long the node was off, but
+    /// not for so long.
+    fn resumed(noted: DoubtedClock, clock: u64, running: Duration, off: u64) -> Option<Self> {
+        let went_on = noted.says.saturating_sub(STRAY)..=noted.says.saturating_add(off);
+        went_on.contains(&clock).then_some(Doubt {
+            seconds: clock,
+            at: running,
+            before: noted.steady,
+        })
+    }
+
+    /// For how many seconds it has been steady.
+    fn steady_for(&self, running: Duration) -> u64 {
+        let now = running.saturating_sub(self.at).as_secs();
+        self.before.saturating_add(now)
+    }
 }
 
 impl BelievedTime {
-    /// Goes on from what time it was when it was noted. The clock of a node that was off for `off` seconds is not
+    /// Goes on from what time it was when it was noted, and from what was thought of the clock then. That of a node that was off for `off` seconds is not
     /// doubted.
     ///
     /// # Errors
@@ -73,19 +96,26 @@ impl BelievedTime {
     pub(crate) fn open(
         clock: Arc<dyn Clock>,
         noted: Option<u64>,
+        doubted: Option<DoubtedClock>,
         off: u64,
     ) -> Result<Self, NodeError> {
-        let seconds = clock.now();
+        let (seconds, running) = (clock.now(), clock.running());
         let begins = noted.is_none() || clock.is_vouched_for();
         if begins {
             could_be(seconds)?;
         }
+        let ahead = off.max(DAY);
+        let doubt = doubted.filter(|_| !begins);
+        let doubt = doubt.and_then(|doubt| Doubt::resumed(doubt, seconds, running, ahead));
         let state = State {
             seconds: noted.filter(|_| !begins).unwrap_or(seconds),
-            at: clock.running(),
-            ahead: off.max(DAY),
-            doubt: None,
+            at: running,
+            ahead,
+            doubt,
         };
+        if state.doubt.is_some() {
+            tracing::warn!("this machine's clock was not believed when the node stopped");
+        }
         let time = BelievedTime {
             clock,
             state: Mutex::new(state),
@@ -98,6 +128,16 @@ impl BelievedTime {
     pub(crate) fn is_in_doubt(&self) -> bool {
         self.now();
         self.lock().doubt.is_some()
+    }
+
+    /// The clock, if it is doubted now: for the next start.
+    pub(crate) fn doubted(&self) -> Option<DoubtedClock> {
+        self.now();
+        let doubt = self.lock().doubt;
+        doubt.map(|doubt| DoubtedClock {
+            says: self.clock.now(),
+            steady: doubt.steady_for(self.clock.running()),
+        })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -152,12 +192,12 @@ impl State {
             due.abs_diff(clock) <= STRAY
         });
         if let Some(doubt) = steady {
-            let steady_for = running.saturating_sub(doubt.at).as_secs();
-            return steady_for >= DAY && could_be(clock).is_ok();
+            return doubt.steady_for(running) >= DAY && could_be(clock).is_ok();
         }
         self.doubt = Some(Doubt {
             seconds: clock,
             at: running,
+            before: 0,
         });
         let due = after(self.seconds, running.saturating_sub(self.at));
         tracing::warn!(
@@ -232,7 +272,7 @@ mod tests {
     }
 
     fn open(clock: &Arc<Set>, noted: u64) -> BelievedTime {
-        BelievedTime::open(clock.clone(), Some(noted), WEEK).unwrap()
+        BelievedTime::open(clock.clone(), Some(noted), None, WEEK).unwrap()
     }
 
     #[test]
@@ -309,9 +349,33 @@ mod tests {
             for vouched in [false, true] {
                 let clock = Arc::new(Set(Mutex::new((wrong, 0)), vouched));
                 let noted = vouched.then_some(NOW);
-                let refused = BelievedTime::open(clock, noted, WEEK);
+                let refused = BelievedTime::open(clock, noted, None, WEEK);
                 assert!(matches!(refused, Err(NodeError::Clock(_))));
             }
+        }
+    }
+
+    #[test]
+    fn what_a_clock_has_proved_outlives_a_restart_unless_it_was_set_meanwhile() {
+        let jumped = NOW + 400 * DAY;
+        let clock = Set::at(jumped);
+        let time = open(&clock, NOW);
+        clock.pass(DAY / 2);
+        let (noted, doubted) = (time.now(), time.doubted());
+        let restart = |clock: u64| {
+            let clock = Set::at(clock);
+            let time = BelievedTime::open(clock.clone(), Some(noted), doubted, WEEK).unwrap();
+            clock.pass(DAY / 2);
+            (time.now(), time.doubted().map(|doubt| doubt.steady))
+        };
+        // Off for an hour, or for as long as nobody wonders about.
+        for off in [0, 3_600, WEEK] {
+            let now = jumped + DAY / 2 + off;
+            assert_eq!(restart(now), (now + DAY / 2, None));
+        }
+        // Set by somebody, or as it always is after a boot.
+        for other in [jumped - DAY, jumped + 2 * WEEK, 5] {
+            assert_eq!(restart(other), (NOW + DAY, Some(DAY / 2)));
         }
     }
 

@@ -59,8 +59,10 @@ pub struct Desk {
     /// Held while an epoch is entered.
     entering: Mutex<()>,
     pub(crate) till: Option<Arc<dyn Till>>,
-    /// What time is believed to be.
+    /// What time is believed to be,
     pub(crate) clock: Arc<dyn Clock>,
+    /// and why.
+    time: Arc<BelievedTime>,
     pub(crate) tally: Tally,
     pub(crate) failure: Failure,
     pub(crate) fullness: Fullness,
@@ -100,7 +102,8 @@ impl Desk {
         };
         own(&*engine, &identity)?;
         let off = offer.as_ref().map_or(0, |offer| offer.epoch_seconds.into());
-        let clock: Arc<dyn Clock> = Arc::new(believed(&*engine, clock, off)?);
+        let time = Arc::new(believed(&*engine, clock, off)?);
+        let clock: Arc<dyn Clock> = Arc::<BelievedTime>::clone(&time);
         let succession = Succession {
             engine: engine.clone(),
             identity,
@@ -126,6 +129,7 @@ impl Desk {
             entering: Mutex::new(()),
             till,
             clock,
+            time,
             tally: Tally::default(),
             failure: Failure::new(),
             fullness: Fullness::default(),
@@ -266,7 +270,8 @@ impl Desk {
             return Ok(());
         }
         let now = self.clock.now();
-        self.commit(Effect::unpaid(Change::NoteTime { now }))?;
+        let doubt = self.time.doubted();
+        self.commit(Effect::unpaid(Change::NoteTime { now, doubt }))?;
         Ok(())
     }
 
@@ -312,6 +317,6 @@ pub(crate) fn believed(
 ) -> Result<BelievedTime, NodeError> {
     // A store from before time was noted remembers when its epoch was entered.
     let entered = engine.epochs()?.map(|epochs| epochs.since);
-    let noted = engine.notes()?.time.or(entered);
-    BelievedTime::open(clock, noted, off)
+    let notes = engine.notes()?;
+    BelievedTime::open(clock, notes.time.or(entered), notes.doubt, off)
 }

@@ -219,6 +219,29 @@ mod tests {
         assert_eq!(machine.booted_at(now + 9 * week), 3);
     }
 
+    #[test]
+    fn a_node_that_is_restarted_twice_a_day_comes_to_believe_its_clock_too() {
+        let machine = Machine::at(NOW);
+        let week = machine.week();
+        assert_eq!(machine.booted_at(NOW), 1);
+        let back = NOW + 10 * week;
+        let mut entered_on = Vec::new();
+        for boot in 0..10 {
+            *machine.time.lock().unwrap() = (back + boot * DAY / 2, 0);
+            let desk = machine.start().unwrap();
+            // Killed shortly before the next one; each hour it notes what it knows.
+            for _ in 0..11 {
+                machine.pass(3_600);
+                if entered(&desk) == 2 {
+                    entered_on.push(boot);
+                }
+            }
+        }
+        assert_eq!(entered_on.first(), Some(&2));
+        let believed = machine.start().unwrap().clock.now();
+        assert_eq!(believed, machine.time.lock().unwrap().0);
+    }
+
     struct Vouched(u64);
 
     impl Clock for Vouched {

@@ -4,7 +4,7 @@ use larder_credentials::ledger::{Claim, Declined, Entry, Floor, Past, Reads, Sup
 use larder_credentials::{ClaimTag, Reference, Row};
 use larder_protocol::{Blob, BlobHash, Cell, Key, ServerKey};
 
-use crate::{Enter, Epochs, Notes, StoreError, StoredCell};
+use crate::{DoubtedClock, Enter, Epochs, Notes, StoreError, StoredCell};
 
 /// A primary store and its ledger. See the crate's documentation for what every engine
 /// promises.
@@ -195,6 +195,8 @@ pub enum Change {
     NoteTime {
         /// Unix seconds.
         now: u64,
+        /// The clock, if it is not believed.
+        doubt: Option<DoubtedClock>,
     },
 }
 

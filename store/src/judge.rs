@@ -154,8 +154,8 @@ impl Judge<'_> {
                 notes::own(&mut self.overlay, &server)?;
                 Ok(Outcome::Settled)
             }
-            Change::NoteTime { now } => {
-                notes::note_time(&mut self.overlay, now)?;
+            Change::NoteTime { now, doubt } => {
+                notes::note_time(&mut self.overlay, now, doubt)?;
                 Ok(Outcome::Settled)
             }
         }

@@ -80,7 +80,7 @@ pub use committer::{Busy, Committer, Done, Limits};
 pub use engine::{Change, Effect, Engine, OpenedClaim, Outcome, Payment, Reading, Stat, Usage};
 pub use epochs::{Enter, Epochs};
 pub use error::{Place, StoreError};
-pub use notes::Notes;
+pub use notes::{DoubtedClock, Notes};
 pub use options::Options;
 pub use presence::{Presence, presence};
 pub use sled_engine::SledEngine;

@@ -46,7 +46,7 @@ pub(super) fn restore(config: &Config, clock: Arc<dyn Clock>) -> Result<String, 
     };
     let terms = succession.close_all(&config.offer)?;
     let now = succession.clock.now();
-    (succession.engine).commit(vec![Effect::unpaid(Change::NoteTime { now })])?;
+    (succession.engine).commit(vec![Effect::unpaid(Change::NoteTime { now, doubt: None })])?;
     Ok(format!(
         "restored: this is epoch {}, and all earlier ones are closed\n\
          What clients stored up to the backup is there; what they stored after it is gone, and\n\
