@@ -182,15 +182,29 @@ impl Desk {
     /// Enters the next epoch if it is due.
     pub(crate) fn enter_if_due(&self) -> Result<(), NodeError> {
         let now = self.clock.now();
-        self.enter(|terms| {
-            if terms.entered_ahead_of(now) {
-                tracing::warn!(
-                    "the present epoch was entered by a clock that ran ahead, so the next one is \
-                     entered now: see that this machine's time is right"
-                );
-            }
-            terms.left(now) == Some(0)
-        })
+        if self.terms().entered_ahead_of(now) {
+            return self.date_epoch(now);
+        }
+        self.enter(|terms| terms.left(now) == Some(0))
+    }
+
+    /// Has an epoch that was entered by a clock that ran ahead last from now on: entering the next one at once, too, would
+    /// make two epochs of one mistake.
+    fn date_epoch(&self, now: u64) -> Result<(), NodeError> {
+        let _alone = self.entering.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.terms().entered_ahead_of(now) {
+            return Ok(());
+        }
+        tracing::warn!(
+            "the present epoch was entered by a clock that ran ahead, so it lasts from now on: see that this \
+             machine's time is right"
+        );
+        let dated = self.succession.date(now);
+        if let Err(NodeError::Store(error @ StoreError::Stopped)) = &dated {
+            self.failure.tell(error);
+        }
+        self.terms.send_replace(Arc::new(dated?));
+        Ok(())
     }
 
     fn enter(&self, due: impl FnOnce(&Terms) -> bool) -> Result<(), NodeError> {

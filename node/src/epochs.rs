@@ -259,7 +259,8 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_that_a_clock_ran_ahead_to_is_over_a_day_after_the_clock_was_put_right() {
+    fn an_epoch_that_a_clock_ran_ahead_to_lasts_from_when_the_clock_that_was_put_right_is_believed()
+    {
         // Nothing was remembered when it began, so the clock was believed.
         let machine = Machine::at(NOW);
         let week = machine.week();
@@ -269,12 +270,41 @@ mod tests {
         machine.pass(DAY - 1);
         assert_eq!(entered(&desk), 1);
         machine.pass(1);
+        assert_eq!(entered(&desk), 1);
+        machine.pass(week / 2);
+        drop(desk);
+        // A restart does not begin it anew.
+        let desk = machine.start().unwrap();
+        machine.pass(week - week / 2 - 1);
+        assert_eq!(entered(&desk), 1);
+        machine.pass(1);
         assert_eq!(entered(&desk), 2);
-        // The new one began by the present clock.
         machine.pass(week - 1);
         assert_eq!(entered(&desk), 2);
-        machine.pass(1);
-        assert_eq!(entered(&desk), 3);
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_for_a_steady_day_costs_one_epoch_and_not_another_when_it_is_put_right()
+    {
+        for wrong in [NOW + 300 * DAY, NOW - 300 * DAY] {
+            let machine = Machine::at(NOW);
+            let desk = machine.start().unwrap();
+            let mut passed = 0;
+            let mut at = |clock: u64, days: u64| {
+                machine.time.lock().unwrap().0 = clock + passed;
+                for _ in 0..24 * days {
+                    machine.pass(3_600);
+                    entered(&desk);
+                }
+                passed += days * DAY;
+                (desk.terms().ordinal, desk.clock.now() == clock + passed)
+            };
+            let (_, believed) = at(wrong, 2);
+            assert!(believed);
+            let (ordinal, believed) = at(NOW, 2);
+            assert!(believed);
+            assert_eq!(ordinal, 2, "{wrong}");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use larder_credentials::Epoch;
 use larder_credentials::ledger::Floor;
-use larder_store::{Engine, Enter, Epochs};
+use larder_store::{Change, Effect, Engine, Enter, Epochs};
 
 use crate::NodeError;
 use crate::believed::could_be;
@@ -65,6 +65,13 @@ impl Succession {
         let next = after(epochs.floor.current)?;
         let oldest = next.oldest_live(offer.earlier_epochs);
         self.enter(offer, next, oldest, epochs.ordinal)
+    }
+
+    /// Has the present epoch count from now on.
+    pub(crate) fn date(&self, now: u64) -> Result<Terms, NodeError> {
+        let dated = Change::DateEpoch { since: now };
+        self.engine.commit(vec![Effect::unpaid(dated)])?;
+        self.present()
     }
 
     /// Enters an epoch later than any before, those included that this store has forgotten, and

@@ -191,6 +191,11 @@ pub enum Change {
         /// Whose it is to be.
         server: ServerKey,
     },
+    /// Has the present epoch count from another time, if there is one.
+    DateEpoch {
+        /// Unix seconds, see [`Epochs::since`].
+        since: u64,
+    },
     /// Notes what time it is, for the next opening; later or earlier than what was noted before.
     NoteTime {
         /// Unix seconds.

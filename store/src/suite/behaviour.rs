@@ -6,7 +6,7 @@ use larder_protocol::{BlobHash, ServerKey};
 
 use super::Open;
 use super::sample::{blob, entering, key};
-use crate::{Change, DoubtedClock, Effect, Engine, Notes, Outcome, Reading, Stat};
+use crate::{Change, DoubtedClock, Effect, Engine, Epochs, Notes, Outcome, Reading, Stat};
 
 /// Says that a blob is stored.
 fn present(blob_number: u64) -> Stat {
@@ -283,6 +283,27 @@ pub fn a_store_has_one_owner_for_good(open: Open) {
     assert_eq!(commit(&*engine, own(first)), Outcome::Settled);
     assert_eq!(commit(&*engine, own(second)), Outcome::OwnedByAnother);
     assert_eq!(engine.notes().unwrap().owner, Some(first));
+}
+
+/// And nothing else of it changes.
+pub fn the_present_epoch_can_be_dated_anew_and_a_store_without_any_has_none_then(open: Open) {
+    let folder = folder();
+    let engine = open(folder.path());
+    let date = || Effect::unpaid(Change::DateEpoch { since: 5 });
+    assert_eq!(commit(&*engine, date()), Outcome::Settled);
+    assert_eq!(engine.epochs().unwrap(), None);
+    let entered = engine.enter(entering(1, 1)).unwrap().unwrap();
+    assert_ne!(entered.since, 5);
+    assert_eq!(commit(&*engine, date()), Outcome::Settled);
+    drop(engine);
+    let dated = open(folder.path()).epochs().unwrap();
+    assert_eq!(
+        dated,
+        Some(Epochs {
+            since: 5,
+            ..entered
+        })
+    );
 }
 
 /// Also when it is earlier than the one before.
