@@ -64,6 +64,8 @@ pub struct Config {
     pub new_store: bool,
     /// Whether the operator vouches for this machine's clock, whatever the store remembers. No key sets it, either.
     pub trust_clock: bool,
+    /// A data folder with a seed that would have been taken but for systemd's: another node than the one that starts.
+    pub(crate) passed_over: Option<PathBuf>,
 }
 
 /// How clients pay for a storage node's work.
@@ -124,7 +126,10 @@ impl Config {
             lay_over(&mut table, &written, "", &origin)?;
         }
         lay_over(&mut table, &variables, "", "the environment")?;
-        Written::read(table)?.checked(|named| data_folder(data_dir, named, &places))
+        let mut config =
+            Written::read(table)?.checked(|named| data_folder(data_dir, named, &places))?;
+        config.passed_over = places.passed_over(&config.data_dir);
+        Ok(config)
     }
 
     /// The clock that this node goes by.
@@ -435,6 +440,25 @@ mod tests {
     }
 
     #[test]
+    fn a_node_in_the_home_folder_that_systemds_folder_outdoes_is_named() {
+        let home = tempfile::tempdir().unwrap();
+        let kept = home.path().join(".larderd");
+        let load = |data_dir: Option<&Path>| {
+            let home = (OsString::from("HOME"), home.path().into());
+            let state = (OsString::from("STATE_DIRECTORY"), "/var/lib/larderd".into());
+            Config::load(None, data_dir, [home, state]).unwrap()
+        };
+        assert_eq!(load(None).passed_over, None);
+        std::fs::create_dir(&kept).unwrap();
+        std::fs::write(kept.join("seed"), "").unwrap();
+        assert_eq!(load(None).data_dir, Path::new("/var/lib/larderd"));
+        assert_eq!(load(None).passed_over.as_deref(), Some(&*kept));
+        // Whoever names a folder knows which.
+        assert_eq!(load(Some(Path::new("/mine"))).passed_over, None);
+        assert_eq!(load(Some(&kept)).passed_over, None);
+    }
+
+    #[test]
     fn variables_that_a_container_platform_sets_for_a_service_of_our_name_are_none_of_ours() {
         let foreign = [
             ("LARDERD_SERVICE_HOST", "10.0.0.1"),
@@ -450,6 +474,8 @@ mod tests {
             ("LARDERD_METRICS_SERVICE_HOST", "10.0.0.2"),
             ("LARDERD_METRICS_PORT", "udp://10.0.0.2:53"),
             ("LARDERD_NAME", "/wallet/larderd"),
+            ("LARDERD_ENV_LARDERD_LISTEN", "127.0.0.1:1"),
+            ("LARDERD_1_ENV_PATH", "/bin"),
         ];
         for variable in foreign {
             assert!(load("", &[variable]).is_ok(), "{variable:?}");

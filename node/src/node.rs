@@ -57,6 +57,7 @@ impl Node {
     /// # Errors
     /// [`NodeError`], each with what to do.
     pub async fn start(config: &Config) -> Result<Self, NodeError> {
+        tell_of_choices(config);
         let missing = match config.new_store {
             true => Missing::Store,
             false => Missing::Both,
@@ -229,6 +230,24 @@ impl Node {
         drop(self.pipeline);
         join(answering).await;
         stopped
+    }
+}
+
+/// Tells of what an operator may have forgotten to have chosen.
+fn tell_of_choices(config: &Config) {
+    if let Some(kept) = &config.passed_over {
+        tracing::warn!(
+            "the data folder is {}, as systemd says with STATE_DIRECTORY; there is another node in {}, which is left \
+             alone. If that is the one you mean, name it with --data-dir or LARDERD_DATA_DIR",
+            config.data_dir.display(),
+            kept.display()
+        );
+    }
+    if config.trust_clock {
+        tracing::warn!(
+            "this machine's clock is believed without question, as --trust-clock says: that is for one start. Start \
+             without it the next time, or a clock that is wrong by then begins an epoch and voids tokens"
+        );
     }
 }
 

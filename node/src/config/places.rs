@@ -55,6 +55,13 @@ impl Places {
         })
     }
 
+    /// The default folder in the home folder, if systemd's is taken although a node has run there.
+    pub(super) fn passed_over(&self, taken: &Path) -> Option<PathBuf> {
+        let kept = self.home.as_ref()?.join(".larderd");
+        let by_systemd = self.service.as_deref() == Some(taken) && taken != kept;
+        Some(kept).filter(|kept| by_systemd && kept.join("seed").exists())
+    }
+
     /// The folder of this name, in which `~` is the home folder. That of another user nobody finds for us, and what is
     /// empty would be wherever the program was started.
     pub(super) fn expand(&self, folder: &Path) -> Result<PathBuf, NodeError> {
