@@ -150,13 +150,9 @@ fn create_folder(folder: &Path) -> Result<(), NodeError> {
 fn close_to_others(folder: &Path) -> Result<(), NodeError> {
     use std::os::unix::fs::PermissionsExt;
     // Where it is closed already, a disk that takes no writes is told of by whoever has something to write.
-    let closed = fs::metadata(folder).and_then(|folder| {
-        let mode = folder.permissions().mode();
-        Ok(mode & 0o777 == 0o700)
-    });
-    let closed = closed.and_then(|closed| match closed {
-        true => Ok(()),
-        false => fs::set_permissions(folder, fs::Permissions::from_mode(0o700)),
+    let closed = fs::metadata(folder).and_then(|found| match found.permissions().mode() & 0o777 {
+        0o700 => Ok(()),
+        _ => fs::set_permissions(folder, fs::Permissions::from_mode(0o700)),
     });
     closed.map_err(|source| NodeError::File {
         doing: "close to other users",
@@ -318,6 +314,26 @@ pub(crate) mod tests {
         drop(engine);
         write_seed(&config, [2; 32]);
         assert!(open_folder(&config, Missing::Both).is_err());
+    }
+
+    #[test]
+    fn a_folder_that_is_closed_already_is_not_written_to() {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let folder = tempfile::tempdir().unwrap();
+        let changed = |path: &Path| {
+            let metadata = fs::metadata(path).unwrap();
+            (metadata.ctime(), metadata.ctime_nsec())
+        };
+        close_to_others(folder.path()).unwrap();
+        let before = changed(folder.path());
+        // Until a change would be seen as one.
+        while changed(tempfile::NamedTempFile::new().unwrap().path()) == before {}
+        close_to_others(folder.path()).unwrap();
+        assert_eq!(changed(folder.path()), before);
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        close_to_others(folder.path()).unwrap();
+        let mode = fs::metadata(folder.path()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
     }
 
     #[test]
