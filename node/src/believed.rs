@@ -11,9 +11,9 @@
 //! | within a day of what it should be, by the last note and the time that has passed since | it is believed |
 //! | at a start, ahead by no more than an epoch or a day | it is believed: the node was off |
 //! | otherwise: set back, or far ahead | it is doubted, and time goes on from the last note as the machine runs |
-//! | doubted, and has gone on steadily for a day | it is believed: the last note was wrong, or the node was off for long |
+//! | doubted, and has gone on steadily for a day in which the node ran, however often it was restarted | it is believed: the last note was wrong, or the node was off for long |
 //! | doubted, and the operator vouches for it (`--trust-clock`) | it is believed |
-//! | before [`EARLIEST`] | it is never believed |
+//! | before [`EARLIEST`], or from [`LATEST`] on | it is never believed |
 //!
 //! A day's doubt costs a day: an epoch lasts so much longer. A wrong time that is believed costs tokens. So what is not
 //! certain waits.
@@ -23,11 +23,17 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use larder_store::DoubtedClock;
+
 use crate::NodeError;
 use crate::clock::{Clock, utc};
 
 /// When there was no Larder yet: 1 January 2025. A clock before it was never set.
 pub(crate) const EARLIEST: u64 = 1_735_689_600;
+
+/// When a clock is known to be wrong: 1 January 2090. Those that have lost their battery start in 2099, among others, and
+/// an epoch is named after its time in 32 bits, which end in 2106: after the last there is no other.
+pub(crate) const LATEST: u64 = 3_786_912_000;
 
 /// How far off the clock may be and be believed, and for how long it has to go on steadily when it is not.
 pub(crate) const DAY: u64 = 24 * 60 * 60;
@@ -58,10 +64,31 @@ struct Doubt {
     seconds: u64,
     /// when the machine had run for so long.
     at: Duration,
+    /// For how many seconds it was steady when the node ran before.
+    before: u64,
+}
+
+impl Doubt {
+    /// Goes on where the node stopped, unless the clock has been set since: nobody knows how long the node was off, but
+    /// not for so long.
+    fn resumed(noted: DoubtedClock, clock: u64, running: Duration, off: u64) -> Option<Self> {
+        let went_on = noted.says.saturating_sub(STRAY)..=noted.says.saturating_add(off);
+        went_on.contains(&clock).then_some(Doubt {
+            seconds: clock,
+            at: running,
+            before: noted.steady,
+        })
+    }
+
+    /// For how many seconds it has been steady.
+    fn steady_for(&self, running: Duration) -> u64 {
+        let now = running.saturating_sub(self.at).as_secs();
+        self.before.saturating_add(now)
+    }
 }
 
 impl BelievedTime {
-    /// Goes on from what time it was when it was noted. A node that was off for `off` seconds is not
+    /// Goes on from what time it was when it was noted, and from what was thought of the clock then. That of a node that was off for `off` seconds is not
     /// doubted.
     ///
     /// # Errors
@@ -69,19 +96,26 @@ impl BelievedTime {
     pub(crate) fn open(
         clock: Arc<dyn Clock>,
         noted: Option<u64>,
+        doubted: Option<DoubtedClock>,
         off: u64,
     ) -> Result<Self, NodeError> {
-        let seconds = clock.now();
+        let (seconds, running) = (clock.now(), clock.running());
         let begins = noted.is_none() || clock.is_vouched_for();
         if begins {
             could_be(seconds)?;
         }
+        let ahead = off.max(DAY);
+        let doubt = doubted.filter(|_| !begins);
+        let doubt = doubt.and_then(|doubt| Doubt::resumed(doubt, seconds, running, ahead));
         let state = State {
             seconds: noted.filter(|_| !begins).unwrap_or(seconds),
-            at: clock.running(),
-            ahead: off.max(DAY),
-            doubt: None,
+            at: running,
+            ahead,
+            doubt,
         };
+        if state.doubt.is_some() {
+            tracing::warn!("this machine's clock was not believed when the node stopped");
+        }
         let time = BelievedTime {
             clock,
             state: Mutex::new(state),
@@ -94,6 +128,16 @@ impl BelievedTime {
     pub(crate) fn is_in_doubt(&self) -> bool {
         self.now();
         self.lock().doubt.is_some()
+    }
+
+    /// The clock, if it is doubted now: for the next start.
+    pub(crate) fn doubted(&self) -> Option<DoubtedClock> {
+        self.now();
+        let doubt = self.lock().doubt;
+        doubt.map(|doubt| DoubtedClock {
+            says: self.clock.now(),
+            steady: doubt.steady_for(self.clock.running()),
+        })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -118,7 +162,7 @@ impl State {
     fn read(&mut self, clock: u64, running: Duration) -> u64 {
         let due = after(self.seconds, running.saturating_sub(self.at));
         let near = clock.saturating_add(DAY) >= due && clock <= due.saturating_add(self.ahead);
-        if near {
+        if near && could_be(clock).is_ok() {
             if self.doubt.is_some() {
                 tracing::info!("this machine's clock is believed again");
             }
@@ -148,12 +192,12 @@ impl State {
             due.abs_diff(clock) <= STRAY
         });
         if let Some(doubt) = steady {
-            let steady_for = running.saturating_sub(doubt.at).as_secs();
-            return steady_for >= DAY && clock >= EARLIEST;
+            return doubt.steady_for(running) >= DAY && could_be(clock).is_ok();
         }
         self.doubt = Some(Doubt {
             seconds: clock,
             at: running,
+            before: 0,
         });
         let due = after(self.seconds, running.saturating_sub(self.at));
         tracing::warn!(
@@ -177,13 +221,12 @@ fn after(seconds: u64, passed: Duration) -> u64 {
 /// # Errors
 /// [`NodeError::Clock`] when it cannot.
 pub(crate) fn could_be(seconds: u64) -> Result<(), NodeError> {
-    match seconds {
-        EARLIEST.. => Ok(()),
-        _ => Err(NodeError::Clock(format!(
-            "it says {}, when there was no larderd yet",
-            utc(seconds)
-        ))),
-    }
+    let why = match seconds {
+        EARLIEST..LATEST => return Ok(()),
+        LATEST.. => "too far ahead to be true",
+        _ => "when there was no larderd yet",
+    };
+    Err(NodeError::Clock(format!("it says {}, {why}", utc(seconds))))
 }
 
 #[cfg(test)]
@@ -229,7 +272,7 @@ mod tests {
     }
 
     fn open(clock: &Arc<Set>, noted: u64) -> BelievedTime {
-        BelievedTime::open(clock.clone(), Some(noted), WEEK).unwrap()
+        BelievedTime::open(clock.clone(), Some(noted), None, WEEK).unwrap()
     }
 
     #[test]
@@ -294,19 +337,45 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_never_set_is_never_believed_however_steady() {
-        let clock = Set::at(5);
-        let time = open(&clock, NOW);
-        for day in 1..30 {
-            clock.pass(DAY);
-            assert_eq!(time.now(), NOW + day * DAY);
+    fn a_clock_that_was_never_set_or_is_beyond_its_time_is_never_believed_however_steady() {
+        for wrong in [5, LATEST, 4_400_000_000, u64::MAX - 40 * DAY] {
+            let clock = Set::at(wrong);
+            let time = open(&clock, NOW);
+            for day in 1..30 {
+                clock.pass(DAY);
+                assert_eq!(time.now(), NOW + day * DAY);
+            }
+            assert!(time.is_in_doubt());
+            for vouched in [false, true] {
+                let clock = Arc::new(Set(Mutex::new((wrong, 0)), vouched));
+                let noted = vouched.then_some(NOW);
+                let refused = BelievedTime::open(clock, noted, None, WEEK);
+                assert!(matches!(refused, Err(NodeError::Clock(_))));
+            }
         }
-        assert!(time.is_in_doubt());
-        for vouched in [false, true] {
-            let clock = Arc::new(Set(Mutex::new((5, 0)), vouched));
-            let noted = vouched.then_some(NOW);
-            let refused = BelievedTime::open(clock, noted, WEEK);
-            assert!(matches!(refused, Err(NodeError::Clock(_))));
+    }
+
+    #[test]
+    fn what_a_clock_has_proved_outlives_a_restart_unless_it_was_set_meanwhile() {
+        let jumped = NOW + 400 * DAY;
+        let clock = Set::at(jumped);
+        let time = open(&clock, NOW);
+        clock.pass(DAY / 2);
+        let (noted, doubted) = (time.now(), time.doubted());
+        let restart = |clock: u64| {
+            let clock = Set::at(clock);
+            let time = BelievedTime::open(clock.clone(), Some(noted), doubted, WEEK).unwrap();
+            clock.pass(DAY / 2);
+            (time.now(), time.doubted().map(|doubt| doubt.steady))
+        };
+        // Off for an hour, or for as long as nobody wonders about.
+        for off in [0, 3_600, WEEK] {
+            let now = jumped + DAY / 2 + off;
+            assert_eq!(restart(now), (now + DAY / 2, None));
+        }
+        // Set by somebody, or as it always is after a boot.
+        for other in [jumped - DAY, jumped + 2 * WEEK, 5] {
+            assert_eq!(restart(other), (NOW + DAY, Some(DAY / 2)));
         }
     }
 

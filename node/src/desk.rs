@@ -19,6 +19,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use larder_credentials::Epoch;
 use larder_protocol::{Pass, Refusal, ServerKey, SignedRecord};
 use larder_store::{Change, Effect, Engine, Outcome, StoreError};
 use tokio::sync::watch;
@@ -38,6 +39,9 @@ use crate::terms::Terms;
 use crate::till::{Settlements, Till};
 use crate::{Breakglass, NodeError};
 
+/// With fewer free bytes nothing is written that nobody has asked for.
+const ROOM_FOR_NOTES: u64 = 1 << 20;
+
 /// What a node sells its work for, and where.
 pub struct Sale {
     /// What it asks from the next epoch on.
@@ -55,8 +59,10 @@ pub struct Desk {
     /// Held while an epoch is entered.
     entering: Mutex<()>,
     pub(crate) till: Option<Arc<dyn Till>>,
-    /// What time is believed to be.
+    /// What time is believed to be,
     pub(crate) clock: Arc<dyn Clock>,
+    /// and why.
+    time: Arc<BelievedTime>,
     pub(crate) tally: Tally,
     pub(crate) failure: Failure,
     pub(crate) fullness: Fullness,
@@ -78,19 +84,33 @@ impl Desk {
         breakglass: Breakglass,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, NodeError> {
+        Self::open_after(None, engine, identity, sale, breakglass, clock)
+    }
+
+    /// The same, where it is known that a store which is lost had come to the epoch `passed`.
+    pub(crate) fn open_after(
+        passed: Option<Epoch>,
+        engine: Arc<dyn Engine>,
+        identity: Identity,
+        sale: Option<Sale>,
+        breakglass: Breakglass,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, NodeError> {
         let (offer, till) = match sale {
             Some(Sale { offer, till }) => (Some(offer), Some(till)),
             None => (None, None),
         };
         own(&*engine, &identity)?;
         let off = offer.as_ref().map_or(0, |offer| offer.epoch_seconds.into());
-        let clock: Arc<dyn Clock> = Arc::new(believed(&*engine, clock, off)?);
+        let time = Arc::new(believed(&*engine, clock, off)?);
+        let clock: Arc<dyn Clock> = Arc::<BelievedTime>::clone(&time);
         let succession = Succession {
             engine: engine.clone(),
             identity,
             offer,
             breakglass_seconds: breakglass.seconds,
             clock: clock.clone(),
+            passed,
         };
         let terms = succession.present()?;
         if let Some(offer) = &succession.offer
@@ -109,6 +129,7 @@ impl Desk {
             entering: Mutex::new(()),
             till,
             clock,
+            time,
             tally: Tally::default(),
             failure: Failure::new(),
             fullness: Fullness::default(),
@@ -161,15 +182,29 @@ impl Desk {
     /// Enters the next epoch if it is due.
     pub(crate) fn enter_if_due(&self) -> Result<(), NodeError> {
         let now = self.clock.now();
-        self.enter(|terms| {
-            if terms.entered_ahead_of(now) {
-                tracing::warn!(
-                    "the present epoch was entered by a clock that ran ahead, so the next one is \
-                     entered now: see that this machine's time is right"
-                );
-            }
-            terms.left(now) == Some(0)
-        })
+        if self.terms().entered_ahead_of(now) {
+            return self.date_epoch(now);
+        }
+        self.enter(|terms| terms.left(now) == Some(0))
+    }
+
+    /// Has an epoch that was entered by a clock that ran ahead last from now on: entering the next one at once, too, would
+    /// make two epochs of one mistake.
+    fn date_epoch(&self, now: u64) -> Result<(), NodeError> {
+        let _alone = self.entering.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.terms().entered_ahead_of(now) {
+            return Ok(());
+        }
+        tracing::warn!(
+            "the present epoch was entered by a clock that ran ahead, so it lasts from now on: see that this \
+             machine's time is right"
+        );
+        let dated = self.succession.date(now);
+        if let Err(NodeError::Store(error @ StoreError::Stopped)) = &dated {
+            self.failure.tell(error);
+        }
+        self.terms.send_replace(Arc::new(dated?));
+        Ok(())
     }
 
     fn enter(&self, due: impl FnOnce(&Terms) -> bool) -> Result<(), NodeError> {
@@ -238,10 +273,19 @@ impl Desk {
         }
     }
 
-    /// Has the store remember what time it is.
+    /// Has the store remember what time it is. On a disk that is nearly full it goes on with what it remembers: a note is
+    /// not worth the commit that finds no room, after which nothing else would be written, deletes included.
     pub(crate) fn note_time(&self) -> Result<(), NodeError> {
+        if self.engine.usage()?.free_bytes < ROOM_FOR_NOTES {
+            tracing::warn!(
+                "the disk is full, so it was not noted what time it is: free some room. Until then look-ups and, as \
+                 far as they find room, deletes are served"
+            );
+            return Ok(());
+        }
         let now = self.clock.now();
-        self.commit(Effect::unpaid(Change::NoteTime { now }))?;
+        let doubt = self.time.doubted();
+        self.commit(Effect::unpaid(Change::NoteTime { now, doubt }))?;
         Ok(())
     }
 
@@ -287,6 +331,6 @@ pub(crate) fn believed(
 ) -> Result<BelievedTime, NodeError> {
     // A store from before time was noted remembers when its epoch was entered.
     let entered = engine.epochs()?.map(|epochs| epochs.since);
-    let noted = engine.notes()?.time.or(entered);
-    BelievedTime::open(clock, noted, off)
+    let notes = engine.notes()?;
+    BelievedTime::open(clock, notes.time.or(entered), notes.doubt, off)
 }

@@ -67,7 +67,7 @@ mod tests {
     use crate::Config;
     use crate::clock::Clock;
     use crate::folder::{Missing, open_folder};
-    use crate::node::sale;
+    use crate::node::{open_desk, sale};
 
     /// The time of the runtime, which a test lets run when nothing else does.
     struct Runtime(Instant);
@@ -115,10 +115,13 @@ mod tests {
         }
 
         fn start(&self) -> Result<Arc<Desk>, NodeError> {
-            let (engine, identity) = open_folder(&self.config, Missing::Both)?;
-            let sale = sale(&self.config, &identity);
+            self.start_with(Missing::Both)
+        }
+
+        fn start_with(&self, missing: Missing) -> Result<Arc<Desk>, NodeError> {
+            let (engine, identity) = open_folder(&self.config, missing)?;
             let clock = Arc::new(ByHand(self.time.clone()));
-            Desk::open(engine, identity, sale, self.config.breakglass, clock)
+            open_desk(&self.config, engine, identity, clock)
         }
 
         /// Restarts with the clock at this time, as after a power cut. Which epoch it is then.
@@ -216,6 +219,29 @@ mod tests {
         assert_eq!(machine.booted_at(now + 9 * week), 3);
     }
 
+    #[test]
+    fn a_node_that_is_restarted_twice_a_day_comes_to_believe_its_clock_too() {
+        let machine = Machine::at(NOW);
+        let week = machine.week();
+        assert_eq!(machine.booted_at(NOW), 1);
+        let back = NOW + 10 * week;
+        let mut entered_on = Vec::new();
+        for boot in 0..10 {
+            *machine.time.lock().unwrap() = (back + boot * DAY / 2, 0);
+            let desk = machine.start().unwrap();
+            // Killed shortly before the next one; each hour it notes what it knows.
+            for _ in 0..11 {
+                machine.pass(3_600);
+                if entered(&desk) == 2 {
+                    entered_on.push(boot);
+                }
+            }
+        }
+        assert_eq!(entered_on.first(), Some(&2));
+        let believed = machine.start().unwrap().clock.now();
+        assert_eq!(believed, machine.time.lock().unwrap().0);
+    }
+
     struct Vouched(u64);
 
     impl Clock for Vouched {
@@ -233,7 +259,8 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_that_a_clock_ran_ahead_to_is_over_a_day_after_the_clock_was_put_right() {
+    fn an_epoch_that_a_clock_ran_ahead_to_lasts_from_when_the_clock_that_was_put_right_is_believed()
+    {
         // Nothing was remembered when it began, so the clock was believed.
         let machine = Machine::at(NOW);
         let week = machine.week();
@@ -243,20 +270,72 @@ mod tests {
         machine.pass(DAY - 1);
         assert_eq!(entered(&desk), 1);
         machine.pass(1);
+        assert_eq!(entered(&desk), 1);
+        machine.pass(week / 2);
+        drop(desk);
+        // A restart does not begin it anew.
+        let desk = machine.start().unwrap();
+        machine.pass(week - week / 2 - 1);
+        assert_eq!(entered(&desk), 1);
+        machine.pass(1);
         assert_eq!(entered(&desk), 2);
-        // The new one began by the present clock.
         machine.pass(week - 1);
         assert_eq!(entered(&desk), 2);
-        machine.pass(1);
-        assert_eq!(entered(&desk), 3);
     }
 
     #[test]
-    fn a_first_start_with_a_clock_that_was_never_set_is_refused() {
+    fn a_clock_that_is_wrong_for_a_steady_day_costs_one_epoch_and_not_another_when_it_is_put_right()
+    {
+        for wrong in [NOW + 300 * DAY, NOW - 300 * DAY] {
+            let machine = Machine::at(NOW);
+            let desk = machine.start().unwrap();
+            let mut passed = 0;
+            let mut at = |clock: u64, days: u64| {
+                machine.time.lock().unwrap().0 = clock + passed;
+                for _ in 0..24 * days {
+                    machine.pass(3_600);
+                    entered(&desk);
+                }
+                passed += days * DAY;
+                (desk.terms().ordinal, desk.clock.now() == clock + passed)
+            };
+            let (_, believed) = at(wrong, 2);
+            assert!(believed);
+            let (ordinal, believed) = at(NOW, 2);
+            assert!(believed);
+            assert_eq!(ordinal, 2, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_first_start_with_a_clock_that_cannot_be_right_is_refused_and_enters_no_last_epoch() {
         let machine = Machine::at(5);
-        assert!(matches!(machine.start(), Err(NodeError::Clock(_))));
+        // Never set; and what others are without their battery.
+        for wrong in [5, 4_080_000_000, 4_400_000_000, u64::MAX] {
+            machine.time.lock().unwrap().0 = wrong;
+            assert!(
+                matches!(machine.start(), Err(NodeError::Clock(_))),
+                "{wrong}"
+            );
+        }
         machine.time.lock().unwrap().0 = NOW;
         assert_eq!(machine.start().unwrap().terms().epoch, NOW as u32);
+    }
+
+    #[test]
+    fn a_new_store_beside_its_seed_goes_on_after_the_epoch_that_was_published_whatever_the_clock_says()
+     {
+        // Ahead at the first start; or behind at the next one.
+        for (first, next) in [(NOW + 40 * 365 * DAY, NOW), (NOW, NOW - 300 * DAY)] {
+            let machine = Machine::at(first);
+            let published = machine.start().unwrap().terms().epoch;
+            std::fs::remove_dir_all(machine.config.store_path()).unwrap();
+            *machine.time.lock().unwrap() = (next, 0);
+            let desk = machine.start_with(Missing::Store).unwrap();
+            assert_eq!(desk.terms().epoch, published + 1);
+            drop(desk);
+            assert_eq!(machine.start().unwrap().terms().epoch, published + 1);
+        }
     }
 
     #[test]

@@ -104,6 +104,13 @@ pub enum NodeError {
     /// The store has come to a later epoch than the one that was to be entered.
     #[error("{0}: is another process using the store?")]
     Past(larder_credentials::ledger::Past),
+    /// There is no epoch after the one that the store has come to.
+    #[error(
+        "the store has come to the last epoch that there can be: it was entered by a clock that said 2106 or \
+             later, before larderd refused such a clock. What is stored can be had with `payment = \"none\"`; to sell \
+             again, this node needs another seed and another store"
+    )]
+    LastEpoch,
     /// The Lightning side cannot be started.
     #[error("the network: {0}")]
     Onion(#[from] OnionError),

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use larder_store::{Change, Effect, Engine, Options, Outcome, Presence, SledEngine, presence};
 
 use crate::identity::Identity;
+use crate::terms::Terms;
 use crate::{Config, NodeError};
 
 /// What may be missing from the data folder, and is made then.
@@ -84,23 +85,39 @@ fn check(seed: &Path, store: &Path, missing: Missing) -> Result<(), NodeError> {
     }
 }
 
-/// Makes the store this node's, if it is nobody's yet.
+/// Makes the store this node's, if it is nobody's yet. It is for good, so a store from before stores knew whose they
+/// are has to be this node's by all that it says.
 ///
 /// # Errors
-/// [`NodeError::ForeignStore`] when it is another's.
+/// [`NodeError::ForeignStore`] when it is another's; then nothing was written.
 pub(crate) fn own(engine: &dyn Engine, identity: &Identity) -> Result<(), NodeError> {
     let server = identity.server_key();
     match engine.notes()?.owner {
-        Some(owner) if owner == server => Ok(()),
-        Some(_) => Err(NodeError::ForeignStore),
-        None => {
-            let outcomes = engine.commit(vec![Effect::unpaid(Change::Own { server })])?;
-            match outcomes[..] {
-                [Outcome::Settled] => Ok(()),
-                _ => Err(NodeError::ForeignStore),
-            }
-        }
+        Some(owner) if owner == server => return Ok(()),
+        Some(_) => return Err(NodeError::ForeignStore),
+        None => could_be_of(engine, identity)?,
     }
+    let outcomes = engine.commit(vec![Effect::unpaid(Change::Own { server })])?;
+    match outcomes[..] {
+        [Outcome::Settled] => Ok(()),
+        _ => Err(NodeError::ForeignStore),
+    }
+}
+
+/// Whether a store that does not know whose it is can be this node's: the terms of an epoch are signed, and where
+/// nobody ever paid nothing tells.
+fn could_be_of(engine: &dyn Engine, identity: &Identity) -> Result<(), NodeError> {
+    if let Some(epochs) = engine.epochs()? {
+        return Terms::of_epoch(identity, &epochs).map(drop);
+    }
+    let usage = engine.usage()?;
+    if usage.blobs + usage.tombstones + usage.cells > 0 {
+        tracing::warn!(
+            "the store is of a version that did not note whose it is, and nothing in it tells: from now on it \
+             is the store of this seed"
+        );
+    }
+    Ok(())
 }
 
 /// Whether there is such a file, or at least its name: a link to a volume that is not mounted is no reason to
@@ -132,20 +149,25 @@ fn create_folder(folder: &Path) -> Result<(), NodeError> {
 
 fn close_to_others(folder: &Path) -> Result<(), NodeError> {
     use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700)).map_err(|source| {
-        NodeError::File {
-            doing: "close to other users",
-            path: folder.to_owned(),
-            source,
-        }
+    // Where it is closed already, a disk that takes no writes is told of by whoever has something to write.
+    let closed = fs::metadata(folder).and_then(|found| match found.permissions().mode() & 0o777 {
+        0o700 => Ok(()),
+        _ => fs::set_permissions(folder, fs::Permissions::from_mode(0o700)),
+    });
+    closed.map_err(|source| NodeError::File {
+        doing: "close to other users",
+        path: folder.to_owned(),
+        source,
     })
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::clock::test::At;
+    use crate::succession::Succession;
 
     fn config(folder: &Path) -> Config {
         let mut config = Config::load(None, Some(folder), []).unwrap();
@@ -246,6 +268,72 @@ mod tests {
         }
         fs::write(config.seed_path(), text).unwrap();
         drop(open_folder(&config, Missing::Both).unwrap());
+    }
+
+    /// Makes a store as earlier versions left it: an epoch was entered with this seed, and whose it is was never noted.
+    pub(crate) fn sold_before_owners_were_noted(config: &Config, seed: [u8; 32]) {
+        let engine = SledEngine::open(&config.store_path(), Options::default()).unwrap();
+        let succession = Succession {
+            engine: Arc::new(engine),
+            identity: Identity::from_seed(seed),
+            offer: None,
+            breakglass_seconds: config.breakglass.seconds,
+            clock: Arc::new(At(1_800_000_000)),
+            passed: None,
+        };
+        succession.close_all(&config.offer).unwrap();
+        assert_eq!(succession.engine.notes().unwrap().owner, None);
+    }
+
+    pub(crate) fn write_seed(config: &Config, seed: [u8; 32]) {
+        use std::os::unix::fs::PermissionsExt;
+        fs::write(config.seed_path(), hex::encode(seed)).unwrap();
+        let own = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(config.seed_path(), own).unwrap();
+    }
+
+    #[test]
+    fn a_store_that_does_not_know_whose_it_is_is_never_given_to_a_seed_that_did_not_sign_its_terms()
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        sold_before_owners_were_noted(&config, [1; 32]);
+        write_seed(&config, [2; 32]);
+        for missing in [Missing::Nothing, Missing::Both] {
+            let error = open_folder(&config, missing).err().unwrap();
+            assert!(matches!(error, NodeError::ForeignSeed { .. }), "{error}");
+        }
+        let engine = SledEngine::open(&config.store_path(), Options::default()).unwrap();
+        assert_eq!(engine.notes().unwrap().owner, None);
+        assert_eq!(engine.epochs().unwrap().unwrap().ordinal, 1);
+        drop(engine);
+
+        write_seed(&config, [1; 32]);
+        let (engine, identity) = open_folder(&config, Missing::Both).unwrap();
+        assert_eq!(engine.notes().unwrap().owner, Some(identity.server_key()));
+        drop(engine);
+        write_seed(&config, [2; 32]);
+        assert!(open_folder(&config, Missing::Both).is_err());
+    }
+
+    #[test]
+    fn a_folder_that_is_closed_already_is_not_written_to() {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let folder = tempfile::tempdir().unwrap();
+        let changed = |path: &Path| {
+            let metadata = fs::metadata(path).unwrap();
+            (metadata.ctime(), metadata.ctime_nsec())
+        };
+        close_to_others(folder.path()).unwrap();
+        let before = changed(folder.path());
+        // Until a change would be seen as one.
+        while changed(tempfile::NamedTempFile::new().unwrap().path()) == before {}
+        close_to_others(folder.path()).unwrap();
+        assert_eq!(changed(folder.path()), before);
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        close_to_others(folder.path()).unwrap();
+        let mode = fs::metadata(folder.path()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
     }
 
     #[test]

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use larder_onion::{Intake, PeerAddress, Service, ServiceConfig};
 use larder_protocol::{Address, NodeId};
-use larder_store::{Committer, Limits, Usage};
+use larder_store::{Committer, Engine, Limits, Usage};
 use tokio::sync::watch;
 
+use crate::clock::Clock;
 use crate::config::{Payment, TillKind};
 use crate::crew::{Crew, join};
 use crate::desk::{Desk, Sale};
@@ -56,18 +57,15 @@ impl Node {
     /// # Errors
     /// [`NodeError`], each with what to do.
     pub async fn start(config: &Config) -> Result<Self, NodeError> {
+        tell_of_choices(config);
         let missing = match config.new_store {
             true => Missing::Store,
             false => Missing::Both,
         };
         let (engine, identity) = open_folder(config, missing)?;
         let onion_seed = identity.onion_seed();
-        let sale = sale(config, &identity);
-        let paid = sale.is_some();
-        let breakglass = config.breakglass;
-        let desk = Desk::open(engine.clone(), identity, sale, breakglass, config.clock())?;
-        let published_at = published::path(&config.data_dir);
-        published::write(&published_at, &desk.terms())?;
+        let desk = open_desk(config, engine.clone(), identity, config.clock())?;
+        let paid = desk.till.is_some();
         let limits = Limits {
             queue: config.writes_in_flight,
             ..Limits::default()
@@ -92,7 +90,7 @@ impl Node {
         tokio::spawn(keep_sweeping(Arc::downgrade(&pipeline.desk)));
         tokio::spawn(published::keep_published(
             pipeline.desk.watch_terms(),
-            published_at,
+            published::path(&config.data_dir),
         ));
         if paid {
             tokio::spawn(keep_epochs(Arc::downgrade(&pipeline.desk)));
@@ -233,6 +231,40 @@ impl Node {
         join(answering).await;
         stopped
     }
+}
+
+/// Tells of what an operator may have forgotten to have chosen.
+fn tell_of_choices(config: &Config) {
+    if let Some(kept) = &config.passed_over {
+        tracing::warn!(
+            "the data folder is {}, as systemd says with STATE_DIRECTORY; there is another node in {}, which is left \
+             alone. If that is the one you mean, name it with --data-dir or LARDERD_DATA_DIR",
+            config.data_dir.display(),
+            kept.display()
+        );
+    }
+    if config.trust_clock {
+        tracing::warn!(
+            "this machine's clock is believed without question, as --trust-clock says: that is for one start. Start \
+             without it the next time, or a clock that is wrong by then begins an epoch and voids tokens"
+        );
+    }
+}
+
+/// Opens the desk, and publishes its terms. What was published before is the witness of epochs that the store has
+/// forgotten.
+pub(crate) fn open_desk(
+    config: &Config,
+    engine: Arc<dyn Engine>,
+    identity: Identity,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<Desk>, NodeError> {
+    let published_at = published::path(&config.data_dir);
+    let passed = published::entered(&published_at)?;
+    let sale = sale(config, &identity);
+    let desk = Desk::open_after(passed, engine, identity, sale, config.breakglass, clock)?;
+    published::write_or_warn(&published_at, &desk.terms());
+    Ok(desk)
 }
 
 /// What the configuration says clients pay for, and where.

@@ -4,10 +4,12 @@
 //! One line: the epoch and the hash in hexadecimal digits. It says what everybody may know, and is written anew whenever
 //! the node starts and enters an epoch; the store does not depend on it.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use larder_credentials::Epoch;
 use tokio::sync::watch;
 
 use crate::NodeError;
@@ -19,16 +21,28 @@ pub(crate) fn path(data_dir: &Path) -> PathBuf {
 }
 
 /// Writes it, whole or not at all.
-pub(crate) fn write(path: &Path, terms: &Terms) -> Result<(), NodeError> {
+fn write(path: &Path, terms: &Terms) -> Result<(), NodeError> {
     let line = format!("{} {}\n", terms.epoch, hex::encode(terms.record_hash().0));
     let next = path.with_extension("next");
-    std::fs::write(&next, line)
+    let written = File::create(&next).and_then(|mut file| {
+        file.write_all(line.as_bytes())?;
+        // Or a power cut may leave an empty file under its name.
+        file.sync_all()
+    });
+    written
         .and_then(|()| std::fs::rename(&next, path))
         .map_err(|source| NodeError::File {
             doing: "write",
             path: path.to_owned(),
             source,
         })
+}
+
+/// The same where it is no reason to serve nobody that it cannot be written, as on a full disk.
+pub(crate) fn write_or_warn(path: &Path, terms: &Terms) {
+    if let Err(error) = write(path, terms) {
+        tracing::warn!("the hash of the terms was not written down: {error}");
+    }
 }
 
 /// The epoch and the hash, as text; `None` before the node has run for the first time.
@@ -47,13 +61,17 @@ pub(crate) fn read(path: &Path) -> Result<Option<(String, String)>, NodeError> {
     }
 }
 
+/// The latest epoch that is known to have been entered, if any was.
+pub(crate) fn entered(path: &Path) -> Result<Option<Epoch>, NodeError> {
+    let epoch = read(path)?.and_then(|(epoch, _)| epoch.parse().ok());
+    Ok(epoch.filter(|epoch| *epoch > 0).map(Epoch))
+}
+
 /// Writes it whenever an epoch was entered, for as long as the desk is there.
 pub(crate) async fn keep_published(mut terms: watch::Receiver<Arc<Terms>>, path: PathBuf) {
     while terms.changed().await.is_ok() {
         let (now, path) = (terms.borrow_and_update().clone(), path.clone());
-        let written = tokio::task::spawn_blocking(move || write(&path, &now)).await;
-        if let Ok(Err(error)) = written {
-            tracing::warn!("the hash of the terms was not written down: {error}");
-        }
+        // One that has panicked has said so.
+        let _ = tokio::task::spawn_blocking(move || write_or_warn(&path, &now)).await;
     }
 }

@@ -6,21 +6,23 @@
 //!
 //! | when | epoch entered | closed |
 //! | --- | --- | --- |
-//! | a store without any | the unix time | all earlier ones |
+//! | a store without any | the unix time, or the next but one after that which was published last, if that is later | all earlier ones |
 //! | an epoch ends | the next | what is older than the earlier ones whose credentials its record says the next one takes |
-//! | `larderd restore` | the unix time, or the next if that is later | all earlier ones |
+//! | `larderd restore` | the unix time, or the next but one of the store or of what was published, if that is later | all earlier ones |
 //!
 //! An epoch lasts a minute at least, so the time in seconds is later than any epoch that was
 //! entered before a loss, even by a store of which nothing is left: one that begins anew beside
-//! a seed that was kept takes nothing that the lost one has issued or taken.
+//! a seed that was kept takes nothing that the lost one has issued or taken. Where the clock ran ahead before, or is
+//! behind now, that is not so; then what was published ([`published`](crate::published)) tells.
 
 use std::sync::Arc;
 
 use larder_credentials::Epoch;
 use larder_credentials::ledger::Floor;
-use larder_store::{Engine, Enter, Epochs};
+use larder_store::{Change, Effect, Engine, Enter, Epochs};
 
 use crate::NodeError;
+use crate::believed::could_be;
 use crate::clock::Clock;
 use crate::identity::Identity;
 use crate::offer::Offer;
@@ -35,6 +37,8 @@ pub(crate) struct Succession {
     /// Seconds from the opening of a breakglass cell to its deletion, from the next epoch on.
     pub(crate) breakglass_seconds: u32,
     pub(crate) clock: Arc<dyn Clock>,
+    /// How far the epochs had come by what lies beside the store, which may be new or from a backup.
+    pub(crate) passed: Option<Epoch>,
 }
 
 impl Succession {
@@ -58,9 +62,16 @@ impl Succession {
         let (Some(offer), Some(epochs)) = (&self.offer, self.engine.epochs()?) else {
             return self.present();
         };
-        let next = Epoch(epochs.floor.current.0.saturating_add(1));
+        let next = after(epochs.floor.current)?;
         let oldest = next.oldest_live(self.promised(&epochs).unwrap_or(offer.earlier_epochs));
         self.enter(offer, next, oldest, epochs.ordinal)
+    }
+
+    /// Has the present epoch count from now on.
+    pub(crate) fn date(&self, now: u64) -> Result<Terms, NodeError> {
+        let dated = Change::DateEpoch { since: now };
+        self.engine.commit(vec![Effect::unpaid(dated)])?;
+        self.present()
     }
 
     /// Enters an epoch later than any before, those included that this store has forgotten, and
@@ -68,12 +79,16 @@ impl Succession {
     pub(crate) fn close_all(&self, offer: &Offer) -> Result<Terms, NodeError> {
         let stored = self.engine.epochs()?;
         let (reached, ordinal) = match &stored {
-            Some(Epochs { floor, ordinal, .. }) => (floor.current.0, *ordinal),
-            None => (0, 0),
+            Some(Epochs { floor, ordinal, .. }) => (floor.current, *ordinal),
+            None => (Epoch(0), 0),
         };
-        let time = u32::try_from(self.clock.now()).unwrap_or(u32::MAX);
+        let now = self.clock.now();
+        could_be(now)?;
+        let time = u32::try_from(now).unwrap_or(u32::MAX);
         // Number 0 is for free service.
-        let next = Epoch(time.max(reached.saturating_add(1)));
+        let reached = reached.max(self.passed.unwrap_or(Epoch(0)));
+        // The very next one is held to what the last one promised, and here that is broken.
+        let next = after(after(reached)?)?.max(Epoch(time));
         self.enter(offer, next, next, ordinal)
     }
 
@@ -114,4 +129,10 @@ impl Succession {
             Err(past) => Err(NodeError::Past(past)),
         }
     }
+}
+
+/// The epoch after this one.
+fn after(epoch: Epoch) -> Result<Epoch, NodeError> {
+    let next = epoch.0.checked_add(1);
+    next.map(Epoch).ok_or(NodeError::LastEpoch)
 }

@@ -2,12 +2,15 @@
 //!
 //! LDK gives a handshake up at its second tick, up to twenty seconds later. So those that wait have places of their
 //! own, apart from those of peers, and a newcomer always gets one: if need be that of the connection
-//! which has waited longest, of the address that has most of them. A real peer needs its place for as long as a
+//! which has waited longest, of the network that has most of them. A real peer needs its place for as long as a
 //! handshake takes, two or three times there and back.
+//!
+//! A network is an IPv4 address, or the 56 bits of an IPv6 address that one customer is given as a rule: who has those
+//! has as many addresses as there are places, and each of them only once.
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +23,9 @@ pub(crate) const PLACES: usize = 128;
 
 /// For how long one may wait. Along a slow way (Tor) a handshake takes some seconds.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Bits of an IPv6 address that name a network.
+const PREFIX: u32 = 56;
 
 /// Connections that are no peer's yet, in the order in which they came.
 #[derive(Default)]
@@ -87,12 +93,31 @@ impl Handshakes {
 
     /// Which one makes room.
     fn to_give_up(&self) -> Option<usize> {
-        let mut by_address: HashMap<IpAddr, usize> = HashMap::new();
-        for waiting in &self.0 {
-            *by_address.entry(waiting.remote.ip()).or_default() += 1;
+        let networks = self.0.iter().map(|waiting| network(waiting.remote.ip()));
+        longest_of_the_most_crowded(&networks.collect::<Vec<_>>())
+    }
+}
+
+/// Which of those that wait, in the order in which they came, has waited longest of the network that has most of them.
+fn longest_of_the_most_crowded(networks: &[IpAddr]) -> Option<usize> {
+    let mut waiting: HashMap<IpAddr, usize> = HashMap::new();
+    for network in networks {
+        *waiting.entry(*network).or_default() += 1;
+    }
+    let most = waiting.values().max().copied()?;
+    networks
+        .iter()
+        .position(|network| waiting.get(network) == Some(&most))
+}
+
+/// What all addresses that one customer may have at once have in common.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let prefix = address.to_bits() >> (128 - PREFIX) << (128 - PREFIX);
+            Ipv6Addr::from_bits(prefix).into()
         }
-        let most = by_address.values().max().copied()?;
-        (self.0.iter()).position(|waiting| by_address.get(&waiting.remote.ip()) == Some(&most))
+        address => address,
     }
 }
 
@@ -171,6 +196,27 @@ mod tests {
             ended(far).await;
         }
         assert!(is_open(&alone) && crowd[3..].iter().all(is_open));
+    }
+
+    #[test]
+    fn whoever_has_a_whole_network_is_one_crowd_and_puts_no_other_out() {
+        let peer = "2001:db8:2::7";
+        // Each address only once, of 128 networks of 64 bits.
+        let crowd = (1..PLACES).map(|number| format!("2001:db8:1:aa{number:02x}::{number:x}"));
+        let addresses = [peer.to_owned()].into_iter().chain(crowd);
+        let networks: Vec<IpAddr> = addresses
+            .map(|address| network(address.parse().unwrap()))
+            .collect();
+        assert_eq!(networks.len(), PLACES);
+        assert_eq!(longest_of_the_most_crowded(&networks), Some(1));
+
+        let same = |one: &str, other: &str| {
+            network(one.parse().unwrap()) == network(other.parse().unwrap())
+        };
+        assert!(!same("2001:db8:1:aa00::1", "2001:db8:1:ab00::1"));
+        // As a socket that takes both kinds shows them.
+        assert!(same("::ffff:192.0.2.1", "192.0.2.1"));
+        assert!(!same("::ffff:192.0.2.1", "::ffff:192.0.2.2"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -23,7 +23,7 @@ use crate::medium::{Disk, Medium};
 const SECTOR: usize = 512;
 
 /// What the mark of a store says once the power has gone: that of a boot before.
-pub(super) const ANOTHER_BOOT: &[u8] = b"another boot\n";
+pub(super) const ANOTHER_BOOT: &[u8] = b"0ac79bb8-1c9b-4d0f-a2c8-6c9f0d2f8b11\n";
 
 /// A disk whose power fails at the step of a given number, and on which a sync of a file
 /// may be a lie. Steps are syncs, replacements and removals.

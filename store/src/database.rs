@@ -13,6 +13,7 @@ use rustix::fs::{FlockOperation, flock};
 use sled::Db;
 
 use crate::StoreError;
+use crate::in_use::Ending;
 use crate::medium::{Medium, sync_folder};
 
 /// Large enough for any value; see the module's documentation.
@@ -60,6 +61,19 @@ impl Database {
         self.medium
             .sync(&self.file, &self.path)
             .map_err(StoreError::io("make the index durable"))
+    }
+
+    /// What is left to be done once this has been closed: to sync the file again, by a handle that was open before, so
+    /// that it hears of whatever sled's closing could not write.
+    pub(crate) fn ending(&self) -> Result<Ending, StoreError> {
+        let file = self.file.try_clone();
+        let file = file.map_err(StoreError::io("close the index"))?;
+        let (path, medium) = (self.path.clone(), Arc::clone(&self.medium));
+        Ok(Box::new(move || {
+            await_release(&path)
+                .and_then(|()| medium.sync(&file, &path))
+                .map_err(StoreError::io("close the index"))
+        }))
     }
 
     /// The same for a database that is new: sled's other files, and that they are there.

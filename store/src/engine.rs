@@ -4,7 +4,7 @@ use larder_credentials::ledger::{Claim, Declined, Entry, Floor, Past, Reads, Sup
 use larder_credentials::{ClaimTag, Reference, Row};
 use larder_protocol::{Blob, BlobHash, Cell, Key, ServerKey};
 
-use crate::{Enter, Epochs, Notes, StoreError, StoredCell};
+use crate::{DoubtedClock, Enter, Epochs, Notes, StoreError, StoredCell};
 
 /// A primary store and its ledger. See the crate's documentation for what every engine
 /// promises.
@@ -191,10 +191,17 @@ pub enum Change {
         /// Whose it is to be.
         server: ServerKey,
     },
+    /// Has the present epoch count from another time, if there is one.
+    DateEpoch {
+        /// Unix seconds, see [`Epochs::since`].
+        since: u64,
+    },
     /// Notes what time it is, for the next opening; later or earlier than what was noted before.
     NoteTime {
         /// Unix seconds.
         now: u64,
+        /// The clock, if it is not believed.
+        doubt: Option<DoubtedClock>,
     },
 }
 

@@ -44,6 +44,16 @@ pub enum StoreError {
         /// How many bytes are missing.
         missing: u64,
     },
+    /// The disk is so full that the store cannot be opened, not even to read: make room, and open it again.
+    #[error(
+        "the disk is full: free {needed} bytes on it, and the store opens. Without any room neither can it be \
+         noted that the store is in use, so that what a failing disk loses is noticed, nor can the index be opened. \
+         All that was acknowledged is there"
+    )]
+    NoRoomToOpen {
+        /// How many bytes have to be free.
+        needed: u64,
+    },
     /// The caller's fault: see [`Enter::MAX_TERMS`](crate::Enter::MAX_TERMS).
     #[error("the epoch's terms are longer than the store keeps")]
     TermsTooLong,

@@ -3,7 +3,7 @@
 //! | in the folder | what it is |
 //! | --- | --- |
 //! | `lock` | empty, locked while the store is open |
-//! | `in-use` | there while the store is open, and after an end out of order, see [`in_use`](crate::in_use) |
+//! | `in-use` | whether the store is open, or was not closed in order, see [`in_use`](crate::in_use) |
 //! | `blobs.slots` | the slot file |
 //! | `index` | sled's folder, before an epoch was entered |
 //! | `index-NNNN` | sled's folder, afterwards: decimal, counting up |
@@ -33,8 +33,9 @@ pub(crate) struct Lock(File);
 /// Takes the folder; creates it if need be.
 pub(crate) fn lock(folder: &Path) -> Result<Lock, StoreError> {
     fs::create_dir_all(folder).map_err(StoreError::io("create the store's folder"))?;
-    let file = File::create(folder.join("lock")).map_err(StoreError::io("create the lock"))?;
-    hold(file)
+    let file = File::create(folder.join("lock"));
+    // Of all that is written it comes first.
+    hold(file.map_err(StoreError::io("write to the store's folder"))?)
 }
 
 /// Takes the folder as it is, in order to read it: nothing is created.
@@ -239,6 +240,17 @@ mod tests {
             }
             other => panic!("it should be named: {:?}", other.err()),
         }
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_to_is_said_to_be() {
+        // Not even by the superuser.
+        let error = lock(Path::new("/proc/self")).err().unwrap();
+        let told = error.to_string();
+        assert!(
+            told.contains("cannot write to the store's folder: "),
+            "{told}"
+        );
     }
 
     #[test]

@@ -21,6 +21,7 @@ use sled::{Batch, IVec, Transactional, Tree};
 use crate::StoreError;
 use crate::books::{Books, Tally};
 use crate::database::Database;
+use crate::in_use::Ending;
 use crate::medium::Medium;
 use crate::overlay::Write;
 use crate::record::{FORMAT, Identity, Sequence, Stored, damaged};
@@ -245,6 +246,11 @@ impl Index {
 
     pub(crate) fn folder(&self) -> &Path {
         self.database.folder()
+    }
+
+    /// What has to succeed after it has been closed, for it to be whole.
+    pub(crate) fn ending(&self) -> Result<Ending, StoreError> {
+        self.database.ending()
     }
 
     /// Closes sled, and returns when that has happened in fact.

@@ -9,6 +9,7 @@ use larder_protocol::{Blob, Key};
 
 use crate::cells::{self, Doomed};
 use crate::claims::{self, Unpaid};
+use crate::ledger_record::EPOCHS;
 use crate::notes;
 use crate::overlay::Overlay;
 use crate::record::{Record, TAIL_LEN, Tombstone, damaged};
@@ -16,7 +17,7 @@ use crate::room::Room;
 use crate::slot_file::SLOT_LEN;
 use crate::table::Table;
 use crate::view::{State, View};
-use crate::{Change, Effect, Outcome, StoreError, StoredCell};
+use crate::{Change, Effect, Epochs, Outcome, StoreError, StoredCell};
 
 /// A batch under judgement.
 pub(crate) struct Judge<'e> {
@@ -96,7 +97,9 @@ impl Judge<'_> {
                 Ok(there.is_none().then_some(Outcome::Absent))
             }
             Change::Own { server } => notes::refuse_to_own(&self.overlay, server),
-            Change::DropCells { .. } | Change::NoteTime { .. } => Ok(None),
+            Change::DropCells { .. } | Change::DateEpoch { .. } | Change::NoteTime { .. } => {
+                Ok(None)
+            }
         }
     }
 
@@ -154,8 +157,15 @@ impl Judge<'_> {
                 notes::own(&mut self.overlay, &server)?;
                 Ok(Outcome::Settled)
             }
-            Change::NoteTime { now } => {
-                notes::note_time(&mut self.overlay, now)?;
+            Change::DateEpoch { since } => {
+                if let Some(epochs) = self.overlay.epochs()? {
+                    let dated = Epochs { since, ..epochs };
+                    self.overlay.put(Table::Ledger, EPOCHS, &dated)?;
+                }
+                Ok(Outcome::Settled)
+            }
+            Change::NoteTime { now, doubt } => {
+                notes::note_time(&mut self.overlay, now, doubt)?;
                 Ok(Outcome::Settled)
             }
         }

@@ -10,6 +10,7 @@
 //! | [`Epochs`] | `ledger` | `epochs` | oldest u32, current u32, ordinal u32, since u64, list of bytes: the terms |
 //! | [`Owner`](crate::notes::Owner) | `ledger` | `server` | the node's public server key 33 |
 //! | [`Latest`](crate::notes::Latest) | `ledger` | `latest` | Unix seconds u64 |
+//! | [`DoubtedClock`](crate::DoubtedClock) | `ledger` | `doubts` | the clock u64, seconds for which it was steady u64 |
 
 use bincode::{Decode, Encode};
 use larder_credentials::ledger::{Claim, Floor, Supply};
@@ -23,6 +24,7 @@ pub(crate) const SUPPLY: &[u8] = b"supply";
 pub(crate) const EPOCHS: &[u8] = b"epochs";
 pub(crate) const SERVER: &[u8] = b"server";
 pub(crate) const LATEST: &[u8] = b"latest";
+pub(crate) const DOUBTS: &[u8] = b"doubts";
 
 /// What is stored under a reference: a row is written once, under its first.
 #[derive(Debug, Clone, PartialEq, Eq)]

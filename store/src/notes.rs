@@ -1,12 +1,13 @@
 //! What a store remembers of the node that it belongs to: whose it is, and what time it was.
 //!
 //! The owner is written once, when the store is founded, and never changed: a store beside another seed is
-//! known by it. The time is that of the last note; a clock that jumps is known by it.
+//! known by it. The time is that of the last note; a clock that jumps is known by it. While the clock is not believed,
+//! how it has gone on since is remembered too, or a node that is restarted every day would never come to believe it.
 
 use bincode::{Decode, Encode};
 use larder_protocol::ServerKey;
 
-use crate::ledger_record::{LATEST, SERVER};
+use crate::ledger_record::{DOUBTS, LATEST, SERVER};
 use crate::overlay::Overlay;
 use crate::record::damaged;
 use crate::table::Table;
@@ -20,6 +21,17 @@ pub struct Notes {
     pub owner: Option<ServerKey>,
     /// What time it was when it was noted last, in Unix seconds.
     pub time: Option<u64>,
+    /// The clock as it was then, if it was not believed.
+    pub doubt: Option<DoubtedClock>,
+}
+
+/// A clock that is not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct DoubtedClock {
+    /// What it said, in Unix seconds.
+    pub says: u64,
+    /// For how many seconds, while the node ran, it had gone on steadily.
+    pub steady: u64,
 }
 
 /// Whose the store is, as it is stored.
@@ -44,6 +56,7 @@ pub(crate) fn read(view: &impl View) -> Result<Notes, StoreError> {
     Ok(Notes {
         owner: owner.transpose()?,
         time: latest.map(|latest| latest.seconds),
+        doubt: view.value(Table::Ledger, DOUBTS)?,
     })
 }
 
@@ -64,7 +77,15 @@ pub(crate) fn own(overlay: &mut Overlay<'_>, server: &ServerKey) -> Result<(), S
     overlay.put(Table::Ledger, SERVER, &owner)
 }
 
-/// Notes what time it is.
-pub(crate) fn note_time(overlay: &mut Overlay<'_>, seconds: u64) -> Result<(), StoreError> {
-    overlay.put(Table::Ledger, LATEST, &Latest { seconds })
+/// Notes what time it is, and what is thought of the clock.
+pub(crate) fn note_time(
+    overlay: &mut Overlay<'_>,
+    seconds: u64,
+    doubt: Option<DoubtedClock>,
+) -> Result<(), StoreError> {
+    overlay.put(Table::Ledger, LATEST, &Latest { seconds })?;
+    match doubt {
+        Some(doubt) => overlay.put(Table::Ledger, DOUBTS, &doubt),
+        None => overlay.remove(Table::Ledger, DOUBTS),
+    }
 }

@@ -64,7 +64,7 @@ impl Medium for RefusingDisk {
     }
 
     fn sync(&self, file: &File, path: &Path) -> io::Result<()> {
-        for name in ["db", "blobs.slots"] {
+        for name in ["db", "blobs.slots", "in-use"] {
             if path.ends_with(name) {
                 self.ask(Refusal::SyncOf(name), Errno::IO)?;
             }
@@ -128,6 +128,98 @@ fn after_a_failed_write_or_sync_nothing_is_acknowledged_until_reopened() {
         let engine = SledEngine::open(folder.path(), options()).unwrap();
         assert!(engine.commit(batch(5)).is_ok());
     }
+}
+
+/// What the mark of a store says.
+fn mark(folder: &TempDir) -> String {
+    let mark = std::fs::read_to_string(folder.path().join("in-use")).unwrap();
+    mark.trim_end().to_owned()
+}
+
+#[test]
+fn while_the_disk_refuses_the_store_stays_shut_and_its_mark_stays() {
+    for refusal in [Refusal::SyncOf("db"), Refusal::Write] {
+        let folder = TempDir::new().unwrap();
+        let disk = RefusingDisk::new(refusal);
+        let open = || {
+            let medium: Arc<dyn Medium> = Arc::<RefusingDisk>::clone(&disk);
+            SledEngine::open_on(folder.path(), options(), medium)
+        };
+        let engine = open().unwrap();
+        engine.commit(batch(0)).unwrap();
+        let in_use = mark(&folder);
+        disk.arm(true);
+        assert!(engine.commit(batch(1)).is_err());
+        drop(engine);
+        for _ in 0..3 {
+            assert_eq!(mark(&folder), in_use);
+            assert!(open().is_err(), "{refusal:?}");
+        }
+        assert_eq!(mark(&folder), in_use);
+        disk.arm(false);
+        let engine = open().unwrap();
+        assert_eq!(engine.read(&key(0)).unwrap(), Reading::Found(blob(0)));
+        drop(engine);
+        assert_eq!(mark(&folder), "closed");
+        verdict(folder.path(), 1).unwrap();
+    }
+}
+
+#[test]
+fn a_store_is_not_opened_when_its_mark_cannot_be_made_durable() {
+    let folder = TempDir::new().unwrap();
+    let disk = RefusingDisk::new(Refusal::SyncOf("in-use"));
+    let open = || {
+        let medium: Arc<dyn Medium> = Arc::<RefusingDisk>::clone(&disk);
+        SledEngine::open_on(folder.path(), options(), medium)
+    };
+    drop(open().unwrap());
+    disk.arm(true);
+    assert!(matches!(open(), Err(StoreError::Io { .. })));
+    disk.arm(false);
+    assert!(open().is_ok());
+}
+
+#[test]
+fn a_store_that_could_not_be_made_durable_at_its_end_was_not_closed_in_order() {
+    for file in ["db", "blobs.slots"] {
+        let folder = TempDir::new().unwrap();
+        let disk = RefusingDisk::new(Refusal::SyncOf(file));
+        let medium: Arc<dyn Medium> = Arc::<RefusingDisk>::clone(&disk);
+        let engine = SledEngine::open_on(folder.path(), options(), medium).unwrap();
+        engine.commit(batch(0)).unwrap();
+        let in_use = mark(&folder);
+        disk.arm(true);
+        drop(engine);
+        assert_eq!(mark(&folder), in_use, "{file}");
+        verdict(folder.path(), 1).unwrap();
+        assert_eq!(mark(&folder), "closed");
+    }
+}
+
+#[test]
+fn a_full_disk_opens_what_was_open_before_and_says_what_to_do_where_no_mark_can_be_made() {
+    let folder = TempDir::new().unwrap();
+    let disk = RefusingDisk::new(Refusal::Room);
+    let open = || {
+        let medium: Arc<dyn Medium> = Arc::<RefusingDisk>::clone(&disk);
+        SledEngine::open_on(folder.path(), options(), medium)
+    };
+    drop(open().unwrap());
+    disk.arm(true);
+    drop(open().unwrap());
+    // As an earlier version left it.
+    std::fs::remove_file(folder.path().join("in-use")).unwrap();
+    for _ in 0..2 {
+        let refused = open().err().unwrap();
+        assert!(
+            matches!(refused, StoreError::NoRoomToOpen { .. }),
+            "{refused}"
+        );
+        assert!(!folder.path().join("in-use").exists());
+    }
+    disk.arm(false);
+    assert!(open().is_ok());
 }
 
 fn enter(engine: &SledEngine, epoch: u32) -> Result<Epochs, StoreError> {

@@ -27,6 +27,7 @@ use crate::index::Index;
 use crate::medium::{Disk, Medium};
 use crate::notes;
 use crate::record::{Record, Stored};
+use crate::room_to_open::or_no_room;
 use crate::slot_file::SlotFile;
 use crate::table::Table;
 use crate::view::{State, View};
@@ -108,7 +109,8 @@ impl SledEngine {
         let lock = folder::lock(folder)?;
         let in_use = InUse::begin(folder, &*medium)?;
         let (index, generation, slots) =
-            guarded(|| folder::open(folder, options.cache_bytes, &medium))?;
+            guarded(|| folder::open(folder, options.cache_bytes, &medium))
+                .map_err(|error| or_no_room(folder, error))?;
 
         let (capacity, _) = slots.extent()?;
         let mut free = FreeSlots::all(capacity);
@@ -202,8 +204,17 @@ impl SledEngine {
 impl Drop for SledEngine {
     fn drop(&mut self) {
         // A panic elsewhere says nothing of the disk, and is no end in order.
-        if self.writer.get_mut().is_ok_and(|writer| !writer.stopped) {
-            self.in_use.ends_well();
+        if !self.writer.get_mut().is_ok_and(|writer| !writer.stopped) {
+            return;
+        }
+        let synced = guarded(|| {
+            self.slots.sync()?;
+            let index = self.index();
+            index.sync()?;
+            index.ending()
+        });
+        if let Ok(ending) = synced {
+            self.in_use.ends_well_if(ending);
         }
     }
 }

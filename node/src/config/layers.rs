@@ -92,6 +92,10 @@ pub(super) fn read_environment(
             let text = format!("nothing is set by it; did you mean {ENV_PREFIX}{nearest}?");
             return Err(wrong(&name, text));
         };
+        // What a compose file leaves empty nobody has set. An empty list is one.
+        if text.is_empty() && !default.is_array() {
+            continue;
+        }
         let value = match default {
             Value::Integer(_) => Value::Integer(
                 text.parse()
@@ -128,7 +132,7 @@ pub(super) fn read_environment(
 }
 
 /// Whether a container platform sets such a variable, for a service or another container whose name begins with ours: Kubernetes for each
-/// service in the namespace, Docker for links. `rest` is what follows our prefix.
+/// service in the namespace, Docker for links, with all that is set in the other container as `ENV`. `rest` is what follows our prefix.
 fn is_foreign(rest: &str, value: &str) -> bool {
     let is_url = ["tcp://", "udp://", "sctp://"]
         .iter()
@@ -145,7 +149,8 @@ fn is_foreign(rest: &str, value: &str) -> bool {
         Some((&("PROTO" | "PORT" | "ADDR"), words)) => of_port(words),
         _ => false,
     };
-    ends(&["SERVICE", "HOST"])
+    words.contains(&"ENV")
+        || ends(&["SERVICE", "HOST"])
         || words.windows(2).any(|two| two == ["SERVICE", "PORT"])
         || (ends(&["PORT"]) && is_url)
         || of_port(&words)

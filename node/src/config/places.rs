@@ -55,16 +55,36 @@ impl Places {
         })
     }
 
-    /// The folder of this name, in which `~` is the home folder.
-    pub(super) fn expand(&self, folder: &Path) -> Result<PathBuf, NodeError> {
-        match (folder.strip_prefix("~"), &self.home) {
-            (Err(_), _) => Ok(folder.to_owned()),
-            (Ok(rest), Some(home)) => Ok(home.join(rest)),
-            (Ok(_), None) => {
-                let problem = "there is no home folder (HOME is not set): name the data folder by its whole \
-                               path, with --data-dir or LARDERD_DATA_DIR";
-                Err(wrong("data_dir", problem))
-            }
-        }
+    /// The default folder in the home folder, if systemd's is taken although a node has run there.
+    pub(super) fn passed_over(&self, taken: &Path) -> Option<PathBuf> {
+        let kept = self.home.as_ref()?.join(".larderd");
+        let by_systemd = self.service.as_deref() == Some(taken) && taken != kept;
+        Some(kept).filter(|kept| by_systemd && kept.join("seed").exists())
     }
+
+    /// The folder of this name, in which `~` is the home folder. That of another user nobody finds for us, and what is
+    /// empty would be wherever the program was started.
+    pub(super) fn expand(&self, folder: &Path) -> Result<PathBuf, NodeError> {
+        let problem = match (folder.strip_prefix("~"), &self.home) {
+            (Err(_), _) if folder.as_os_str().is_empty() => {
+                "it is empty: name a folder, or leave it out".to_owned()
+            }
+            (Err(_), _) if begins_with_tilde(folder) => format!(
+                "`{}`: only ~ itself is replaced, by the home folder; name the folder by its whole path",
+                folder.display()
+            ),
+            (Err(_), _) => return Ok(folder.to_owned()),
+            (Ok(rest), Some(home)) => return Ok(home.join(rest)),
+            (Ok(_), None) => {
+                "there is no home folder (HOME is not set): name the data folder by its whole path, with \
+                 --data-dir or LARDERD_DATA_DIR"
+                    .to_owned()
+            }
+        };
+        Err(wrong("data_dir", problem))
+    }
+}
+
+fn begins_with_tilde(folder: &Path) -> bool {
+    folder.as_os_str().as_encoded_bytes().starts_with(b"~")
 }

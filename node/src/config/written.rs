@@ -164,6 +164,7 @@ impl Written {
             inbound_peers: peers as usize,
             new_store: false,
             trust_clock: false,
+            passed_over: None,
         })
     }
 }

@@ -11,21 +11,28 @@ use std::sync::Arc;
 
 use larder_store::{Change, Effect};
 
+use crate::believed::{DAY, could_be};
 use crate::clock::{Clock, utc};
 use crate::desk::believed;
 use crate::folder::{Missing, open_folder};
 use crate::succession::Succession;
-use crate::{Config, NodeError};
+use crate::{Config, NodeError, published};
+
+/// How old a backup is taken for at most; what is older, the operator has to vouch for.
+const OLDEST: u64 = 10 * 365 * DAY;
 
 /// Restores, and says what that means.
 pub(super) fn restore(config: &Config, clock: Arc<dyn Clock>) -> Result<String, NodeError> {
     // A new seed would be another node: the backup has to bring its own.
     let (engine, identity) = open_folder(config, Missing::Nothing)?;
-    let clock = Arc::new(believed(&*engine, clock, u64::MAX)?);
+    let says = clock.now();
+    could_be(says)?;
+    let clock = Arc::new(believed(&*engine, clock, OLDEST)?);
     // However old the backup is, it is not from the future; and the new epoch's number is the time.
     if clock.is_in_doubt() {
         return Err(NodeError::Clock(format!(
-            "it says an earlier time than the store remembers, {}",
+            "it says {}, and the store, which is no older than ten years, remembers {}",
+            utc(says),
             utc(clock.now())
         )));
     }
@@ -35,10 +42,11 @@ pub(super) fn restore(config: &Config, clock: Arc<dyn Clock>) -> Result<String, 
         offer: Some(config.offer.clone()),
         breakglass_seconds: config.breakglass.seconds,
         clock,
+        passed: published::entered(&published::path(&config.data_dir))?,
     };
     let terms = succession.close_all(&config.offer)?;
     let now = succession.clock.now();
-    (succession.engine).commit(vec![Effect::unpaid(Change::NoteTime { now })])?;
+    (succession.engine).commit(vec![Effect::unpaid(Change::NoteTime { now, doubt: None })])?;
     Ok(format!(
         "restored: this is epoch {}, and all earlier ones are closed\n\
          What clients stored up to the backup is there; what they stored after it is gone, and\n\
@@ -59,6 +67,7 @@ mod tests {
     use super::*;
     use crate::clock::test::At;
     use crate::desk::{Desk, Sale};
+    use crate::folder::tests::{sold_before_owners_were_noted, write_seed};
     use crate::till::Giveaway;
 
     fn config(folder: &std::path::Path) -> Config {
@@ -105,11 +114,15 @@ mod tests {
             assert_eq!(epochs(&config).floor, closed(epoch));
         }
         // One that was set back far would give the epoch a time that is long over.
-        for now in [5, 1_790_000_000] {
+        // One that runs far ahead would leave hardly any number for those that follow.
+        for now in [5, 1_790_000_000, 3_480_000_000, 4_400_000_000, u64::MAX] {
             let refused = restore(&config, Arc::new(At(now)));
             assert!(matches!(refused, Err(NodeError::Clock(_))), "{now}");
             assert_eq!(epochs(&config).floor, closed(1_800_000_062));
         }
+        let ten_years_on = 1_800_000_000 + OLDEST + 2 * DAY;
+        let refused = restore(&config, Arc::new(At(ten_years_on)));
+        assert!(matches!(refused, Err(NodeError::Clock(_))));
         // The node goes on from there, and what is closed stays so.
         open().enter_next_epoch().unwrap();
         let floor = epochs(&config).floor;
@@ -130,8 +143,35 @@ mod tests {
             Err(NodeError::File { doing: "read", .. })
         ));
         drop(open_folder(&config, Missing::Both).unwrap());
+        let too_far_ahead = restore(&config, Arc::new(At(4_400_000_000)));
+        assert!(matches!(too_far_ahead, Err(NodeError::Clock(_))));
         restore(&config, clock).unwrap();
         assert_eq!(epochs(&config).floor, closed(1_800_000_000));
+    }
+
+    #[test]
+    fn a_backup_is_not_restored_to_an_epoch_before_the_one_that_was_published() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        drop(open_folder(&config, Missing::Both).unwrap());
+        // By a clock that ran ahead, after the backup was made.
+        std::fs::write(folder.path().join("terms"), "2000000000 abcd\n").unwrap();
+        restore(&config, Arc::new(At(1_800_000_000))).unwrap();
+        assert_eq!(epochs(&config).floor, closed(2_000_000_001));
+    }
+
+    #[test]
+    fn a_seed_that_did_not_sign_the_terms_of_a_store_neither_restores_it_nor_becomes_its_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        sold_before_owners_were_noted(&config, [1; 32]);
+        write_seed(&config, [2; 32]);
+        let refused = restore(&config, Arc::new(At(1_800_000_100)));
+        assert!(matches!(refused, Err(NodeError::ForeignSeed { .. })));
+        write_seed(&config, [1; 32]);
+        assert_eq!(epochs(&config).floor, closed(1_800_000_000));
+        restore(&config, Arc::new(At(1_800_000_100))).unwrap();
+        assert_eq!(epochs(&config).floor, closed(1_800_000_100));
     }
 
     #[test]

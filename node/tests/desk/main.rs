@@ -9,6 +9,7 @@
 
 mod cells;
 mod epochs;
+mod full;
 mod passes;
 mod paying;
 mod races;

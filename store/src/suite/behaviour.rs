@@ -6,7 +6,7 @@ use larder_protocol::{BlobHash, ServerKey};
 
 use super::Open;
 use super::sample::{blob, entering, key};
-use crate::{Change, Effect, Engine, Notes, Outcome, Reading, Stat};
+use crate::{Change, DoubtedClock, Effect, Engine, Epochs, Notes, Outcome, Reading, Stat};
 
 /// Says that a blob is stored.
 fn present(blob_number: u64) -> Stat {
@@ -285,15 +285,46 @@ pub fn a_store_has_one_owner_for_good(open: Open) {
     assert_eq!(engine.notes().unwrap().owner, Some(first));
 }
 
+/// And nothing else of it changes.
+pub fn the_present_epoch_can_be_dated_anew_and_a_store_without_any_has_none_then(open: Open) {
+    let folder = folder();
+    let engine = open(folder.path());
+    let date = || Effect::unpaid(Change::DateEpoch { since: 5 });
+    assert_eq!(commit(&*engine, date()), Outcome::Settled);
+    assert_eq!(engine.epochs().unwrap(), None);
+    let entered = engine.enter(entering(1, 1)).unwrap().unwrap();
+    assert_ne!(entered.since, 5);
+    assert_eq!(commit(&*engine, date()), Outcome::Settled);
+    drop(engine);
+    let dated = open(folder.path()).epochs().unwrap();
+    assert_eq!(
+        dated,
+        Some(Epochs {
+            since: 5,
+            ..entered
+        })
+    );
+}
+
 /// Also when it is earlier than the one before.
 pub fn the_time_that_was_noted_last_is_remembered(open: Open) {
     let folder = folder();
     let engine = open(folder.path());
-    let note = |now| Effect::unpaid(Change::NoteTime { now });
-    for now in [5, 9, 7] {
-        assert_eq!(commit(&*engine, note(now)), Outcome::Settled);
-        assert_eq!(engine.notes().unwrap().time, Some(now));
+    let note = |now, doubt| Effect::unpaid(Change::NoteTime { now, doubt });
+    let doubted = |says| Some(DoubtedClock { says, steady: 3 });
+    for (now, doubt) in [
+        (5, None),
+        (9, doubted(1)),
+        (9, None),
+        (8, doubted(2)),
+        (7, doubted(1)),
+    ] {
+        assert_eq!(commit(&*engine, note(now, doubt)), Outcome::Settled);
+        let notes = engine.notes().unwrap();
+        assert_eq!((notes.time, notes.doubt), (Some(now), doubt));
     }
+    engine.enter(entering(1, 1)).unwrap().unwrap();
     drop(engine);
-    assert_eq!(open(folder.path()).notes().unwrap().time, Some(7));
+    let notes = open(folder.path()).notes().unwrap();
+    assert_eq!((notes.time, notes.doubt), (Some(7), doubted(1)));
 }

@@ -52,6 +52,7 @@ macro_rules! engine_suite {
             usage_counts_blobs_and_tombstones,
             a_store_has_one_owner_for_good,
             the_time_that_was_noted_last_is_remembered,
+            the_present_epoch_can_be_dated_anew_and_a_store_without_any_has_none_then,
             a_cell_only_goes_forward,
             a_doom_does_not_move_and_outlives_the_store_being_closed,
             a_cell_is_gone_at_its_deadline_for_every_call_whether_or_not_it_was_dropped,

@@ -126,10 +126,22 @@ fn what_a_container_platform_sets_for_a_service_of_its_name_stops_no_start() {
         .env("LARDERD_SERVICE_HOST", "10.0.0.1")
         .env("LARDERD_SERVICE_PORT", "9735")
         .env("LARDERD_PORT", "tcp://10.0.0.1:9735")
-        .env("LARDERD_PORT_9735_TCP_ADDR", "10.0.0.1");
+        .env("LARDERD_PORT_9735_TCP_ADDR", "10.0.0.1")
+        .env("LARDERD_ENV_LARDERD_LISTEN", "127.0.0.1:1");
     drop(start(&mut command));
     let output = run(command.env("LARDERD_PORT", "9735"));
     assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn a_clock_that_is_vouched_for_at_a_start_is_said_to_be_at_each() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let told = |args: &[&str]| {
+        let node = start(larderd_command(folder.path(), &[]).args(args));
+        let (_, log) = node.process.terminate();
+        log.contains("--trust-clock")
+    };
+    assert!(!told(&[]) && told(&["--trust-clock"]) && told(&["--trust-clock"]));
 }
 
 /// Without a folder that is named, in a working folder of its own.
@@ -154,6 +166,8 @@ fn without_a_home_folder_it_says_what_to_do_and_makes_nothing_where_it_was_start
     };
     for home in [None, Some("")] {
         let mut command = homeless(place.path());
+        // As a compose file leaves it.
+        command.envs(home.map(|home| ("LARDERD_DATA_DIR", home)));
         command.envs(home.map(|home| ("HOME", home)));
         let told = told(run(&mut command));
         assert!(
