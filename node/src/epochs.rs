@@ -332,9 +332,9 @@ mod tests {
             std::fs::remove_dir_all(machine.config.store_path()).unwrap();
             *machine.time.lock().unwrap() = (next, 0);
             let desk = machine.start_with(Missing::Store).unwrap();
-            assert_eq!(desk.terms().epoch, published + 1);
+            assert_eq!(desk.terms().epoch, published + 2);
             drop(desk);
-            assert_eq!(machine.start().unwrap().terms().epoch, published + 1);
+            assert_eq!(machine.start().unwrap().terms().epoch, published + 2);
         }
     }
 

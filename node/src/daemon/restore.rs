@@ -107,8 +107,8 @@ mod tests {
         assert_eq!(epochs(&config).floor, closed(1_800_000_060));
         // Again within the same second, or with a clock that was set back a little.
         for (now, epoch) in [
-            (1_800_000_060, 1_800_000_061),
-            (1_799_990_000, 1_800_000_062),
+            (1_800_000_060, 1_800_000_062),
+            (1_799_990_000, 1_800_000_064),
         ] {
             restore(&config, Arc::new(At(now))).unwrap();
             assert_eq!(epochs(&config).floor, closed(epoch));
@@ -118,7 +118,7 @@ mod tests {
         for now in [5, 1_790_000_000, 3_480_000_000, 4_400_000_000, u64::MAX] {
             let refused = restore(&config, Arc::new(At(now)));
             assert!(matches!(refused, Err(NodeError::Clock(_))), "{now}");
-            assert_eq!(epochs(&config).floor, closed(1_800_000_062));
+            assert_eq!(epochs(&config).floor, closed(1_800_000_064));
         }
         let ten_years_on = 1_800_000_000 + OLDEST + 2 * DAY;
         let refused = restore(&config, Arc::new(At(ten_years_on)));
@@ -128,7 +128,7 @@ mod tests {
         let floor = epochs(&config).floor;
         assert_eq!(
             (floor.oldest.0, floor.current.0),
-            (1_800_000_062, 1_800_000_063)
+            (1_800_000_064, 1_800_000_065)
         );
     }
 
@@ -157,7 +157,7 @@ mod tests {
         // By a clock that ran ahead, after the backup was made.
         std::fs::write(folder.path().join("terms"), "2000000000 abcd\n").unwrap();
         restore(&config, Arc::new(At(1_800_000_000))).unwrap();
-        assert_eq!(epochs(&config).floor, closed(2_000_000_001));
+        assert_eq!(epochs(&config).floor, closed(2_000_000_002));
     }
 
     #[test]
