@@ -10,20 +10,13 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::processes::{copy, larderd, larderd_command, relay, run, start_unless_it_refuses};
+use crate::samples::samples;
 use crate::wallet::{Client, blob, patient, runtime};
 
 const BLOBS: u64 = 8;
 
 /// Bytes that are flipped, each in a data folder of its own; see [`samples`].
 const FLIPS: [usize; 2] = [15, 60];
-
-/// The second of these when `LARDER_SAMPLES` is `full`, as in CI, and the first otherwise.
-pub(crate) fn samples([few, full]: [usize; 2]) -> usize {
-    match std::env::var("LARDER_SAMPLES").as_deref() {
-        Ok("full") => full,
-        _ => few,
-    }
-}
 
 /// Stores some blobs and stops the node.
 fn fill(folder: &Path) {

@@ -11,8 +11,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::Notify;
 
-use crate::corruption::samples;
 use crate::processes::{field, paid_larderd, relay};
+use crate::samples::samples;
 use crate::wallet::{Client, blob, patient, runtime};
 
 /// How often it is killed; see [`samples`].

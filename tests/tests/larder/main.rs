@@ -45,6 +45,7 @@ mod paid_kills;
 mod privacy;
 mod processes;
 mod rollover;
+mod samples;
 mod security;
 mod served;
 mod total_loss;
