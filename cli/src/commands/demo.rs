@@ -38,6 +38,10 @@ use crate::progress;
 pub(crate) struct Args {
     /// A file to store as a sequence of updates; without one the demo makes wallet states
     path: Option<PathBuf>,
+    /// Restore as `larder restore --walk` does: it finds the tokens that were in use as well, and shows the storage node
+    /// which requests were this wallet's
+    #[arg(long)]
+    walk: bool,
 }
 
 /// What one phase took.
@@ -66,11 +70,17 @@ const DELETES: usize = 64;
 #[derive(Clone, Copy)]
 pub(crate) struct Books {
     bought: u64,
-    /// In use when everything was lost.
-    lost: u64,
+    /// When everything was lost.
+    before: u64,
+    /// What the restore paid, as the storage node counts it.
+    paid: u64,
+    /// Outstanding, and not in the wallet: what was set apart for what was under way.
+    not_found: u64,
     held: u64,
     /// As the storage node counts them.
     outstanding: u64,
+    /// Whether the restore followed tokens through what the lost wallet did.
+    walked: bool,
 }
 
 pub(crate) async fn run(args: Args, output: &Output) -> Result<(), CliError> {
@@ -89,7 +99,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), CliError> {
         .map_err(|error| CliError::Failed(format!("cannot wait for Ctrl-C: {error}")))?;
     let parties = Parties::start().await?;
     let lived = tokio::select! {
-        lived = live(&parties, &source, &updates, output) => lived,
+        lived = live(&parties, &source, &updates, args.walk, output) => lived,
         _ = interrupts.recv() => Err(CliError::Failed("interrupted".to_owned())),
     };
     // However it went, the store goes.
@@ -101,6 +111,7 @@ async fn live(
     parties: &Parties,
     source: &str,
     updates: &[Vec<u8>],
+    walk: bool,
     output: &Output,
 ) -> Result<(), CliError> {
     let total: u64 = updates.iter().map(|update| update.len() as u64).sum();
@@ -145,13 +156,17 @@ async fn live(
     ));
 
     let wallet = parties.wallet(root()?).await?;
-    phases.push(lost::restore(&root()?, &wallet, parties, updates, output).await?);
-    let books = before.check(parties, bought, held(&wallet).await?)?;
+    let mut restored = lost::restore(&root()?, &wallet, parties, updates, walk, output).await?;
+    let held = held(&wallet).await?;
+    let books = before.check(parties, bought, held, restored.spent.retries, walk)?;
+    // What taking the tokens cost as well, which the purse paid before it knew how many there are.
+    restored.tokens.spent = books.paid;
     output.say(&format!(
-        "every byte of {} is back, and {} tokens are\n",
-        bytes(phases.last().map_or(0, |restored| restored.bytes)),
-        count(books.held)
+        "every byte of {} is back\n{}\n",
+        bytes(restored.bytes),
+        books.text()
     ));
+    phases.push(restored);
     let table = Table::new(&phases, books, parties)?;
     wallet.close().await;
     output.result(&json!({ "source": source, "demo": table.json() }), || {
@@ -330,6 +345,34 @@ fn since(before: Spent, now: Spent) -> Spent {
 
 fn failed(what: String) -> CliError {
     CliError::Failed(format!("the demo failed: {what}; please report it"))
+}
+
+impl Books {
+    /// What came back, what that cost, and what did not come back and why.
+    fn text(&self) -> String {
+        let Books {
+            before,
+            paid,
+            not_found,
+            held,
+            ..
+        } = *self;
+        let of = format!(
+            "{} of {} tokens are back; the restore paid {}",
+            count(held),
+            count(before),
+            count(paid)
+        );
+        match (not_found, self.walked) {
+            (0, _) => format!("{of}, and none is missing"),
+            (_, true) => format!("{of}, and {} were not found", count(not_found)),
+            (_, false) => format!(
+                "{of}, and {} were not found, which the wallet had set apart for what was under way: `larder restore --walk` \
+                 finds them as well, and shows the storage node which requests were this wallet's",
+                count(not_found)
+            ),
+        }
+    }
 }
 
 impl Phase {

@@ -129,7 +129,10 @@ async fn climb(registers: &dyn Registers, hint: u64) -> Result<Search, RecoveryE
             Look::Absent => never = Some(next),
             look => {
                 newest = (next, Some(look));
-                step *= 2;
+                // By halves it goes on for as long again.
+                if never.is_none() {
+                    step *= 2;
+                }
             }
         }
     }

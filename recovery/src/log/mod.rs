@@ -370,6 +370,9 @@ impl Log {
     }
 
     async fn read_on(&self) -> Result<(), RecoveryError> {
+        // Once is enough: all that is kept from then on is what was shown since. A storage node that shows an anchor and no
+        // history behind it would be asked for both for ever, at the price of a look-up each.
+        let mut has_distrusted = false;
         loop {
             let (mut cursor, from) = {
                 let state = self.state();
@@ -385,7 +388,10 @@ impl Log {
                 // Everything so far is in a newer snapshot.
                 Ok(End::Deleted) => Some(self.newer(cursor.generation).await?),
                 // What is kept here may be of a history that this wallet was told to forget.
-                Err(RecoveryError::Misbehaved(_)) if !cursor.is_proven && registers.distrust() => {
+                Err(RecoveryError::Misbehaved(_))
+                    if !has_distrusted && !cursor.is_proven && registers.distrust() =>
+                {
+                    has_distrusted = true;
                     let mut restored = restore(registers, From::Anywhere).await?;
                     restored.news.anew = true;
                     Some(restored)

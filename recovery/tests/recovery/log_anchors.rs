@@ -154,6 +154,20 @@ async fn an_anchor_that_is_deleted_for_nothing_is_looked_for_twice() {
     assert_eq!(anchors.lookups.load(Ordering::Relaxed), 2 * 40);
 }
 
+#[tokio::test]
+async fn a_storage_node_that_says_of_every_anchor_that_it_was_deleted_is_given_up() {
+    let all = Anchors {
+        newest: u64::MAX,
+        ..Anchors::default()
+    };
+    for hint in [None, Some(0), Some(1), Some(1 << 39)] {
+        let found = newest(&all, hint).await;
+        assert!(matches!(found, Err(RecoveryError::Misbehaved(_))));
+        let lookups = all.lookups.swap(0, Ordering::Relaxed);
+        assert!(lookups <= 2 * 82, "{lookups} with {hint:?}");
+    }
+}
+
 /// Another device rolls up while one looks, up to so many times in all.
 struct Race(Mutex<(Anchors, StdRng, u32)>);
 

@@ -9,7 +9,7 @@ use larder_recovery::log::map::{Commit, CommitError, Expect, Map, Write};
 use larder_recovery::log::{Look, OneProvider, Registers};
 use larder_recovery::quorum::{Policy, Quorum};
 use larder_recovery::seal::BODY_MAX;
-use larder_recovery::{Purpose, RecoveryError, Slot};
+use larder_recovery::{Lane, Purpose, RecoveryError, Slot};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -316,6 +316,47 @@ async fn that_a_register_is_empty_or_deleted_is_asked_for_every_time() {
     cached.delete(slot).await.expect("an honest one");
     assert!(look().await == Look::Deleted && look().await == Look::Deleted);
     assert_eq!(device.looked_up().len(), 2);
+}
+
+#[tokio::test]
+async fn a_storage_node_that_shows_no_history_behind_an_anchor_is_not_asked_for_ever() {
+    // In the place of the first entry, of one in the middle, and where nothing is yet.
+    for index in [0, 3, 6] {
+        let (sea, storage, generation) = kept().await;
+        let slot = Slot {
+            purpose: Purpose::Log,
+            lane: Lane::default(),
+            generation,
+            index,
+        };
+        let mut shown = sea.backup();
+        assert_eq!(shown.contains_key(&slot), index < 6);
+        let torn = crate::quorum_deletes::contents(larder_recovery::seal::Kind::Entry);
+        shown.insert(slot, Some(torn));
+        sea.rolls_back(shown);
+        // To a device that knows nothing, as after a loss, and to one that has kept all there was, and does not ask for that.
+        let knows_nothing = [(memory(), None), (memory(), Some(generation))];
+        let has_kept = (index == 6).then_some((storage as Arc<dyn Storage>, Some(generation)));
+        for (storage, hint) in knows_nothing.into_iter().chain(has_kept) {
+            // It would not end by itself.
+            sea.cut_after(200, false);
+            let mut device = Device::new(sea.registers(), storage);
+            let opened = device.open(hint).await.map(drop);
+            assert!(
+                matches!(opened, Err(RecoveryError::Misbehaved(_))),
+                "{index} {hint:?}: {opened:?}"
+            );
+            assert!(
+                device
+                    .looked_up()
+                    .iter()
+                    .filter(|asked| **asked == slot)
+                    .count()
+                    <= 2,
+                "{index} {hint:?}"
+            );
+        }
+    }
 }
 
 #[tokio::test]

@@ -23,6 +23,8 @@ pub(crate) enum Forgery {
     Foreign,
     /// Another blob of the same storage node.
     Swapped,
+    /// Noise in the place of the log, behind an anchor and a snapshot that are the wallet's.
+    Torn,
     /// As blobs were sealed once: to the key's point, which is what a look-up shows. First an anchor, then the snapshot
     /// that it names, with a value of the storage node's invention.
     Sealed,
@@ -70,6 +72,7 @@ impl Forger {
             Forgery::Random => Some(noise(key)),
             Forgery::Foreign => Some(foreign(server)),
             Forgery::Swapped => other,
+            Forgery::Torn => (self.place(key) > POWERS).then(|| noise(key)),
             Forgery::Sealed | Forgery::Keyed => {
                 let (slot, contents) = self.invented(key, replaces)?;
                 Some(match how {
@@ -80,14 +83,19 @@ impl Forger {
         }
     }
 
+    /// How many other keys it was asked for before this one.
+    fn place(&mut self, key: &Key) -> usize {
+        let place = self.asked.iter().position(|asked| asked == key);
+        place.unwrap_or_else(|| {
+            self.asked.push(*key);
+            self.asked.len() - 1
+        })
+    }
+
     /// Goes by what a restore that knows nothing asks for: 40 anchors in any order, of which the first one is there in a log
     /// that was rolled up once, and then the snapshot of the newest. Everything else is as it is.
     fn invented(&mut self, key: &Key, replaces: Replaces) -> Option<(Slot, Contents)> {
-        let asked = self.asked.iter().position(|asked| asked == key);
-        let asked = asked.unwrap_or_else(|| {
-            self.asked.push(*key);
-            self.asked.len() - 1
-        });
+        let asked = self.place(key);
         if self.anchor.is_none() && replaces.is_there == replaces.everywhere {
             self.anchor = Some(*key);
         }

@@ -3,7 +3,7 @@
 //! | line | from then on |
 //! | --- | --- |
 //! | `honest` | it answers as its store says |
-//! | `forge random`, `foreign`, `swapped`, `sealed`, `keyed` | it finds a blob of its making where nothing is; with `everywhere` behind it, where something is, too |
+//! | `forge random`, `foreign`, `swapped`, `torn`, `sealed`, `keyed` | it finds a blob of its making where nothing is; with `everywhere` behind it, where something is, too |
 //! | `withhold blobs` | it signs that nothing is there, whatever it had acknowledged |
 //! | `withhold answers` | it answers nothing but questions for its terms |
 //! | `withhold passes` | it hands out none to who pays |
@@ -119,6 +119,7 @@ fn forge(how: &str, everywhere: bool) -> Option<Lie> {
         "random" => Forgery::Random,
         "foreign" => Forgery::Foreign,
         "swapped" => Forgery::Swapped,
+        "torn" => Forgery::Torn,
         "sealed" => Forgery::Sealed,
         "keyed" => Forgery::Keyed,
         _ => return None,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -12,8 +13,13 @@ use tempfile::TempDir;
 use crate::by_hand::{folder_names, json_of, random};
 use crate::processes::larderd_command;
 use crate::processes::{
-    Malicious, NodeProcess, RelayProcess, field, larder, relay, run, start, succeed,
+    Malicious, NodeProcess, RelayProcess, field, larder, relay, run_within, start, succeed,
 };
+
+/// How long any command may take, whatever the malicious storage node does: one that goes on for longer is kept busy by it. A
+/// restore takes seconds; about a minute where nothing is answered, as all of forty look-ups are waited for, five seconds each
+/// and fewer and fewer at once.
+pub(crate) const LIMIT: Duration = Duration::from_secs(180);
 
 /// What the storage nodes ask for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -110,9 +116,9 @@ impl Attacked {
     pub(crate) fn put(&mut self, name: &str, content: &[u8]) -> Output {
         let file = self.path("file");
         fs::write(&file, content).expect("a file");
-        let put = run(larder(&self.wallet())
-            .args(["--json", "put", name])
-            .arg(file));
+        let mut put = larder(&self.wallet());
+        put.args(["--json", "put", name]).arg(file);
+        let put = run_within(LIMIT, &mut put);
         if put.status.success() {
             self.stored.insert(name.to_owned(), content.to_vec());
         }
@@ -157,7 +163,7 @@ impl Attacked {
             .args(["--json", "--timeout", "5", "restore", "--root-file"])
             .arg(root);
         restore.arg("--to").arg(&to).args(parties).args(more);
-        let output = run(&mut restore);
+        let output = run_within(LIMIT, &mut restore);
         let json = serde_json::from_slice(&output.stdout);
         let restored = Restored {
             code: output.status.code().expect("it ended by itself"),

@@ -1,11 +1,13 @@
 //! Starting and ending the programs under test.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use larder_onion::{FaultCounts, PeerAddress};
 use larder_protocol::Address;
@@ -310,6 +312,58 @@ pub(crate) fn run(command: &mut Command) -> Output {
         .stdin(Stdio::null())
         .output()
         .expect("the program was built with this test")
+}
+
+/// The same, of one that is not believed to end by itself: behind `limit` it is killed, and that is a failure.
+#[track_caller]
+pub(crate) fn run_within(limit: Duration, command: &mut Command) -> Output {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program was built with this test");
+    // Read all the while: a full pipe would hold it up.
+    let stdout = read_all(child.stdout.take().expect("piped"));
+    let stderr = read_all(child.stderr.take().expect("piped"));
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("a child") {
+            break Some(status);
+        }
+        if begun.elapsed() > limit {
+            break None;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    if status.is_none() {
+        child.kill().expect("still a child");
+        child.wait().expect("killed");
+    }
+    let (stdout, stderr) = (
+        stdout.join().expect("no panic"),
+        stderr.join().expect("no panic"),
+    );
+    let Some(status) = status else {
+        panic!(
+            "{command:?} did not end within {limit:?}; it printed\n{}\n{}",
+            String::from_utf8_lossy(&stdout),
+            String::from_utf8_lossy(&stderr)
+        );
+    };
+    Output {
+        status,
+        stdout,
+        stderr,
+    }
+}
+
+fn read_all(mut from: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut all = Vec::new();
+        from.read_to_end(&mut all).expect("a pipe");
+        all
+    })
 }
 
 /// Runs a command that has to succeed; returns its standard output.

@@ -19,6 +19,7 @@ pub(super) struct Before {
     pub(super) held: u64,
     lookups: u64,
     exchanges: u64,
+    refused: u64,
 }
 
 /// Sets tokens aside, and writes the page and the cell. The demo does not wait for the pauses in between.
@@ -43,32 +44,42 @@ pub(super) async fn prepare(
         held,
         lookups: seen.lookups,
         exchanges: seen.exchanges,
+        refused: seen.already_spent,
     })
 }
 
 impl Before {
-    /// The books of all of it. The restore may have cost what the storage node served, and not more.
+    /// The books of all of it. The restore cost what the storage node served, or less where a request was sent again, and
+    /// what is outstanding besides was in use: a quarter of all at most, and nothing when it walked.
     pub(super) fn check(
         self,
         parties: &Parties,
         bought: u64,
         held: u64,
+        retries: u64,
+        walked: bool,
     ) -> Result<Books, CliError> {
         let (outstanding, seen) = (till::outstanding(parties)?, parties.node.seen());
         let prices = &parties.config.offer.prices;
-        let served = (seen.lookups - self.lookups) * prices.lookup
-            + (seen.exchanges - self.exchanges) * prices.transfer;
-        let cost = self.held.checked_sub(outstanding);
-        match (cost, outstanding.checked_sub(held)) {
-            // Most of it has to be back.
-            (Some(cost), Some(lost)) if cost <= served && lost < held => Ok(Books {
+        // What the page lists of pairs that were in use is spent: the restore sees that from a refusal, which costs nothing.
+        let refused = seen.already_spent - self.refused;
+        let exchanges = (seen.exchanges - self.exchanges).saturating_sub(refused);
+        let served = (seen.lookups - self.lookups) * prices.lookup + exchanges * prices.transfer;
+        let most = if walked { 0 } else { self.held / 4 };
+        let is_paid = |paid: u64| paid == served || retries > 0 && paid < served;
+        let paid = self.held.checked_sub(outstanding);
+        match (paid, outstanding.checked_sub(held)) {
+            (Some(paid), Some(not_found)) if is_paid(paid) && not_found <= most => Ok(Books {
                 bought,
-                lost,
+                before: self.held,
+                paid,
+                not_found,
                 held,
                 outstanding,
+                walked,
             }),
             _ => Err(failed(format!(
-                "of {} tokens {outstanding} are outstanding and {held} came back",
+                "of {} tokens {outstanding} are outstanding and {held} came back, for {served}",
                 self.held
             ))),
         }
@@ -81,6 +92,7 @@ pub(super) async fn restore(
     wallet: &Connection,
     parties: &Parties,
     updates: &[Vec<u8>],
+    walk: bool,
     output: &Output,
 ) -> Result<Phase, CliError> {
     let begun = Instant::now();
@@ -93,10 +105,13 @@ pub(super) async fn restore(
     let kept = FolderJournal::open(parties.restoring_folder()).map_err(RecoveryError::from)?;
     let blobs = Arc::new(Mutex::new(0));
     let heard = blobs.clone();
-    let restore =
+    let mut restore =
         Restore::begin(root, wallet.provider.clone(), kept)?.on_progress(move |progress| {
             *heard.lock().unwrap_or_else(PoisonError::into_inner) = progress.blobs;
         });
+    if walk {
+        restore = restore.walking();
+    }
     restore.tokens().await?;
     let taken = held(wallet).await?;
     let map = restore.map(&mut super::rng()).await?;

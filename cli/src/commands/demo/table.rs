@@ -45,7 +45,9 @@ impl Table {
             "relay": { "node_ids": self.relay_peers, "messages": self.relay_messages },
             "tokens": {
                 "bought": self.books.bought,
-                "lost": self.books.lost,
+                "before": self.books.before,
+                "paid": self.books.paid,
+                "not_found": self.books.not_found,
                 "held": self.books.held,
                 "outstanding": self.books.outstanding,
             },
@@ -112,18 +114,19 @@ impl Table {
         );
         let Books {
             bought,
-            lost,
+            not_found,
             held,
             outstanding,
+            ..
         } = self.books;
         text += &saw(
             "its books",
             format!(
-                "{} tokens sold; {} outstanding: {} in the wallet, {} were in use when it was lost",
+                "{} tokens sold; {} outstanding: {} in the wallet, {} in use when it was lost and not found",
                 count(bought),
                 count(outstanding),
                 count(held),
-                count(lost),
+                count(not_found),
             ),
         );
         text.pop();
