@@ -231,7 +231,10 @@ fn rows_and_tombstones_give_their_room_back_when_their_epoch_is_over() {
             assert!(empty.1 < full.1, "{empty:?} of {full:?}");
         }
         // Nothing is left behind from round to round. How many reissues there are is drawn, so some rows may be more.
-        let (grown, round) = (empty[2].1.saturating_sub(empty[0].1), full[0].1 - empty[0].1);
+        let (grown, round) = (
+            empty[2].1.saturating_sub(empty[0].1),
+            full[0].1 - empty[0].1,
+        );
         assert!(grown < round / 100, "{empty:?} of {full:?}");
         node.shutdown().await;
     });
