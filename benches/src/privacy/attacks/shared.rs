@@ -7,7 +7,7 @@ use larder_protocol::Op;
 use crate::privacy::recording::{Outcome, Seen};
 
 /// Bytes that are compared at a time, and how many of them in a row one is chosen from: any two requests that
-/// share [`RUN`] bytes in a row are found.
+/// share `RUN` bytes in a row, one less than both together, are found.
 const WINDOW: usize = 12;
 const CHOSEN_FROM: usize = 9;
 
