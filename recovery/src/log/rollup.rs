@@ -129,7 +129,7 @@ impl Log {
 
     /// Deletes one of the registers that roll-ups left behind, if its time has come, and says when to call again, in unix
     /// seconds: for a program that keeps running, so that a storage node sees no two deletes come together. The times are drawn,
-    /// the closer the more is due ([`pace`](super::pace)). `refunds_fall` is when less is given back than now, if
+    /// the closer the more is due ([`pace`]). `refunds_fall` is when less is given back than now, if
     /// that is known: what is due is gone by then.
     ///
     /// # Errors
