@@ -22,7 +22,7 @@ use larder_protocol::Op;
 
 use self::attacks::{Score, commands, near, pairs, shared};
 use self::forks::Lie;
-use self::recording::Outcome;
+use self::recording::{Outcome, Recording};
 use self::world::{Kind, Lived, Plan};
 use crate::report::{Bar, Report};
 
@@ -158,7 +158,7 @@ fn figures(report: &mut Report, world: &str, plan: &Plan, lived: &Lived) {
     let (shown_again, links): (Vec<_>, Vec<_>) =
         (links.into_iter()).partition(|&(one, other)| is_restore(one) || is_restore(other));
     // One that is under way when an epoch begins is refused, and what it has shown pays for another one.
-    let is_refused = |at: usize| recording.seen[at].outcome == Outcome::Refused;
+    let is_refused = |at: usize| recording.seen[at].outcome == Outcome::WrongEpoch;
     let (shown_in_vain, links): (Vec<_>, Vec<_>) =
         (links.into_iter()).partition(|&(one, _)| is_refused(one));
     for &(one, other) in links.iter().take(3) {
@@ -232,11 +232,6 @@ fn figures(report: &mut Report, world: &str, plan: &Plan, lived: &Lived) {
             Some(3.0),
         ),
         (
-            "deletes within 2 s",
-            near::deletes(recording, milliseconds(2_000)),
-            None,
-        ),
-        (
             "reissues within 300 ms",
             near::reissues(recording, milliseconds(300)),
             Some(3.0),
@@ -255,6 +250,40 @@ fn figures(report: &mut Report, world: &str, plan: &Plan, lived: &Lived) {
     ];
     for (figure, score, most) in guessed {
         guesses(report, &format!("{world}: {figure}"), score, most);
+    }
+    // A command of the tool lasts a second or two, whatever the world's clock does: a burst of it is what comes within that,
+    // in the window that suits the adversary best. An app's epochs are shorter here than in life, and its pauses with them.
+    // A restore is a burst, and asks for what was lost once more.
+    let is_tool = |at: usize| plan.kinds[recording.who[at].wallet] != Kind::App && !is_restore(at);
+    let windows = [100, 200, 300, 500, 1_000, 2_000].map(milliseconds);
+    let worst = |attack: fn(&Recording, &dyn Fn(usize) -> bool, Duration) -> Score| {
+        let scores = windows.map(|within| attack(recording, &is_tool, within));
+        let points = |one: &Score, other: &Score| one.points().total_cmp(&other.points());
+        scores.into_iter().max_by(points).unwrap_or_default()
+    };
+    for (figure, score) in [
+        (
+            "deletes of the tool within up to 2 s",
+            worst(near::deletes_of),
+        ),
+        (
+            "reissues of the tool within up to 2 s",
+            worst(near::reissues_of),
+        ),
+    ] {
+        guesses(report, &format!("{world}: {figure}"), score, Some(3.0));
+    }
+    for (figure, op) in [("deletes", Op::Delete), ("reissues", Op::Reissue)] {
+        let of = recording.places(|seen| seen.op == op);
+        let of = of.into_iter().filter(|&at| is_tool(at)).count();
+        // Where nothing is done there is nothing to be told.
+        let least = Bar::AtLeast(10.0 * plan.kinds.len() as f64 / 2.0);
+        report.count(
+            &format!("{world}: {figure} of the tool"),
+            of as f64,
+            "requests",
+            least,
+        );
     }
     let payments = recording.places(recording::Seen::is_payment).len();
     let without = near::without_pass(recording).len();
@@ -289,9 +318,8 @@ fn figures(report: &mut Report, world: &str, plan: &Plan, lived: &Lived) {
     }
 }
 
-/// Keys behind what is known that a command may ask for, as the one before it has done: the next entry and the next
-/// anchor.
-const TAIL: f64 = 2.0;
+/// Keys behind what is known that a command may ask for, as the one before it has done: the next entry.
+const TAIL: f64 = 1.0;
 
 fn guesses(report: &mut Report, figure: &str, score: Score, most: Option<f64>) {
     report.note(&format!(

@@ -67,8 +67,8 @@ impl Standing {
             (None, Standing::Reserve(is)) => {
                 let expires = match is.epochs.unwrap_or(0) {
                     0 => "expires when the present epoch ends".to_owned(),
-                    1 => "expires in 1 epoch".to_owned(),
-                    epochs => format!("expires in {epochs} epochs"),
+                    1 => "expires in 1 epoch by the present terms".to_owned(),
+                    epochs => format!("expires in {epochs} epochs by the present terms"),
                 };
                 format!("yes: {} times covered, {expires}", count(is.times))
             }

@@ -18,7 +18,8 @@ pub(crate) struct Tokens {
     lookups: u64,
     /// Of epochs that the next one refuses.
     ending: u64,
-    /// For how many seconds they are safe, if nobody looks after them; nothing when some may end at any time.
+    /// For how many seconds they are safe, as the storage node has signed, if nobody looks after them; nothing when some may
+    /// end at any time.
     safe_for: Option<u64>,
     /// When the next ones are moved to a new epoch, unix seconds.
     pub(crate) next_reissue: Option<u64>,
@@ -36,20 +37,15 @@ impl Tokens {
         let last = record.epoch.saturating_sub(takes);
         let ending = holdings.by_epoch.range(..=last).map(|(_, tokens)| tokens);
         let ending = ending.sum();
-        // The current epoch may end at any time.
-        let epochs = holdings
-            .by_epoch
-            .keys()
-            .next()
-            .map(|held| held.saturating_sub(last));
+        // The current epoch may end at any time, and what the one after the next takes is not said yet.
+        let oldest = holdings.by_epoch.keys().next();
+        let lasts = oldest.is_some_and(|oldest| *oldest > last);
         Some(Tokens {
             now: now(),
             inserts: holdings.suffice_for(tariff.prices.insert),
             lookups: holdings.suffice_for(tariff.prices.lookup),
             ending,
-            safe_for: epochs
-                .filter(|epochs| *epochs > 0)
-                .map(|epochs| u64::from(epochs) * u64::from(record.epoch_seconds)),
+            safe_for: lasts.then(|| record.epoch_seconds.into()),
             next_reissue: connection.upkeep.as_ref().ok().and_then(|done| done.next),
             problem: connection.upkeep.as_ref().err().map(ToString::to_string),
             holdings,

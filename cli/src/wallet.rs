@@ -20,7 +20,7 @@ use std::fs::File;
 use larder_protocol::Address;
 use larder_recovery::RootKey;
 
-pub(crate) use deleting::delete;
+pub(crate) use deleting::delete_one;
 pub(crate) use folder::Folder;
 pub(crate) use known::Known;
 pub(crate) use name::{check_name, shown};

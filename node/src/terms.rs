@@ -218,7 +218,8 @@ pub(crate) fn refusal(refusal: Refusal, class: SizeClass) -> Vec<u8> {
 
 /// The record to publish for the epoch that this floor opens, in the form in which the store
 /// keeps it: whole and signed, so that no restart can publish another one for it. `previous` is
-/// the epoch that it follows.
+/// the epoch that it follows. Where all epochs are closed a number is left out, and the record names none before it: the
+/// store may be a backup, and would pass over those that were signed since.
 pub(crate) fn record_for(
     identity: &Identity,
     offer: &Offer,
@@ -230,7 +231,9 @@ pub(crate) fn record_for(
     let before = previous.and_then(|epochs| published(epochs, &unpaid.server_key));
     let before_tariff = before.as_ref().and_then(|record| record.tariff.as_ref());
     let promised = before_tariff.map_or_else(Vec::new, |tariff| tariff.refunds.clone());
-    let named = before.as_ref().zip(before_tariff);
+    let follows = previous.and_then(|epochs| epochs.floor.current.0.checked_add(1));
+    let is_next = follows == Some(floor.current.0);
+    let named = before.as_ref().zip(before_tariff).filter(|_| is_next);
     let earlier = named.map(|(record, tariff)| tariff.earlier_with(record.epoch, record.hash()));
     let service = unpaid.service();
     let issuer = issuer(identity, service, floor);

@@ -8,7 +8,7 @@
 //! The number of the step is `LRDR` in ASCII. So the words may be those of a wallet that has other uses
 //! for them: no key that the wallet shows, and no child of one, leads to the root key or back.
 //!
-//! Words are those of the English list, in the many ways in which people keep them ([`reading`]). 15, 18
+//! Words are those of the English list, in the many ways in which people keep them (`recovery/src/words/reading.rs`). 15, 18
 //! and 21 words are taken as well, because wallets exist that give as many. A passphrase is not: it would open another
 //! wallet without a word.
 

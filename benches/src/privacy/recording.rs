@@ -35,6 +35,8 @@ pub(crate) enum Outcome {
     Found,
     Absent,
     Deleted,
+    /// Of an epoch that is over, or not yet the storage node's.
+    WrongEpoch,
     Refused,
 }
 
@@ -82,6 +84,7 @@ impl Seen {
                 Ok(_) => Outcome::Done,
                 Err(Refusal::Absent) => Outcome::Absent,
                 Err(Refusal::Deleted) => Outcome::Deleted,
+                Err(Refusal::WrongEpoch { .. }) => Outcome::WrongEpoch,
                 Err(_) => Outcome::Refused,
             },
             answer: answer.len(),

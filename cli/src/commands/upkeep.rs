@@ -20,10 +20,11 @@ use crate::error::CliError;
 use crate::output::{Output, count};
 use crate::payer::now;
 use crate::standing::{self, Standing, Stayed};
-use crate::wallet::{Folder, Online, Wallet, delete, delete_pauses};
+use crate::wallet::{Folder, Online, Wallet, delete_one, delete_pauses};
 
-/// All pauses together, about, and the longest one, in seconds.
+/// All pauses together, about, the shortest and the longest one, in seconds.
 const PAUSES: u64 = 240;
+const SHORTEST_PAUSE: u64 = 2;
 const LONGEST_PAUSE: u64 = 30;
 
 #[derive(clap::Args)]
@@ -121,41 +122,54 @@ async fn delete_some(
     amount: Amount,
     output: &Output,
 ) -> Result<Deleted, CliError> {
-    let Some(known) = wallet.known.as_mut() else {
+    let Some(known) = wallet.known.as_ref() else {
         return Ok(Deleted::default());
     };
     let Some(mut due) = known.left().filter(|due| due.count() > 0) else {
         return Ok(Deleted::default());
     };
     let mut gone = 0;
-    let mut result = Ok(());
     // While one does not answer, or cannot be paid, deletes wait for it.
     let all_answer = online.connected().count() == online.members.len();
     if all_answer && !known.waits(online) {
+        let rng = &mut StdRng::from_os_rng();
         let mut quorum = online.quorum(&wallet.root)?;
         let part = match amount {
             Amount::None => 0,
-            Amount::Part => pace::daily_part(due.count(), &mut StdRng::from_os_rng()),
+            Amount::Part => pace::daily_part(due.count(), rng),
             Amount::All => due.count(),
         };
         let pauses = amount == Amount::Part;
         if pauses {
             quorum = quorum.deleting_apart(delete_pauses);
         }
-        if pauses && part > 0 {
-            output.say(&format!("deleting {} blob(s), with pauses", count(part)));
+        if pauses && part > 1 {
+            let minutes = (part * pace::mean_pause()).div_ceil(60);
+            output.say(&format!(
+                "deleting {} blob(s), one after the other: about {} minute(s); it may be ended at any time",
+                count(part),
+                count(minutes)
+            ));
         }
         let quorum = Arc::new(quorum);
         let storage = Arc::new(wallet.folder.cache(&wallet.settings));
         let registers = Cached::new(&wallet.root, quorum.clone(), storage);
-        let before = due.count();
-        result = delete(&mut due, part, pauses, &registers, &quorum).await;
-        gone = before - due.count();
-        let missed = online.missed_deletes(&quorum).collect();
-        known.leave(&due, (part > 0).then_some(missed));
+        while gone < part {
+            if pauses && gone > 0 {
+                tokio::time::sleep(pace::pause(rng)).await;
+            }
+            let deleted = delete_one(&mut due, &registers, &quorum).await;
+            gone += u64::from(deleted == Ok(true));
+            // Whoever ends it here goes on there, and nothing is paid for twice.
+            if let Some(known) = wallet.known.as_mut() {
+                known.leave(&due, Some(online.missed_deletes(&quorum).collect()));
+            }
+            wallet.save()?;
+            if !deleted? {
+                break;
+            }
+        }
     }
-    wallet.save()?;
-    result?;
     let left = due.count();
     Ok(Deleted { gone, left })
 }
@@ -170,9 +184,9 @@ async fn move_apart(provider: &Provider, output: &Output) -> Result<(), CliError
         if done.waiting == 0 {
             return Ok(());
         }
-        let longest = (2 * PAUSES / done.waiting).clamp(1, LONGEST_PAUSE);
+        let longest = (2 * PAUSES / done.waiting).clamp(2 * SHORTEST_PAUSE, LONGEST_PAUSE);
         if !said {
-            let minutes = (done.waiting * longest / 2).div_ceil(60);
+            let minutes = (done.waiting * (SHORTEST_PAUSE + longest) / 2).div_ceil(60);
             output.say(&format!(
                 "moving tokens into the present epoch, {} pair(s) one after the other: about {} minute(s); it may be \
                  ended at any time",
@@ -181,7 +195,7 @@ async fn move_apart(provider: &Provider, output: &Output) -> Result<(), CliError
             ));
             said = true;
         }
-        let pause = rand::rng().random_range(500..=longest * 1_000);
+        let pause = rand::rng().random_range(SHORTEST_PAUSE * 1_000..=longest * 1_000);
         tokio::time::sleep(Duration::from_millis(pause)).await;
         // The pauses are these; the purse's own are made for a program that keeps running.
         clock = now().max(done.next.unwrap_or(0));

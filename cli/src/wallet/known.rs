@@ -43,9 +43,6 @@ pub(crate) struct Known {
     /// What is still to be deleted: [`larder_recovery::log::Due`] in hexadecimal digits.
     #[serde(default)]
     left: String,
-    /// The epoch of every storage node, and when this device saw it first, in unix seconds.
-    #[serde(default)]
-    epochs_since: BTreeMap<String, (u32, u64)>,
     /// Storage nodes that have missed some of those deletes, by server key.
     #[serde(default)]
     owed: BTreeSet<String>,
@@ -161,29 +158,8 @@ impl Known {
         for connection in online.connected() {
             let server = connection.provider.server_key().to_string();
             let epoch = connection.provider.record().epoch;
-            let since = self.epochs_since.entry(server.clone());
-            let since = since.or_insert((epoch, now()));
-            if since.0 != epoch {
-                *since = (epoch, now());
-            }
             self.epochs.insert(server, epoch);
         }
-    }
-
-    /// How much of an epoch is over with one of these that sells, in thousandths, as far as this device can tell: refunds
-    /// fall with the next one.
-    pub(crate) fn epoch_over(&self, online: &Online) -> u64 {
-        let over = online.connected().filter_map(|there| {
-            let record = there.provider.record();
-            let (epoch, since) = self
-                .epochs_since
-                .get(&there.provider.server_key().to_string())?;
-            let is_now = *epoch == record.epoch && record.tariff.is_some();
-            let seconds = u64::from(record.epoch_seconds);
-            let age = now().saturating_sub(*since).saturating_mul(1_000);
-            is_now.then(|| age.checked_div(seconds))?
-        });
-        over.max().unwrap_or(0)
     }
 
     /// Whether the last session was in this generation.

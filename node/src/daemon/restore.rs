@@ -62,6 +62,7 @@ pub(super) fn restore(config: &Config, clock: Arc<dyn Clock>) -> Result<String, 
 mod tests {
     use larder_credentials::Epoch;
     use larder_credentials::ledger::Floor;
+    use larder_protocol::SignedRecord;
     use larder_store::{Engine, Epochs};
 
     use super::*;
@@ -79,6 +80,15 @@ mod tests {
     fn epochs(config: &Config) -> Epochs {
         let (engine, _) = open_folder(config, Missing::Nothing).unwrap();
         engine.epochs().unwrap().unwrap()
+    }
+
+    /// The epochs whose records the present one names.
+    fn named(config: &Config) -> Vec<u32> {
+        let signed = SignedRecord::decode(&epochs(config).terms).unwrap();
+        let (_, identity) = open_folder(config, Missing::Nothing).unwrap();
+        let record = signed.verified(&identity.server_key()).unwrap();
+        let earlier = record.tariff.iter().flat_map(|tariff| &tariff.earlier);
+        earlier.map(|earlier| earlier.epoch).collect()
     }
 
     fn closed(epoch: u32) -> Floor {
@@ -112,6 +122,8 @@ mod tests {
         ] {
             restore(&config, Arc::new(At(now))).unwrap();
             assert_eq!(epochs(&config).floor, closed(epoch));
+            // What was signed since a backup is unknown.
+            assert!(named(&config).is_empty());
         }
         // One that was set back far would give the epoch a time that is long over.
         // One that runs far ahead would leave hardly any number for those that follow.
@@ -130,6 +142,7 @@ mod tests {
             (floor.oldest.0, floor.current.0),
             (1_800_000_064, 1_800_000_065)
         );
+        assert_eq!(named(&config), [1_800_000_064]);
     }
 
     #[test]

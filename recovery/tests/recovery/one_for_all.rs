@@ -315,6 +315,22 @@ async fn a_store_that_was_put_back_may_name_nothing_if_it_takes_nothing_of_befor
     }
 }
 
+#[tokio::test]
+async fn a_wallet_that_was_away_while_a_store_was_put_back_convicts_nobody() {
+    // The epoch that it knows is in no backup, and it comes one, two or three epochs after the restore.
+    for later in 1..4 {
+        let shelf = PaidShelf::new();
+        let (provider, journal) = funded(&shelf, 100).await;
+        drop(provider);
+        (0..2).for_each(|_| shelf.next_epoch());
+        shelf.with_record(|record| record.tariff.as_mut().expect("prices").earlier.clear());
+        (0..later).for_each(|_| shelf.next_epoch());
+        let provider = open(&shelf, journal, 2).await.expect("it is honest");
+        provider.compare_terms().await.expect("the same twice");
+        assert!(provider.purse().expect("given").contradiction().is_none());
+    }
+}
+
 /// Keys of an epoch that are not those of the shelf.
 fn others(epoch: u32) -> [u8; PARAMETERS_BYTES] {
     let service = PaidShelf::new().record().service();

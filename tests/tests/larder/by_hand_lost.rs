@@ -107,7 +107,7 @@ fn the_words_or_the_root_key_alone_bring_values_and_tokens_back_again_and_again(
     let line = line.expect("of the one storage node");
     let (times, expires) = line.split_once(" times covered, ").expect(line);
     assert!(times.starts_with("restorable    yes: "), "{line}");
-    assert_eq!(expires, "expires in 2 epochs");
+    assert_eq!(expires, "expires in 2 epochs by the present terms");
 
     let large = random(400_000, 1);
     put(&wallet, set.folder.path(), "large", &large);
@@ -311,7 +311,7 @@ fn a_reserve_lasts_as_many_epochs_as_are_accepted_and_past_them_the_data_does() 
         }
         let text = succeed(larder(&wallet).arg("status"));
         assert!(
-            text.contains(" times covered, expires in 2 epochs"),
+            text.contains(" times covered, expires in 2 epochs by the present terms"),
             "{text}"
         );
         runtime.block_on(node.shutdown());

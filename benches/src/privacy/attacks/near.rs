@@ -67,6 +67,35 @@ pub(crate) fn reissues(recording: &Recording, within: Duration) -> Score {
     attack(recording, &all, &all, Side::Both, within)
 }
 
+/// About such deletes only; the nearest one may be anybody's.
+pub(crate) fn deletes_of(
+    recording: &Recording,
+    about: &dyn Fn(usize) -> bool,
+    within: Duration,
+) -> Score {
+    nearest_of(recording, Op::Delete, about, within)
+}
+
+/// The same about reissues.
+pub(crate) fn reissues_of(
+    recording: &Recording,
+    about: &dyn Fn(usize) -> bool,
+    within: Duration,
+) -> Score {
+    nearest_of(recording, Op::Reissue, about, within)
+}
+
+fn nearest_of(
+    recording: &Recording,
+    op: Op,
+    about: &dyn Fn(usize) -> bool,
+    within: Duration,
+) -> Score {
+    let all = recording.places(|seen| seen.op == op);
+    let things: Vec<usize> = all.iter().copied().filter(|&at| about(at)).collect();
+    attack(recording, &things, &all, Side::Both, within)
+}
+
 /// The first payment without a pass behind a quote: a wallet that buys for the first time has none.
 pub(crate) fn purchases(recording: &Recording) -> Score {
     let quotes = recording.places(|seen| seen.op == Op::Quote);

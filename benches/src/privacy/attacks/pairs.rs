@@ -105,7 +105,7 @@ fn sample(seen: &[Seen], (one, other, between): (usize, usize, usize), same: boo
             Outcome::Found => 1,
             Outcome::Absent => 2,
             Outcome::Deleted => 3,
-            Outcome::Refused => 4,
+            Outcome::WrongEpoch | Outcome::Refused => 4,
         };
         f64::from(seen.op as u8) * 8.0 + f64::from(outcome)
     };

@@ -11,6 +11,8 @@ use crate::privacy::recording::{Outcome, Recording, Seen, Who};
 
 const WALLETS: usize = 8;
 
+type Attack = fn(&Recording, Duration) -> super::Score;
+
 /// Requests of a made-up world: each at a time of its own, of anybody, about a key of its own.
 struct World {
     rng: StdRng,
@@ -125,9 +127,19 @@ fn lengths_that_differ_within_an_operation_are_counted() {
 
 #[test]
 fn bursts_of_deletes_and_of_reissues_are_told_and_scattered_ones_are_not() {
+    // About all of them, and about some.
+    fn some(recording: &Recording, at: usize) -> bool {
+        recording.who[at].wallet < WALLETS / 2
+    }
     for (op, attack) in [
-        (Op::Delete, near::deletes as fn(&Recording, Duration) -> _),
+        (Op::Delete, near::deletes as Attack),
         (Op::Reissue, near::reissues),
+        (Op::Delete, |of, within| {
+            near::deletes_of(of, &|at| some(of, at), within)
+        }),
+        (Op::Reissue, |of, within| {
+            near::reissues_of(of, &|at| some(of, at), within)
+        }),
     ] {
         let mut world = World::new(1);
         world.burst(op, 100, 10_000.0);

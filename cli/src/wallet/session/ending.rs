@@ -11,14 +11,26 @@ use super::Session;
 
 use crate::connection::Bill;
 use crate::error::CliError;
+use crate::output::count;
 use crate::standing::Standing;
-use crate::wallet::{Wallet, delete, provider_list};
+use crate::wallet::{Wallet, delete_one, provider_list};
 
 /// Registers of a generation after which it is rolled up: what some sixteen commands write.
 const ROLL_UP_AT: u64 = 16 * 2;
 
 /// Blobs of a value that a command replaced or deleted after which it is, too.
 const ROLL_UP_FOR: u64 = 16;
+
+/// So many registers wait to be deleted where an upkeep runs once a day.
+const MANY: u64 = 256;
+
+fn many_warning(due: u64) -> String {
+    format!(
+        "{} blobs wait to be deleted, and give back less the longer they wait: `larder upkeep` deletes the larger part \
+         of them; it is made to run once a day",
+        count(due)
+    )
+}
 
 /// What a command says that could not write down something about what is stored.
 pub(crate) fn unwritten_warning(error: &CliError) -> String {
@@ -64,18 +76,16 @@ impl Session {
         })
     }
 
-    /// Ends a session that wrote: shortens a log that has become long, deletes a part of what is due, and brings all storage
+    /// Ends a session that wrote: shortens a log that has become long, deletes one of what is due, and brings all storage
     /// nodes up to date. What is stored is stored, whatever comes of this; so it warns at worst.
     pub(crate) async fn finish(mut self, wallet: &mut Wallet) -> (Bill, Vec<String>) {
         let tidied = self.tidy(wallet).await.err();
-        let known = wallet.known.get_or_insert_default();
         let mut due = self.map.log().take_due();
-        let part = match self.waits {
-            true => 0,
-            false => pace::part(due.count(), known.epoch_over(&self.online), &mut rng()),
+        let one = !self.waits && due.count() > 0 && pace::one(&mut rng());
+        let deleted = match one {
+            true => delete_one(&mut due, self.registers(), &self.quorum).await,
+            false => Ok(false),
         };
-        let registers = self.registers();
-        let deleted = delete(&mut due, part, true, registers, &self.quorum).await;
         let deleted = deleted.err().map(CliError::from);
         let caught_up = match self.online.members.len() {
             1 => None,
@@ -83,8 +93,9 @@ impl Session {
         };
         let known = wallet.known.get_or_insert_default();
         known.wrote_as(self.map.log().writer());
-        let missed = (part > 0).then(|| self.online.missed_deletes(&self.quorum).collect());
+        let missed = one.then(|| self.online.missed_deletes(&self.quorum).collect());
         known.leave(&due, missed);
+        let many = (due.count() > MANY).then(|| many_warning(due.count()));
         if tidied.is_none() {
             known.found_unfinished();
         }
@@ -97,6 +108,7 @@ impl Session {
             .collect();
         warnings.extend(self.troubles());
         warnings.extend(self.unrestorable());
+        warnings.extend(many);
         let (bill, unwritten) = self.end(wallet).await;
         warnings.extend(unwritten.iter().map(unwritten_warning));
         (bill, warnings)
