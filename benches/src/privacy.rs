@@ -273,17 +273,22 @@ fn figures(report: &mut Report, world: &str, plan: &Plan, lived: &Lived) {
     ] {
         guesses(report, &format!("{world}: {figure}"), score, Some(3.0));
     }
-    for (figure, op) in [("deletes", Op::Delete), ("reissues", Op::Reissue)] {
+    // Where nothing is done there is nothing to be told: about half of what there is, a wallet.
+    let tools = plan.kinds.iter().filter(|kind| **kind != Kind::App);
+    let (tools, all) = (tools.count() as f64, plan.kinds.len() as f64);
+    for (op, wallets, least) in [
+        (Op::Delete, tools, 10.0),
+        (Op::Reissue, tools, 15.0),
+        (Op::Insert, all, 40.0),
+        (Op::Lookup, all, 12.0),
+        (Op::Transfer, all, 4.0),
+        (Op::BreakglassPut, all, 1.0),
+    ] {
         let of = recording.places(|seen| seen.op == op);
-        let of = of.into_iter().filter(|&at| is_tool(at)).count();
-        // Where nothing is done there is nothing to be told.
-        let least = Bar::AtLeast(10.0 * plan.kinds.len() as f64 / 2.0);
-        report.count(
-            &format!("{world}: {figure} of the tool"),
-            of as f64,
-            "requests",
-            least,
-        );
+        let of = of.into_iter().filter(|&at| wallets == all || is_tool(at));
+        let figure = format!("{world}: {op:?} requests, to be told apart");
+        let least = Bar::AtLeast(wallets * least);
+        report.count(&figure, of.count() as f64, "requests", least);
     }
     let payments = recording.places(recording::Seen::is_payment).len();
     let without = near::without_pass(recording).len();

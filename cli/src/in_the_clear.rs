@@ -91,9 +91,11 @@ impl Target {
         let folder = open(to).map_err(failed)?;
         let identity = |folder: &OwnedFd| fstat(folder).map(|stat| Identity::of(&stat));
         let ours = open(wallet).and_then(|wallet| identity(&wallet));
-        if ours.is_ok_and(|ours| identity(&folder) == Ok(ours)) {
+        if let Ok(ours) = ours
+            && is_within(&folder, &ours).map_err(failed)?
+        {
             return Err(CliError::Usage(format!(
-                "{} is the wallet's own folder: name another one",
+                "{} is the wallet's own folder, or in it: name another one",
                 to.display()
             )));
         }
@@ -273,6 +275,31 @@ pub(crate) fn write(path: &Path, content: &[u8], wallet: &Path) -> Result<(), Cl
         ))),
         Err(error) => Err(CliError::Failed(format!("{}: {error}", path.display()))),
     }
+}
+
+/// Whether a folder is this one, or in it at whatever depth: by the way up, which no link or other name changes.
+fn is_within(folder: &OwnedFd, ours: &Identity) -> Result<bool, Errno> {
+    let up = |from: &OwnedFd| {
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+        openat(from, "..", flags, Mode::empty())
+    };
+    let identity = |folder: &OwnedFd| fstat(folder).map(|stat| Identity::of(&stat));
+    let mut here = identity(folder)?;
+    let mut above = up(folder);
+    while here != *ours {
+        // A folder above that may not be read is not the wallet's, which could be opened.
+        let Ok(parent) = above else {
+            return Ok(false);
+        };
+        let there = identity(&parent)?;
+        // Above the root is the root.
+        if there == here {
+            return Ok(false);
+        }
+        here = there;
+        above = up(&parent);
+    }
+    Ok(true)
 }
 
 impl Identity {

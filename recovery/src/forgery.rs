@@ -133,7 +133,7 @@ impl Provider {
             accuse(&Forgery {
                 slot: *slot,
                 evidence: evidence.clone(),
-                terms: self.signed_terms(),
+                terms: self.terms_of(&evidence.receipt),
                 blob: blob.clone(),
             });
         }

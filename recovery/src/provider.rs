@@ -10,8 +10,8 @@ use larder_protocol::delete::Delete;
 use larder_protocol::insert::Insert;
 use larder_protocol::lookup::Lookup;
 use larder_protocol::{
-    Address, Blob, BlobHash, Call, Done, Key, Nonce, Pass, Record, Refusal, Reply, Request,
-    ServerKey, SignedRecord,
+    Address, Blob, BlobHash, Call, Done, Key, Nonce, Pass, Receipt, Record, Refusal, Reply,
+    Request, ServerKey, SignedRecord,
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -192,6 +192,13 @@ impl Provider {
     pub fn signed_terms(&self) -> SignedRecord {
         let terms = self.terms.read().unwrap_or_else(PoisonError::into_inner);
         terms.signed.clone()
+    }
+
+    /// The terms that a receipt names, which may be those of the epoch before.
+    pub(crate) fn terms_of(&self, receipt: &Receipt) -> SignedRecord {
+        let terms = self.terms.read().unwrap_or_else(PoisonError::into_inner);
+        let named = terms.signed_with_hash(receipt.record);
+        named.unwrap_or(&terms.signed).clone()
     }
 
     /// Stores a blob, durably, unless there is or was one under this key.

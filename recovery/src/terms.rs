@@ -34,7 +34,7 @@ pub(crate) struct Terms {
     /// The same as they were signed.
     pub(crate) signed: SignedRecord,
     hash: RecordHash,
-    before: Option<(Record, RecordHash)>,
+    before: Option<(SignedRecord, Record, RecordHash)>,
     /// The newest with a tariff, if those of now have none: what was said of keys stays true.
     paid: Option<SignedRecord>,
     /// Whether they were heard of twice, by one who could not be known for the same.
@@ -56,14 +56,23 @@ impl Terms {
     pub(crate) fn with_hash(&self, hash: RecordHash) -> Option<&Record> {
         match &self.before {
             _ if self.hash == hash => Some(&self.now),
-            Some((record, before)) if *before == hash => Some(record),
+            Some((_, record, before)) if *before == hash => Some(record),
+            _ => None,
+        }
+    }
+
+    /// The same as they were signed.
+    pub(crate) fn signed_with_hash(&self, hash: RecordHash) -> Option<&SignedRecord> {
+        match &self.before {
+            _ if self.hash == hash => Some(&self.signed),
+            Some((signed, _, before)) if *before == hash => Some(signed),
             _ => None,
         }
     }
 
     /// Whether an epoch lies between the newest terms and those before them.
     pub(crate) fn skipped(&self, epoch: u32) -> bool {
-        let before = self.before.as_ref().map(|(record, _)| record.epoch);
+        let before = self.before.as_ref().map(|(_, record, _)| record.epoch);
         before.is_some_and(|before| before < epoch) && epoch < self.now.epoch
     }
 
@@ -76,7 +85,7 @@ impl Terms {
         if record.epoch > self.now.epoch {
             let paid = self.now.tariff.is_some().then(|| self.signed.clone());
             let old = std::mem::replace(self, Terms::new(signed, record));
-            self.before = Some((old.now, old.hash));
+            self.before = Some((old.signed, old.now, old.hash));
             self.paid = paid.or(old.paid);
         }
         Ok(())

@@ -157,10 +157,20 @@ fn a_folder_that_is_away_is_looked_for_again() {
 }
 
 #[test]
-fn the_wallets_own_folder_is_no_target() {
+fn the_wallets_own_folder_and_those_in_it_are_no_targets() {
     let scene = Scene::new();
+    fs::create_dir_all(scene.wallet.join("purse/deep")).unwrap();
     symlink(&scene.wallet, scene.folder.path().join("link")).unwrap();
-    for to in ["wallet", "link", "to/../wallet"] {
+    let in_it = scene.wallet.join("purse");
+    symlink(&in_it, scene.to.join("in-it")).unwrap();
+    for to in [
+        "wallet",
+        "link",
+        "to/../wallet",
+        "wallet/purse",
+        "link/purse/deep",
+        "to/in-it",
+    ] {
         let refused = Target::open(&scene.folder.path().join(to), &scene.wallet);
         assert!(matches!(refused, Err(CliError::Usage(_))), "{to}");
     }

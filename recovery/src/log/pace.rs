@@ -58,8 +58,8 @@ pub fn pause(rng: &mut (impl CryptoRng + ?Sized)) -> Duration {
 /// refunds fall.
 pub(crate) fn gap(due: u64, left: Option<u64>, rng: &mut (impl CryptoRng + ?Sized)) -> u64 {
     let spread = SPREAD.min(left.unwrap_or(SPREAD));
-    // Drawn below the longest, not cut off there: equal gaps would show.
-    let mean = (spread / due.max(1)).min(GAP.end() / 2);
+    // Drawn below the longest, not cut off there, and never from one number: equal gaps would show.
+    let mean = (spread / due.max(1)).clamp(2, GAP.end() / 2);
     rng.random_range(0..=2 * mean).max(*GAP.start())
 }
 
@@ -92,8 +92,8 @@ mod tests {
         assert!((830..900).contains(&mean(100, None)));
         assert!((80..95).contains(&mean(1_000, None)));
         assert!((33..39).contains(&mean(100, Some(3_600))));
-        assert_eq!(mean(u64::MAX, None), 1);
-        assert_eq!(mean(100, Some(0)), 1);
+        assert_eq!(mean(u64::MAX, None), 2);
+        assert_eq!(mean(100, Some(0)), 2);
         assert!((1_700..1_900).contains(&mean(1, None)));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use larder_protocol::{Blob, BlobHash, Op, ServerKey};
+use larder_protocol::{Blob, BlobHash, Op, Pass, ServerKey};
 use larder_recovery::breakglass::Wrote;
 use larder_recovery::log::anchor::anchor_slot;
 use larder_recovery::log::map::{Commit, Expect, Map, Write};
@@ -13,9 +13,10 @@ use larder_recovery::log::{OneProvider, Registers};
 use larder_recovery::quorum::Policy;
 use larder_recovery::reach::{Challenge, KeyProof, reach};
 use larder_recovery::seal::{Contents, Kind, open, seal};
+use larder_recovery::transport::Exchange;
 use larder_recovery::{
     Forgery, Found, Lane, Position, Provider, Purpose, RecoveryError, RootKey, Schedule, Sequence,
-    Slot, Walk,
+    Slot, Transport, Walk,
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -415,6 +416,54 @@ async fn every_opener_refuses_every_forgery_and_leaves_it_as_evidence() {
         assert_eq!(world.opens(opener, None).await, Ok(()), "{opener:?}");
         assert_eq!(world.kept(), [], "{opener:?}");
     }
+}
+
+/// A way on which an epoch begins, and the client hears of it, while the answer to a look-up comes.
+struct Overtaken(Shelf, Mutex<Option<Arc<Provider>>>);
+
+impl Transport for Overtaken {
+    fn exchange(&self, contents: Vec<u8>, pass: Option<Pass>) -> Exchange<'_> {
+        Box::pin(async move {
+            let looks_up = crate::paid::read(&contents).call.op() == Op::Lookup;
+            let answer = self.0.exchange(contents, pass).await;
+            let take = || self.1.lock().expect("no test panics in here").take();
+            if let Some(provider) = looks_up.then(take).flatten() {
+                self.0.next_epoch();
+                let elsewhere = keypair(61).public_key().into();
+                provider.lookup(elsewhere).await.expect("signed for");
+            }
+            answer
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_forgery_that_an_epoch_overtook_is_kept_with_the_terms_that_it_was_signed_under() {
+    let shelf = Shelf::new();
+    let mut sequence = Sequence::start(&root(1), shelf.connect(1).await);
+    sequence.append(b"value").await.expect("honest so far");
+    let noise = Blob::from_slice(&[7; larder_protocol::BLOB_LEN]).expect("of its length");
+    let forged = |(key, _)| (key, noise.clone());
+    shelf.forges(shelf.blobs().into_iter().map(forged).collect());
+
+    let way = Arc::new(Overtaken(shelf.clone(), Mutex::default()));
+    let kept: Arc<Mutex<Vec<Forgery>>> = Arc::default();
+    let keep = kept.clone();
+    let provider = Provider::connect(shelf.address(), way.clone()).await;
+    let provider = provider.expect("it answers").on_forgery(move |forgery| {
+        let mut kept = keep.lock().expect("no test panics in here");
+        kept.push(forgery.clone());
+    });
+    let provider = Arc::new(provider);
+    *way.1.lock().expect("no test panics in here") = Some(provider.clone());
+    let mut walk = Walk::new(Sequence::start(&root(1), provider.clone()));
+    let step = walk.next().await.expect("signed for").expect("something");
+    assert_eq!(step.found, Found::Foreign);
+    assert_eq!(provider.record().epoch, shelf.epoch());
+    let kept = kept.lock().expect("no test panics in here");
+    let overtaken = |forgery: &&Forgery| forgery.evidence.receipt.epoch < shelf.epoch();
+    assert_eq!(kept.iter().filter(overtaken).count(), 1);
+    assert!(kept.iter().all(|forgery| forgery.is_signed(&server(1))));
 }
 
 #[tokio::test]

@@ -172,6 +172,10 @@ impl Shelf {
         self.with(|state| state.record.epoch += 1);
     }
 
+    pub(crate) fn epoch(&self) -> u32 {
+        self.with(|state| state.record.epoch)
+    }
+
     /// Changes its terms without a new epoch.
     pub(crate) fn change_terms(&self) {
         self.with(|state| state.record.epoch_seconds += 1);

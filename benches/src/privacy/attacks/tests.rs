@@ -131,15 +131,20 @@ fn bursts_of_deletes_and_of_reissues_are_told_and_scattered_ones_are_not() {
     fn some(recording: &Recording, at: usize) -> bool {
         recording.who[at].wallet < WALLETS / 2
     }
-    for (op, attack) in [
-        (Op::Delete, near::deletes as Attack),
-        (Op::Reissue, near::reissues),
-        (Op::Delete, |of, within| {
-            near::deletes_of(of, &|at| some(of, at), within)
-        }),
-        (Op::Reissue, |of, within| {
-            near::reissues_of(of, &|at| some(of, at), within)
-        }),
+    let (all, half) = (190..=200, 80..=120);
+    for (op, attack, about) in [
+        (Op::Delete, near::deletes as Attack, &all),
+        (Op::Reissue, near::reissues, &all),
+        (
+            Op::Delete,
+            |of, within| near::deletes_of(of, &|at| some(of, at), within),
+            &half,
+        ),
+        (
+            Op::Reissue,
+            |of, within| near::reissues_of(of, &|at| some(of, at), within),
+            &half,
+        ),
     ] {
         let mut world = World::new(1);
         world.burst(op, 100, 10_000.0);
@@ -150,7 +155,7 @@ fn bursts_of_deletes_and_of_reissues_are_told_and_scattered_ones_are_not() {
         let mut world = World::new(2);
         world.scatter(op, 2_000, 100.0);
         let chance = attack(&world.recording(), seconds(0.2));
-        assert!(chance.guesses > 1_900);
+        assert!(about.contains(&(chance.guesses / 10)), "{chance:?}");
         assert!(chance.points().abs() < 2.0, "{chance:?}");
 
         // Far apart there is nothing to guess about.
@@ -158,7 +163,7 @@ fn bursts_of_deletes_and_of_reissues_are_told_and_scattered_ones_are_not() {
         world.scatter(op, 200, 1_000_000.0);
         let silent = attack(&world.recording(), seconds(0.2));
         assert!(
-            silent.points().abs() < 1.0 && silent.of == 200,
+            silent.points().abs() < 1.0 && about.contains(&silent.of),
             "{silent:?}"
         );
 
@@ -167,7 +172,8 @@ fn bursts_of_deletes_and_of_reissues_are_told_and_scattered_ones_are_not() {
         world.scatter(op, 900, 1_000_000.0);
         world.burst(op, 25, 1_000_000.0);
         let few = attack(&world.recording(), seconds(0.2)).points();
-        assert!((3.0..7.0).contains(&few), "{few}");
+        // Of half of them there are too few to be nearer.
+        assert!((2.5..8.0).contains(&few), "{few}");
     }
 }
 

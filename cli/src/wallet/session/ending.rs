@@ -125,8 +125,15 @@ impl Session {
                 // Who never comes back is not waited for with a list without end.
                 log.put_off();
             }
-            self.begin(wallet, self.map.unfinished(1, self.map.snapshot_len()))?;
-            self.map.roll_up().await?;
+            let size = self.map.snapshot_len();
+            self.begin(wallet, self.map.unfinished(1, size))?;
+            self.online.limit(|record| {
+                let price = larder_recovery::price_in_map(record, size, 0);
+                price.map(|price| price.store)
+            });
+            let rolled_up = self.map.roll_up().await;
+            self.online.limit_each(None);
+            rolled_up?;
         }
         Ok(())
     }
