@@ -339,6 +339,26 @@ mod tests {
     }
 
     #[test]
+    fn damaged_words_of_the_terms_stop_no_store_that_knows_its_epochs_and_every_new_one() {
+        let machine = Machine::at(NOW);
+        let published = machine.start().unwrap().terms().epoch;
+        let terms = machine.config.data_dir.join("terms");
+        let sound = std::fs::read(&terms).unwrap();
+        std::fs::write(&terms, &sound[..9]).unwrap();
+        assert_eq!(machine.start().unwrap().terms().epoch, published);
+        assert_eq!(std::fs::read(&terms).unwrap(), sound);
+        for damaged in [&[0xff; 70], &sound[..9], &[]] {
+            std::fs::write(&terms, damaged).unwrap();
+            let _ = std::fs::remove_dir_all(machine.config.store_path());
+            let refused = machine.start_with(Missing::Store).map(drop);
+            assert!(
+                matches!(refused, Err(NodeError::File { .. })),
+                "{damaged:?}"
+            );
+        }
+    }
+
+    #[test]
     fn a_full_disk_is_not_tried_again_every_minute() {
         let full = NodeError::Store(StoreError::NoRoom { missing: 1 });
         assert!(retry_after(&full) >= Duration::from_secs(600));

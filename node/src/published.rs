@@ -45,25 +45,35 @@ pub(crate) fn write_or_warn(path: &Path, terms: &Terms) {
     }
 }
 
-/// The epoch and the hash, as text; `None` before the node has run for the first time.
-pub(crate) fn read(path: &Path) -> Result<Option<(String, String)>, NodeError> {
-    match std::fs::read_to_string(path) {
+/// The epoch, and the hash as text; `None` before the node has run for the first time.
+pub(crate) fn read(path: &Path) -> Result<Option<(u32, String)>, NodeError> {
+    let read = match std::fs::read(path) {
         Ok(line) => {
-            let fields = line.trim_end().split_once(' ');
-            Ok(fields.map(|(epoch, hash)| (epoch.to_owned(), hash.to_owned())))
+            fields(&line).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, DAMAGED))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(NodeError::File {
-            doing: "read",
-            path: path.to_owned(),
-            source,
-        }),
-    }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => Err(error),
+    };
+    read.map(Some).map_err(|source| NodeError::File {
+        doing: "read",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+const DAMAGED: &str = "it is damaged. A node whose store is sound writes it anew when it starts; beside a store that is new or \
+                       from a backup it says which epochs are over: put it back from a backup, or remove it to go by \
+                       the clock alone";
+
+fn fields(line: &[u8]) -> Option<(u32, String)> {
+    let (epoch, hash) = std::str::from_utf8(line).ok()?.trim_end().split_once(' ')?;
+    let is_hash = hex::decode(hash).is_ok_and(|hash| hash.len() == 32);
+    is_hash.then_some((epoch.parse().ok()?, hash.to_owned()))
 }
 
 /// The latest epoch that is known to have been entered, if any was.
 pub(crate) fn entered(path: &Path) -> Result<Option<Epoch>, NodeError> {
-    let epoch = read(path)?.and_then(|(epoch, _)| epoch.parse().ok());
+    let epoch = read(path)?.map(|(epoch, _)| epoch);
     Ok(epoch.filter(|epoch| *epoch > 0).map(Epoch))
 }
 

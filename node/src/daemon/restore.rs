@@ -168,7 +168,15 @@ mod tests {
         let config = config(folder.path());
         drop(open_folder(&config, Missing::Both).unwrap());
         // By a clock that ran ahead, after the backup was made.
-        std::fs::write(folder.path().join("terms"), "2000000000 abcd\n").unwrap();
+        let terms = folder.path().join("terms");
+        std::fs::write(&terms, [0xff; 70]).unwrap();
+        let refused = restore(&config, Arc::new(At(1_800_000_000))).unwrap_err();
+        assert!(
+            refused.to_string().contains("terms: it is damaged"),
+            "{refused}"
+        );
+        let line = format!("2000000000 {}\n", "ab".repeat(32));
+        std::fs::write(&terms, line).unwrap();
         restore(&config, Arc::new(At(1_800_000_000))).unwrap();
         assert_eq!(epochs(&config).floor, closed(2_000_000_002));
     }
