@@ -363,11 +363,12 @@ async fn the_root_key_restores_from_the_real_node_at_every_age_and_says_when_it_
         assert_eq!(all + plain.not_found, found + 2 * 3, "{age}");
         off_the_page.insert(plain.not_found);
     }
-    // Of six thousand tokens less than two pairs, at every age the same but for the fee of an exchange more or less.
+    // Of six thousand tokens less than two pairs, at every age the same but for a fee or some look-ups
+    // that they had paid for: less than an insert.
     let (least, most) = (off_the_page.iter().min(), off_the_page.iter().max());
     let (least, most) = (least.expect("some"), most.expect("some"));
     assert!(
-        (1..2_000).contains(least) && most - least <= 3,
+        (1..2_000).contains(least) && most - least < 16,
         "{off_the_page:?}"
     );
 }
